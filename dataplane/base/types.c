@@ -45,10 +45,10 @@ static void clear_host_bits(struct ip_prefix *p)
 	}
 }
 
-int ip_prefix_parse(const char *text, struct ip_prefix *out)
+int ip_ifaddr_parse(const char *text, struct ip_ifaddr *out)
 {
 	char addr[ADDR_TEXT_LEN];
-	struct ip_prefix p;
+	struct ip_ifaddr p;
 	const char *slash = strchr(text, '/');
 	size_t n = slash ? (size_t)(slash - text) : strlen(text);
 	if (n >= sizeof(addr))
@@ -63,6 +63,16 @@ int ip_prefix_parse(const char *text, struct ip_prefix *out)
 	if (len < 0)
 		return -EINVAL;
 	p.len = (uint8_t)len;
+	*out = p;
+	return 0;
+}
+
+int ip_prefix_parse(const char *text, struct ip_prefix *out)
+{
+	struct ip_ifaddr a;
+	if (ip_ifaddr_parse(text, &a) < 0)
+		return -EINVAL;
+	struct ip_prefix p = {.addr = a.addr, .len = a.len};
 	clear_host_bits(&p);
 	*out = p;
 	return 0;
@@ -137,8 +147,8 @@ const char *endpoint_format(const struct endpoint *e, char text[static ENDPOINT_
 
 const char *key_format(const struct key *k, char text[static KEY_TEXT_LEN + 1])
 {
-	return sodium_bin2base64(text, KEY_TEXT_LEN + 1, k->bytes, KEY_LEN,
-		sodium_base64_VARIANT_ORIGINAL);
+	return sodium_bin2base64(
+		text, KEY_TEXT_LEN + 1, k->bytes, KEY_LEN, sodium_base64_VARIANT_ORIGINAL);
 }
 
 bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a)

@@ -9,7 +9,7 @@
 #define must_check __attribute__((warn_unused_result))
 
 enum {
-	KEY_LEN = 32,	  // X25519 keys, preshared keys, hashes
+	KEY_LEN = 32,	   // X25519 keys, preshared keys, hashes
 	KEY_TEXT_LEN = 44, // base64 of a key, without the final zero
 	IFNAME_LEN = 16,
 	ADDR_TEXT_LEN = 46,
@@ -31,6 +31,12 @@ struct ip_addr {
 
 // Bits behind len are zero.
 struct ip_prefix {
+	struct ip_addr addr;
+	uint8_t len; // bits
+};
+
+// An interface's address and the length of its network; host bits are kept.
+struct ip_ifaddr {
 	struct ip_addr addr;
 	uint8_t len; // bits
 };
@@ -77,6 +83,8 @@ static inline struct ip_addr ip_addr_v6(const void *bytes)
 int ip_addr_parse(const char *text, struct ip_addr *out) must_check;
 // "10.0.0.0/8", or an address alone (its full length). Host bits are cleared.
 int ip_prefix_parse(const char *text, struct ip_prefix *out) must_check;
+// The same text with host bits kept.
+int ip_ifaddr_parse(const char *text, struct ip_ifaddr *out) must_check;
 // "192.0.2.1:41641" or "[2001:db8::1]:41641".
 int endpoint_parse(const char *text, struct endpoint *out) must_check;
 // Base64, exactly 44 characters, as wg(8) writes keys. Constant time in the key's value.

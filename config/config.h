@@ -1,0 +1,142 @@
+// The configuration as a plain struct: what tailgate.conf says, checked, with defaults filled in.
+// Reading a file changes nothing outside the struct. Any thread; nothing here is shared.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "dataplane/base/log.h"
+#include "dataplane/base/types.h"
+
+enum {
+	CONFIG_PEERS_MAX = 16384,
+	CONFIG_ALLOWED_IPS_MAX = 4096, // per peer
+	CONFIG_PORTS_MAX = 16,
+	CONFIG_WORKERS_MAX = 32,
+	CONFIG_CPU_MAX = 1023,	   // highest CPU number
+	CONFIG_ADDRESSES_MAX = 16, // per interface
+	CONFIG_NAME_LEN = 64,	   // peer and user names, with the final zero
+	CONFIG_HOST_LEN = 256,	   // host name of an endpoint
+	CONFIG_DEVICE_LEN = 256,   // PCI address or vdev with arguments
+	CONFIG_SOCKET_LEN = 108,   // sun_path
+	CONFIG_PATH_LEN = 1024,	   // of key files
+	CONFIG_ERROR_KEY_LEN = 96,
+	CONFIG_ERROR_MESSAGE_LEN = 384,
+	CONFIG_ERROR_TEXT_LEN = CONFIG_PATH_LEN + CONFIG_ERROR_KEY_LEN + CONFIG_ERROR_MESSAGE_LEN,
+};
+
+enum config_poll {
+	CONFIG_POLL_ADAPTIVE, // sleep when nothing arrives
+	CONFIG_POLL_BUSY,     // never sleep
+};
+
+enum config_aead {
+	CONFIG_AEAD_AUTO, // the fastest that the CPU offers
+	CONFIG_AEAD_AVX512,
+	CONFIG_AEAD_AVX2,
+	CONFIG_AEAD_IPSEC_MB,
+	CONFIG_AEAD_LIBSODIUM,
+};
+
+enum config_hugepages {
+	CONFIG_HUGEPAGES_AUTO, // used when they are there
+	CONFIG_HUGEPAGES_OFF,
+	CONFIG_HUGEPAGES_REQUIRE, // refuse to start without
+};
+
+// Addresses of one interface, host bits kept: "10.0.0.1/24".
+struct config_addresses {
+	struct ip_ifaddr list[CONFIG_ADDRESSES_MAX];
+	uint32_t count;
+};
+
+// Exactly one of interface and device is set; the other is "".
+struct config_port {
+	char name[IFNAME_LEN];
+	char interface[IFNAME_LEN];	   // shared with the kernel
+	char device[CONFIG_DEVICE_LEN];	   // owned by DPDK
+	char mirror[IFNAME_LEN];	   // owned: TAP of the host's own traffic; "": none
+	struct config_addresses addresses; // owned: of the mirror
+	uint32_t queues;		   // receive queues
+};
+
+struct config_peer {
+	char name[CONFIG_NAME_LEN]; // "": none given
+	struct key public_key;
+	struct key preshared_key; // zero: none
+	// The endpoint as written. A host name leaves endpoint.addr.family IP_NONE until the daemon
+	// resolves it; no endpoint at all leaves endpoint_host "" and endpoint_port 0.
+	char endpoint_host[CONFIG_HOST_LEN]; // address or name, without brackets
+	uint16_t endpoint_port;
+	struct endpoint endpoint; // when endpoint_host is an address
+	struct ip_prefix *allowed_ips;
+	uint32_t n_allowed_ips;
+	uint32_t persistent_keepalive_s; // 0: off
+	bool roaming;			 // the peer's own or else the file's
+};
+
+struct config {
+	struct key private_key;
+	uint32_t listen_port;		   // 0: random
+	uint32_t mtu;			   // bytes, of the tunnel
+	struct config_addresses addresses; // of the host TUN
+	char tun[IFNAME_LEN];		   // "": no host TUN
+	bool routes;			   // install routes to allowed IPs on the TUN
+	uint32_t workers;
+	uint32_t cpus[CONFIG_WORKERS_MAX]; // of worker i
+	uint32_t n_cpus;		   // 0 (not pinned) or workers
+	uint32_t poll;			   // enum config_poll
+	uint32_t aead;			   // enum config_aead
+	uint32_t memory_mb;		   // MiB for packet buffers
+	uint32_t hugepages;		   // enum config_hugepages
+	bool roaming;			   // default of the peers
+	bool mss_clamp;
+	bool coalesce;
+	bool guard;		 // nftables rules beside shared ports
+	uint32_t icmp_rate;	 // ICMP errors per second; 0: none are sent
+	uint32_t handshake_rate; // initiations per second above which cookies are asked for
+	char socket[CONFIG_SOCKET_LEN];
+	struct endpoint metrics;    // port 0: off
+	uint32_t log_level;	    // enum log_level
+	char user[CONFIG_NAME_LEN]; // drop privileges to; "": keep them
+
+	struct config_port ports[CONFIG_PORTS_MAX]; // none: the daemon chooses
+	uint32_t n_ports;
+	struct config_peer *peers;
+	uint32_t n_peers;
+	uint32_t *peers_by_key; // n_peers indices in order of public_key, for config_peer_find
+};
+
+// A mistake, for people. line 0 or key "": it concerns the file as a whole.
+struct config_error {
+	char file[CONFIG_PATH_LEN];
+	unsigned line;
+	char key[CONFIG_ERROR_KEY_LEN]; // "peers[1].endpoint"
+	char message[CONFIG_ERROR_MESSAGE_LEN];
+};
+
+// Read and check a file. 0 and *out, to be freed with config_free; or *out untouched, *err filled,
+// and -EINVAL for a mistake in the file, -EACCES for permissions that are too wide, -ENOMEM, or the
+// errno of reading the file or a key file. Relative key file paths start at the file's directory.
+int config_load(const char *path, struct config **out, struct config_error *err) must_check;
+// The same for a text in memory; name stands for the file in err, relative key files start at the
+// working directory, and the text's own permissions are not looked at.
+int config_parse_string(const char *text, const char *name, struct config **out,
+	struct config_error *err) must_check;
+// All defaults, no key, no ports, no peers; NULL when out of memory.
+struct config *config_create(void) must_check;
+// Wipes the keys. NULL is fine.
+void config_free(struct config *c);
+
+// The peer with this public key, or NULL. O(log n).
+const struct config_peer *config_peer_find(const struct config *c, const struct key *public_key);
+
+// "tailgate.conf:12: peers[1].endpoint: \"1.2.3.4\" has no port; ..."; returns text.
+const char *config_error_format(
+	const struct config_error *err, char text[static CONFIG_ERROR_TEXT_LEN]);
+
+// docs/man/tailgate.conf.5 and tailgate.conf.example, made from the key table.
+void config_print_man(FILE *out);
+void config_print_example(FILE *out);
