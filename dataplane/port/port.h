@@ -20,6 +20,7 @@ enum {
 	PORT_MAX = 32,	     // ports of one gateway, mirrors and the host TUN included
 	PORT_QUEUE_MAX = 32, // one queue per worker
 	PORT_NONE = 0xffff,
+	PKT_PRIV_LEN = 64,   // private area of every mbuf: struct pkt of node/node.h
 	PORT_BURST = 64,     // packets that rx and tx take at most
 	L2_LEN = 14,
 };
