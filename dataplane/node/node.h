@@ -1,0 +1,257 @@
+// The graph that every packet walks: nodes in one order, edges only forward. A node is a function
+// over a burst; it hands each packet on with graph_to(), or ends it with graph_drop(). A node's
+// queue runs when it is full and at the end of a round; so bursts stay together and nothing waits.
+#pragma once
+
+#include <rte_cycles.h>
+#include <rte_mbuf.h>
+
+#include "dataplane/crypto/aead.h"
+#include "dataplane/node/drops.h"
+#include "dataplane/port/port.h"
+#include "dataplane/table/fib.h"
+#include "dataplane/table/peer.h"
+#include "dataplane/wire/ip.h"
+
+enum {
+	BURST = 64,
+};
+
+// In the order in which a packet passes them. docs/graph.md draws the edges.
+#define NODES(X)                                                                                   \
+	X(ETH_INPUT, eth_input)	    /* Ethernet header: IP, or the kernel's business */            \
+	X(HOST_INPUT, host_input)   /* from the host TUN into the tunnel */                        \
+	X(CLASSIFY, classify)	    /* plain or WireGuard; ours or the kernel's */                 \
+	X(WG_INPUT, wg_input)	    /* split super-datagrams, message type, receiver index */      \
+	X(PUNT, punt)		    /* to the control thread */                                    \
+	X(WG_DECRYPT, wg_decrypt)   /* data packets in, allowed source */                          \
+	X(OVERLAY, overlay)	    /* MSS clamp */                                                \
+	X(ROUTE, route)		    /* TTL, next hop */                                            \
+	X(ICMP_ERROR, icmp_error)   /* tell the sender */                                          \
+	X(WG_ROUTE, wg_route)	    /* allowed IPs: which peer, which key, does it fit */          \
+	X(WG_ENCRYPT, wg_encrypt)   /* segment, seal, outer header */                              \
+	X(HOST_OUTPUT, host_output) /* to the host: TUN or mirror */                               \
+	X(LINK_OUTPUT, link_output) /* coalesce, Ethernet header */                                \
+	X(TX, tx)		    /* transmit */
+
+enum node_id {
+#define X(id, name) NODE_##id,
+	NODES(X)
+#undef X
+	NODE_COUNT
+};
+
+// Where a packet came into the graph.
+enum pkt_from {
+	FROM_PORT,   // a LAN or WAN port
+	FROM_HOST,   // the host TUN
+	FROM_TUNNEL, // decrypted
+	FROM_SELF,   // made here: ICMP errors, keepalives, the control thread's datagrams
+};
+
+enum punt_reason {
+	PUNT_WG_HANDSHAKE, // initiation, response or cookie reply; data at the outer IP header
+	PUNT_RESOLVE,	   // next hop without neighbour; the packet waits at the control thread
+	PUNT_REASON_COUNT,
+};
+
+// What the graph knows of a packet: the private area of its mbuf. // worker that holds the packet
+struct pkt {
+	struct peer *peer;
+	struct keypair *keypair;
+	const struct nexthop *nexthop;
+	uint64_t counter;
+	struct ip_info ip;	 // of the header at the packet's data
+	uint16_t port_in;	 // where it was received
+	uint16_t port_out;
+	uint8_t from;		 // enum pkt_from
+	uint8_t node;		 // enum node_id where an injected packet enters
+	uint8_t reason;		 // enum punt_reason, or ICMP: enum icmp_reason
+	uint8_t trace;		 // 0, or 1 + slot of the worker's trace
+	uint8_t outer_tos;	 // ECN of the outer header
+	uint8_t l2_len;		 // bytes of Ethernet header in front of the data, 0 if none
+	uint16_t mtu;		 // ICMP too big: what to tell
+};
+static_assert(sizeof(struct pkt) <= PKT_PRIV_LEN);
+
+static inline struct pkt *pkt_of(struct rte_mbuf *m)
+{
+	return (struct pkt *)rte_mbuf_to_priv(m);
+}
+
+struct graph;
+typedef void node_fn(struct graph *g, struct rte_mbuf **pkts, uint16_t n);
+
+struct node_stats { // wrk rw, ctl ro (relaxed)
+	uint64_t calls;
+	uint64_t packets;
+	uint64_t cycles;
+};
+
+struct node_queue {
+	uint16_t n;
+	struct rte_mbuf *pkts[BURST];
+};
+
+// Events for the control thread, by value in its mailbox.
+enum event_type {
+	EVENT_NEED_HANDSHAKE, // something to send, no key or one that ages
+	EVENT_CONFIRMED,      // first authentic packet on a keypair: switch to it
+	EVENT_ROAM,	      // authentic packet from another source
+	EVENT_TRACE_DONE,
+};
+
+struct event { // element of the worker-to-control mailbox
+	uint32_t type;
+	uint32_t peer_id;
+	uint32_t index; // local index of the keypair, or 0
+	uint32_t worker;
+	struct endpoint source; // EVENT_ROAM
+	struct ip_addr local;
+	uint16_t pad;
+};
+static_assert(sizeof(struct event) % 4 == 0);
+
+// One packet's steps, for 'tailgate trace'. // wrk rw; ctl reads after EVENT_TRACE_DONE
+enum {
+	TRACE_SLOTS = 64,
+	TRACE_STEPS = 24,
+};
+
+struct trace_step {
+	uint64_t tsc;
+	uint8_t node;
+	uint8_t drop; // 1 + reason, or 0
+	uint32_t len;
+	uint16_t segments;
+	uint8_t head[40]; // the packet's first bytes at this node
+};
+
+struct trace {
+	uint8_t n;
+	uint16_t port_in;
+	struct trace_step step[TRACE_STEPS];
+};
+
+struct capture; // node/capture.h
+
+// What can be counted beside drops.
+#define COUNTERS(X)                                                                                \
+	X(LEFT_TO_KERNEL, "left_to_kernel", "packets on shared ports that are the kernel's")       \
+	X(SUPERS_SEGMENTED, "supers_segmented", "super-packets segmented before encryption")       \
+	X(SEGMENTS_MADE, "segments_made", "segments made from them")                               \
+	X(SEGMENTS_COALESCED, "segments_coalesced", "decrypted segments that went into super-packets") \
+	X(SUPERS_COALESCED, "supers_coalesced", "super-packets handed on after decryption")        \
+	X(DATAGRAMS_SPLIT, "datagrams_split", "WireGuard datagrams that arrived in super-packets") \
+	X(DATAGRAMS_BATCHED, "datagrams_batched", "WireGuard datagrams that left in super-packets") \
+	X(BATCHES, "batches", "super-packets of WireGuard datagrams sent")                         \
+	X(KEEPALIVES_RX, "keepalives_received", "keepalives received")                             \
+	X(KEEPALIVES_TX, "keepalives_sent", "keepalives sent")                                     \
+	X(MSS_CLAMPED, "mss_clamped", "TCP SYNs whose MSS was lowered")                            \
+	X(ICMP_SENT, "icmp_errors_sent", "ICMP errors sent")                                       \
+	X(FRAGMENTED, "fragmented", "IPv4 packets without DF fragmented before encryption")        \
+	X(STAGED, "staged", "packets that waited for a handshake")                                 \
+	X(HANDOFF, "handed_off", "packets handed to the worker that owns the peer")                \
+	X(PUNTED, "punted", "packets handed to the control thread")                                \
+	X(CAPTURE_LOST, "capture_lost", "packets that a running capture missed")
+
+enum counter {
+#define X(name, label, help) COUNTER_##name,
+	COUNTERS(X)
+#undef X
+	COUNTER_COUNT
+};
+const char *counter_label(enum counter);
+const char *counter_help(enum counter);
+
+// What workers and control share; made before workers start.
+struct gateway {
+	struct port *port[PORT_MAX];   // fixed after init
+	uint16_t n_ports, n_workers;   // fixed after init
+	uint16_t host_port;	       // the TUN; PORT_NONE: none
+	_Atomic uint16_t wg_port;      // ctl: rw, wrk: ro: UDP port, host order
+	_Atomic uint16_t tunnel_mtu;   // ctl: rw, wrk: ro
+	_Atomic bool mss_clamp, coalesce; // ctl: rw, wrk: ro
+	_Atomic uint32_t icmp_rate;    // ctl: rw, wrk: ro: errors per second and worker
+	struct fib *fib;
+	struct allowedips *allowed;
+	struct index_table *index;
+	struct peer_table *peers;
+	struct rcu *rcu;
+	struct rte_mempool *pool;	// 2 KiB
+	struct rte_mempool *super_pool; // 64 KiB
+	struct mailbox *events;		// struct event, workers to control
+	struct mailbox *punted;		// struct rte_mbuf *, workers to control
+	struct graph *graph[PORT_QUEUE_MAX]; // one per worker
+	// ctl: rw, wrk: ro: addresses that ICMP errors are sent from, by port; 0 = none
+	_Atomic uint32_t port_addr4[PORT_MAX];	      // network order
+	struct ip_addr *_Atomic port_addr6[PORT_MAX]; // RCU
+	double tsc_per_ns;		// fixed after init
+};
+
+// One worker's state. // wrk only, unless said otherwise
+struct graph {
+	struct gateway *gw;
+	uint16_t id;		     // worker, and queue of every port
+	bool tracing;		     // at least one packet in this round is traced
+	uint64_t now;		     // TSC at the start of the round
+	uint64_t charged_until;	     // cycles are counted up to here
+	uint8_t running;	     // enum node_id that cycles go to
+	uint16_t ip_id;		     // of IPv4 headers that we make
+	uint16_t host_port, wg_port_cached;
+	struct aead *aead;
+	struct node_queue queue[NODE_COUNT];
+	node_fn *fn[NODE_COUNT];
+	struct node_queue txq[PORT_MAX]; // filled by link_output and wg_encrypt, sent by tx
+	struct node_state *state;	 // what nodes keep over a round: gro, datagram chains
+	struct mailbox *inbox;		 // struct rte_mbuf *, anyone to this worker: pkt_of()->node
+	struct node_queue later;	 // packets made here that enter at ROUTE in the next round
+	uint64_t icmp_tokens, icmp_refilled; // TSC units
+
+	alignas(64) uint64_t drops[DROP_COUNT];	 // wrk rw, ctl ro (relaxed)
+	uint64_t counters[COUNTER_COUNT];	 // wrk rw, ctl ro (relaxed)
+	struct node_stats stats[NODE_COUNT];	 // wrk rw, ctl ro (relaxed)
+	uint64_t rounds, empty_rounds, sleeps;	 // wrk rw, ctl ro (relaxed)
+	uint64_t busy_cycles;			 // wrk rw, ctl ro (relaxed)
+	uint64_t burst_packets[8];		 // rx bursts of 1, 2-3, 4-7, ... 64 packets
+
+	_Atomic uint32_t trace_wanted; // ctl adds, wrk takes: packets still to be traced
+	uint16_t trace_used;	       // wrk rw until all are done
+	struct trace *trace;	       // TRACE_SLOTS
+	struct capture *_Atomic capture; // ctl: rw, wrk: ro (RCU): where copies go, or NULL
+};
+
+struct graph *graph_create(struct gateway *gw, uint16_t id, const char *aead) must_check; // [ctl]
+void graph_destroy(struct graph *g); // frees queued packets [ctl, worker gone]
+// Run one node over its queue, then whatever that filled up. [wrk]
+void graph_run(struct graph *g, enum node_id node);
+// Run all queues until they are empty, in order. [wrk]
+void graph_flush(struct graph *g);
+void graph_trace_step(struct graph *g, struct rte_mbuf *m, enum node_id node, unsigned drop);
+
+// Hand a packet to a node.
+static inline void graph_to(struct graph *g, enum node_id node, struct rte_mbuf *m)
+{
+	struct node_queue *q = &g->queue[node];
+	q->pkts[q->n++] = m;
+	if (unlikely(q->n == BURST))
+		graph_run(g, node);
+}
+
+static inline void graph_drop(struct graph *g, struct rte_mbuf *m, enum drop_reason reason)
+{
+	g->drops[reason]++;
+	if (unlikely(g->tracing && pkt_of(m)->trace))
+		graph_trace_step(g, m, (enum node_id)g->running, reason + 1);
+	rte_pktmbuf_free(m);
+}
+
+static inline void graph_count(struct graph *g, enum counter counter, uint64_t n)
+{
+	g->counters[counter] += n;
+}
+
+// Each node's own file defines it.
+#define X(id, name) node_fn node_##name;
+NODES(X)
+#undef X
