@@ -1,0 +1,88 @@
+// The handshake side of WireGuard: peers, handshakes in both roles, timers, and the keypairs that
+// workers use. Everything here runs on the control thread.
+#pragma once
+
+#include <event2/event.h>
+
+#include "config/config.h"
+#include "dataplane/node/node.h"
+
+struct wg; // one device: our key, our peers
+
+// How wg sends and finds its way; given by the daemon.
+struct wg_env {
+	void *arg;
+	// Send bytes as one UDP datagram from our port. local: source to keep, or IP_NONE. False: no way.
+	bool (*send)(void *arg, const struct ip_addr *local, const struct endpoint *to,
+		const uint8_t *data, size_t len);
+	// Fill in a path to the endpoint (path->local may hold a wish); false: not reachable now.
+	bool (*resolve_path)(void *arg, const struct endpoint *to, struct peer_path *path);
+};
+
+struct wg *wg_create(struct event_base *, struct gateway *, const struct wg_env *) must_check;
+void wg_destroy(struct wg *);
+
+// Our key; sessions of an old one end. 0 or -errno.
+int wg_set_key(struct wg *, const struct key *private_key);
+const struct key *wg_public_key(const struct wg *);
+
+// Add a peer or change it to this configuration; what is equal stays untouched, and a session lives
+// on unless the preshared key changed. 0 or -errno.
+int wg_peer_set(struct wg *, const struct config_peer *, bool roaming);
+int wg_peer_remove(struct wg *, const struct key *public_key); // 0 or -ENOENT
+
+// A handshake message from a worker. from/to: outer addresses. len: bytes at data.
+void wg_receive(struct wg *, const uint8_t *data, size_t len, const struct endpoint *from,
+	const struct ip_addr *to);
+void wg_event(struct wg *, const struct event *);
+// Routes or neighbours changed: compute every peer's path again.
+void wg_paths_changed(struct wg *);
+
+// What status shows of one peer.
+struct wg_peer_info {
+	const struct peer *peer;
+	struct endpoint endpoint;
+	uint64_t handshake_unix_ns; // the newest session's; 0: none yet
+	uint32_t keepalive_s;	    // 0: off
+	bool roaming, has_psk;
+	uint32_t n_allowed;
+	const struct ip_prefix *allowed;
+	uint64_t rx_wire_bytes, tx_wire_bytes, rx_packets, tx_packets;
+	uint16_t owner, mtu;
+	uint16_t port_out;	    // PORT_NONE: no way to the endpoint
+	uint64_t handshakes_sent, handshakes_received, handshakes_failed;
+};
+
+// fn for each peer in order of the configuration; it must not change peers.
+void wg_peers_each(struct wg *, void (*fn)(void *arg, const struct wg_peer_info *), void *arg);
+
+// Counters of the handshake side, by reason.
+#define WG_COUNTERS(X)                                                                             \
+	X(INITIATION_SENT, "initiations_sent", "handshakes that we started")                       \
+	X(INITIATION_RECEIVED, "initiations_received", "handshakes that a peer started")           \
+	X(RESPONSE_SENT, "responses_sent", "handshakes that we answered")                          \
+	X(RESPONSE_RECEIVED, "responses_received", "answers to our handshakes")                    \
+	X(COOKIE_SENT, "cookies_sent", "cookie replies sent under load")                           \
+	X(COOKIE_RECEIVED, "cookies_received", "cookie replies received")                          \
+	X(BAD_LENGTH, "handshake_bad_length", "handshake message of a wrong length")               \
+	X(BAD_MAC1, "handshake_bad_mac1", "not made for our public key, or damaged")               \
+	X(BAD_MAC2, "handshake_no_cookie", "without a valid cookie while under load")              \
+	X(RATE_LIMITED, "handshake_rate_limited", "beyond 20 a second from one address under load") \
+	X(FORGED, "handshake_forged", "decryption of a handshake failed")                          \
+	X(UNKNOWN_PEER, "handshake_unknown_peer", "from a public key that is not configured")      \
+	X(REPLAYED, "handshake_replayed", "timestamp not newer than the last: replay, or the peer's clock went back") \
+	X(FLOOD, "handshake_flood", "initiations of one peer closer than 20 ms")                   \
+	X(UNKNOWN_INDEX, "handshake_unknown_index", "answer to no handshake of ours")              \
+	X(GAVE_UP, "handshake_gave_up", "no answer for 90 s")                                      \
+	X(NO_PATH, "handshake_no_path", "no route or neighbour towards the endpoint")
+
+enum wg_counter {
+#define X(name, label, help) WG_COUNTER_##name,
+	WG_COUNTERS(X)
+#undef X
+	WG_COUNTER_COUNT
+};
+uint64_t wg_counter(const struct wg *, enum wg_counter);
+const char *wg_counter_label(enum wg_counter);
+const char *wg_counter_help(enum wg_counter);
+bool wg_under_load(const struct wg *);
