@@ -11,11 +11,13 @@ enum {
 	LPM_VALUE_MAX = 0x00ffffff, // values are 1..LPM_VALUE_MAX
 };
 
-struct lpm; // layout private, but for the lookup below
+struct lpm; // workers look up with the inline functions of table/lookup.h
 
-struct lpm *lpm_create(enum ip_family family, struct rcu *) must_check; // [ctl]
-void lpm_destroy(struct lpm *);						  // [ctl, no workers left]
-// Add or replace. 0, -EINVAL (family, value), -ENOMEM (limits; the table is as before). [ctl]
+struct lpm *lpm_create(enum ip_family family, struct rcu *) must_check; // NULL with errno [ctl]
+// After the grace period; before rcu_destroy. NULL is fine. [ctl]
+void lpm_destroy(struct lpm *);
+// Add or replace. 0, -EINVAL (family, host bits, value), -ENOMEM (limits; the table is as before).
+// Cost grows with the nodes below: one node for a /24, all of them for a default route. [ctl]
 int lpm_set(struct lpm *, const struct ip_prefix *, uint32_t value) must_check;
 // Remove that very prefix; what it covered falls to the next shorter one. 0 or -ENOENT. [ctl]
 int lpm_clear(struct lpm *, const struct ip_prefix *);
@@ -23,5 +25,5 @@ int lpm_clear(struct lpm *, const struct ip_prefix *);
 uint32_t lpm_get(const struct lpm *, const struct ip_prefix *);
 // Prefixes in the table. [ctl]
 uint32_t lpm_count(const struct lpm *);
-// Bytes of memory held. [ctl]
+// Bytes of memory held: the most nodes there ever were, and the prefixes. [ctl]
 size_t lpm_memory(const struct lpm *);

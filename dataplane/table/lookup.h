@@ -1,0 +1,87 @@
+// Lookups of the workers, inline: longest prefix, route, allowed IPs. Addresses are bytes in
+// network order. A result is valid until the worker's next quiescent state.
+#pragma once
+
+#include <stdatomic.h>
+
+#include "dataplane/table/fib.h"
+#include "dataplane/table/peer.h"
+
+// An entry of the trie: either LPM_CHILD and a node's number, or a value with the bits of its
+// prefix that lie in this node (0: inherited from above), so that an update knows what it may
+// overwrite.
+#define LPM_CHILD (UINT32_C(1) << 31)
+
+enum {
+	LPM_NODE_BITS = 8,
+	LPM_NODE_ENTRIES = 1 << LPM_NODE_BITS,
+	LPM_ROOT_BITS = 16,
+	LPM_ROOT_NODES = 1 << (LPM_ROOT_BITS - LPM_NODE_BITS), // the root fills these many nodes
+	LPM_DEPTH_SHIFT = 24,
+};
+
+struct lpm {
+	_Atomic uint32_t *entries;   // node n at n * LPM_NODE_ENTRIES // ctl: rw, wrk: ro (acquire)
+	struct lpm_control *control; // ctl only
+};
+
+static inline uint32_t lpm_entry(const struct lpm *l, size_t at)
+{
+	return atomic_load_explicit(&l->entries[at], memory_order_acquire);
+}
+
+// bytes: how many the address has, a constant for the compiler.
+static inline uint32_t lpm_lookup(const struct lpm *l, const uint8_t *addr, unsigned bytes)
+{
+	uint32_t e = lpm_entry(l, (size_t)addr[0] << 8 | addr[1]);
+	for (unsigned i = 2; i < bytes && (e & LPM_CHILD); i++)
+		e = lpm_entry(l, (size_t)(e & ~LPM_CHILD) << LPM_NODE_BITS | addr[i]);
+	return e & LPM_VALUE_MAX;
+}
+
+// The value of the longest prefix, or LPM_NONE; 1 to 3 dependent loads. [wrk, ctl]
+static inline uint32_t lpm_lookup4(const struct lpm *l, const uint8_t addr[static 4])
+{
+	return lpm_lookup(l, addr, 4);
+}
+
+// The same; a load for the first 16 bits and one for each further 8 that prefixes reach into.
+static inline uint32_t lpm_lookup6(const struct lpm *l, const uint8_t addr[static 16])
+{
+	return lpm_lookup(l, addr, 16);
+}
+
+static inline const struct nexthop *fib_nexthop(const struct fib *f, uint32_t value)
+{
+	return atomic_load_explicit(&f->nexthop[value], memory_order_acquire);
+}
+
+// NULL: no route. [wrk, ctl]
+static inline const struct nexthop *fib_lookup4(const struct fib *f, const uint8_t addr[static 4])
+{
+	return fib_nexthop(f, lpm_lookup4(f->v4, addr));
+}
+
+static inline const struct nexthop *fib_lookup6(const struct fib *f, const uint8_t addr[static 16])
+{
+	return fib_nexthop(f, lpm_lookup6(f->v6, addr));
+}
+
+struct allowedips {
+	struct lpm *v4, *v6;		    // fixed after init; entries RCU; values are peer id + 1
+	struct peer *_Atomic *peer;	    // by value // ctl: rw, wrk: ro (RCU); [0] = NULL
+	struct allowedips_control *control; // ctl only
+};
+
+// allowedips_lookup4() and 6() of peer.h, inline. [wrk, ctl]
+static inline struct peer *allowedips_find4(
+	const struct allowedips *a, const uint8_t addr[static 4])
+{
+	return atomic_load_explicit(&a->peer[lpm_lookup4(a->v4, addr)], memory_order_acquire);
+}
+
+static inline struct peer *allowedips_find6(
+	const struct allowedips *a, const uint8_t addr[static 16])
+{
+	return atomic_load_explicit(&a->peer[lpm_lookup6(a->v6, addr)], memory_order_acquire);
+}
