@@ -6,7 +6,8 @@
 
 #include "dataplane/table/lookup.h"
 
-static_assert(FIB_NEXTHOP_MAX <= LPM_VALUE_MAX, "a next hop's number is a value of the LPM");
+static_assert(
+	(uint32_t)FIB_NEXTHOP_MAX <= LPM_VALUE_MAX, "a next hop's number is a value of the LPM");
 
 enum {
 	BUCKETS = 1 << 14,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <rte_mbuf.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 
 #include "dataplane/port/port.h"
