@@ -46,12 +46,13 @@ static const struct config_choice log_level_choices[] = {
 const struct config_key config_keys[] = {
 	{.name = "private_key_file", TOP(private_key), .type = &type_secret_file,
 		.absent = "required, or private_key",
-		.example = "\"/etc/tailgate/private.key\"",
+		.example = "\"/etc/tailgate/private.key\"", .live = true,
 		.help = "File with this gateway's private key, one line as 'wg genkey' writes it. A "
 			"relative name starts at the directory of tailgate.conf. A file that group or "
 			"others can read is refused: chmod 600 it."},
 	{.name = "private_key", TOP(private_key), .type = &type_secret,
 		.absent = "required, or private_key_file",
+		.example = "\"(44 characters of base64)\"",
 		.help = "The private key itself, in base64. A tailgate.conf that holds a key must not be "
 			"readable by group or others. private_key_file is better: copies of the "
 			"configuration then carry no secret."},
@@ -66,7 +67,7 @@ const struct config_key config_keys[] = {
 		.help = "Name of the TUN interface through which the host itself reaches the peers. The "
 			"empty string makes none."},
 	{.name = "addresses", TOP(addresses), .type = &type_addresses, .absent = "none",
-		.example = "[ \"10.0.0.1/24\", \"fd00::1/64\" ]",
+		.example = "[ \"10.0.0.1/24\", \"fd00::1/64\" ]", .live = true,
 		.help = "Addresses of the TUN interface with the length of their network."},
 	{.name = "routes", TOP(routes), .type = &type_bool, .number = true,
 		.help = "Install kernel routes for the peers' allowed_ips through the TUN interface, as "
@@ -85,6 +86,7 @@ const struct config_key config_keys[] = {
 		.help = "Threads that forward packets, beside the control thread."},
 	{.name = "cpus", TOP(cpus), .type = &type_cpus, .absent = "[ ]: the scheduler chooses",
 		.max = CONFIG_CPU_MAX,
+		.example = "[ ]",
 		.help = "CPU of each worker, as many as there are workers."},
 	{.name = "poll", TOP(poll), .type = &type_choice, .choices = poll_choices,
 		.number = CONFIG_POLL_ADAPTIVE,
@@ -130,42 +132,45 @@ const struct config_key config_keys[] = {
 			"empty string keeps the user."},
 
 	{.name = "name", PORT(name), .type = &type_ifname, .absent = "required",
-		.example = "\"lan\"",
+		.example = "\"lan\"", .live = true,
 		.help = "What status, counters and logs call the port; at most 15 characters."},
 	{.name = "interface", PORT(interface), .type = &type_ifname, .absent = "this or device",
-		.example = "\"eth1\"",
+		.example = "\"eth1\"", .live = true,
 		.help = "A shared port: a network interface that the kernel keeps, with its addresses."},
 	{.name = "device", PORT(device), .type = &type_device, .absent = "this or interface",
+		.example = "\"0000:01:00.0\"",
 		.help = "An owned port: a device that DPDK drives alone, as PCI address such as "
 			"\"0000:01:00.0\" (bound to vfio-pci) or virtual device with its arguments such as "
 			"\"net_memif0,role=client\"."},
 	{.name = "mirror", PORT(mirror), .type = &type_ifname, .absent = "the port's name",
+		.example = "\"lan\"",
 		.help = "Of an owned port: name of the TAP interface through which the host's own traffic "
 			"(ARP, DHCP, SSH, BGP) uses the device. The empty string makes none."},
 	{.name = "addresses", PORT(addresses), .type = &type_addresses, .absent = "none",
+		.example = "[ \"192.168.1.1/24\" ]",
 		.help = "Of an owned port: addresses of the mirror with the length of their network."},
 	{.name = "queues", PORT(queues), .type = &type_number, .unit = "queues", .min = 1,
 		.max = CONFIG_WORKERS_MAX, .number = 1,
 		.help = "Receive queues, spread over the workers."},
 
-	{.name = "name", PEER(name), .type = &type_text, .text = "", .example = "\"site-b\"",
+	{.name = "name", PEER(name), .type = &type_text, .text = "", .example = "\"site-b\"", .live = true,
 		.help = "What status and logs call the peer; without it they show its key."},
 	{.name = "public_key", PEER(public_key), .type = &type_public_key, .absent = "required",
-		.example = "\"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"",
+		.example = "\"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\"", .live = true,
 		.help = "The peer's public key in base64, as 'wg pubkey' writes it."},
 	{.name = "preshared_key_file", PEER(preshared_key), .type = &type_secret_file,
-		.absent = "no preshared key",
+		.absent = "no preshared key", .example = "\"/etc/tailgate/site-b.psk\"",
 		.help = "File with a key that both sides share, as 'wg genpsk' writes it. The same rules as "
 			"for private_key_file."},
 	{.name = "preshared_key", PEER(preshared_key), .type = &type_secret,
-		.absent = "no preshared key",
+		.absent = "no preshared key", .example = "\"(44 characters of base64)\"",
 		.help = "The preshared key itself, in base64. The same rules as for private_key."},
 	{.name = "endpoint", WHOLE_PEER, .type = &type_endpoint,
-		.absent = "none: wait for the peer to call", .example = "\"203.0.113.5:41641\"",
+		.absent = "none: wait for the peer to call", .example = "\"203.0.113.5:41641\"", .live = true,
 		.help = "Where the peer is: \"203.0.113.5:41641\", \"[2001:db8::5]:41641\" or "
 			"\"gw.example.org:41641\"."},
 	{.name = "allowed_ips", WHOLE_PEER, .type = &type_allowed_ips, .absent = "none",
-		.example = "[ \"10.2.0.0/24\", \"fd00:2::/64\" ]",
+		.example = "[ \"10.2.0.0/24\", \"fd00:2::/64\" ]", .live = true,
 		.help = "Networks behind the peer: packets to them go to it, and only packets from them are "
 			"accepted of it. A network belongs to one peer; of overlapping ones the longest "
 			"counts."},
@@ -175,6 +180,7 @@ const struct config_key config_keys[] = {
 			"suits most; 0 is off."},
 	{.name = "roaming", PEER(roaming), .type = &type_bool, .number = true,
 		.absent = "the top-level roaming",
+		.example = "true",
 		.help = "Follow this peer to a new address."},
 };
 // clang-format on

@@ -43,7 +43,8 @@ struct config_key {
 	const char *text;   // default of strings
 	const char *absent; // what the man page says of a key without a default value
 	const struct config_choice *choices; // ends with a NULL name
-	const char *example; // value in the example file; NULL: the default, as a comment
+	const char *example;		     // value in the example file; NULL: the default
+	bool live; // the example file sets the key; otherwise it stands there as a comment
 	const char *help;
 };
 

@@ -24,9 +24,16 @@ int reader_refuse_member(struct config_reader *r, const config_setting_t *group,
 // "a string", "a number": what somebody wrote.
 const char *reader_kind(const config_setting_t *s);
 
+// "host:port" into the three endpoint fields of a peer. 0, -ENOENT without a port, -ERANGE for a
+// port that is none, -EINVAL for a host that is none.
+int config_endpoint_parse(const char *text, struct config_peer *p) must_check;
+
 // The key in a file. Relative names start at the directory of r->path. 0, or as config_load.
 int reader_key_file(struct config_reader *r, const config_setting_t *s, const char *name,
 	struct key *out) must_check;
 
 // What no single key can tell: contradictions, duplicates, missing keys. Sorts peers_by_key.
 int reader_check(struct config_reader *r) must_check;
+
+// The keys that a WireGuard file can set, as the text of a tailgate.conf. key_path as import_wg.
+void import_write(const struct config *c, bool has_listen_port, const char *key_path, FILE *out);

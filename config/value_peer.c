@@ -163,43 +163,55 @@ static const char *port_colon(const char *text)
 	return ip_addr_parse(text, &a) < 0 ? colon : NULL;
 }
 
-static int refuse_without_port(struct config_reader *r, const config_setting_t *s, const char *text)
+int config_endpoint_parse(const char *text, struct config_peer *p)
 {
-	bool bare_v6 = strchr(text, ':') && text[0] != '[';
-	return reader_refuse(r, s, "\"%s\" has no port; write \"%s%s%s:51820\"", text,
-		bare_v6 ? "[" : "", text, bare_v6 ? "]" : "");
+	struct ip_addr addr = {0};
+	const char *colon = port_colon(text);
+	if (!colon)
+		return -ENOENT;
+	unsigned port = port_of(colon + 1);
+	if (port == 0)
+		return -ERANGE;
+	bool bracketed = text[0] == '[';
+	size_t n = (size_t)(colon - text) - (bracketed ? 2 : 0);
+	char host[sizeof(p->endpoint_host)];
+	if (n >= sizeof(host))
+		return -EINVAL;
+	memcpy(host, text + bracketed, n);
+	host[n] = '\0';
+	bool is_addr = ip_addr_parse(host, &addr) == 0;
+	if (bracketed != (addr.family == IP_V6) || (!is_addr && !is_host_name(host)))
+		return -EINVAL;
+	memcpy(p->endpoint_host, host, n + 1);
+	p->endpoint_port = (uint16_t)port;
+	p->endpoint = (struct endpoint){.addr = addr, .port = is_addr ? (uint16_t)port : 0};
+	return 0;
+}
+
+static int refuse_endpoint(
+	struct config_reader *r, const config_setting_t *s, const char *text, int reason)
+{
+	const char *colon = strrchr(text, ':');
+	bool bare_v6 = colon && text[0] != '[';
+	if (reason == -ENOENT)
+		return reader_refuse(r, s, "\"%s\" has no port; write \"%s%s%s:51820\"", text,
+			bare_v6 ? "[" : "", text, bare_v6 ? "]" : "");
+	if (reason == -ERANGE)
+		return reader_refuse(r, s, "\"%s\" is not a UDP port; write 1 to 65535", colon + 1);
+	return reader_refuse(r, s,
+		"\"%s\" is neither an address nor a host name with a port; write "
+		"\"203.0.113.5%s\", \"[2001:db8::5]%s\" or \"gw.example.org%s\"",
+		text, colon, colon, colon);
 }
 
 static int read_endpoint(
 	struct config_reader *r, const struct config_key *, config_setting_t *s, void *field)
 {
-	struct config_peer *p = field;
 	if (s->type != CONFIG_TYPE_STRING)
 		return reader_refuse(r, s, "expected a string in quotes, found %s", reader_kind(s));
 	const char *text = config_setting_get_string(s);
-	const char *colon = port_colon(text);
-	if (!colon)
-		return refuse_without_port(r, s, text);
-	p->endpoint_port = (uint16_t)port_of(colon + 1);
-	if (p->endpoint_port == 0)
-		return reader_refuse(r, s, "\"%s\" is not a UDP port; write 1 to 65535", colon + 1);
-	bool bracketed = text[0] == '[';
-	size_t n = (size_t)(colon - text) - (bracketed ? 2 : 0);
-	if (n >= sizeof(p->endpoint_host))
-		return reader_refuse(r, s, "has a host name of %zu characters; at most 253 fit", n);
-	memcpy(p->endpoint_host, text + bracketed, n);
-	p->endpoint_host[n] = '\0';
-	if (ip_addr_parse(p->endpoint_host, &p->endpoint.addr) == 0) {
-		p->endpoint.port = p->endpoint_port;
-		if (bracketed == (p->endpoint.addr.family == IP_V6))
-			return 0;
-	} else if (!bracketed && is_host_name(p->endpoint_host)) {
-		return 0;
-	}
-	return reader_refuse(r, s,
-		"\"%s\" is neither an address nor a host name; write \"203.0.113.5:%u\", "
-		"\"[2001:db8::5]:%u\" or \"gw.example.org:%u\"",
-		text, p->endpoint_port, p->endpoint_port, p->endpoint_port);
+	int rc = config_endpoint_parse(text, field);
+	return rc < 0 ? refuse_endpoint(r, s, text, rc) : 0;
 }
 
 static int allowed_ip_of(struct config_reader *r, const config_setting_t *s, struct ip_prefix *out)
