@@ -1,0 +1,131 @@
+# shellcheck shell=bash
+# What perf/compare and perf/demo measure in the lab of tests/net/lib.sh. To be sourced.
+#
+# CPU time of the gateways per 10^9 bytes carried. A kernel books softirq work to whatever it
+# interrupts, so the gateway processes' own time says too little for a gateway that leaves work to
+# the kernel, and too much for one that is interrupted by it. Three figures are therefore kept:
+#   busy      the machine's time that was not idle, all cores
+#   iperf     user and system time of iperf3's client and server
+#   process   user and system time of the gateway processes, all threads
+# and the gateways' figure is busy - iperf: their processes, kernel threads and softirqs, both
+# gateways summed. Whatever else runs on the machine counts too; "other" says how busy it was
+# while nothing of ours ran.
+# shellcheck disable=SC2034 # some of it is for the programs
+set -euo pipefail
+
+# shellcheck source=tests/net/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../tests/net/lib.sh"
+
+hz=$(getconf CLK_TCK)
+
+busy_ticks() { # user nice system idle iowait irq softirq ...
+	local user nice system irq softirq
+	read -r _ user nice system _ _ irq softirq _ </proc/stat
+	echo $((user + nice + system + irq + softirq))
+}
+
+gateway_ticks() {
+	local gw sum=0
+	for gw in gwa gwb; do
+		[[ -z ${lab_pid[$gw]:-} ]] || sum=$((sum + $(cpu_ticks "${lab_pid[$gw]}")))
+	done
+	echo $sum
+}
+
+other_load() { # busy cores in the next half second
+	local before
+	before=$(busy_ticks)
+	sleep 0.5
+	jq -n "($(busy_ticks) - $before) / $hz / 0.5"
+}
+
+# measure GATEWAY CASE SECONDS: one iperf3 run from client to server; prints a JSON object
+measure() {
+	local args=(-t "$3") other busy process server times
+	case $2 in
+	reverse) args+=(-R) ;;
+	parallel) args+=(-P 4) ;;
+	esac
+	other=$(other_load)
+	busy=$(busy_ticks) process=$(gateway_ticks) server=$(cpu_ticks "${lab_pid[iperf-server]}")
+	TIMEFORMAT='%U %S'
+	times=$({ time iperf client 10.2.0.2 "${args[@]}" >"$lab_dir/iperf.json"; } 2>&1)
+	busy=$(($(busy_ticks) - busy)) process=$(($(gateway_ticks) - process))
+	server=$(($(cpu_ticks "${lab_pid[iperf-server]}") - server))
+	jq -c --arg gateway "$1" --arg case "$2" --argjson hz "$hz" --argjson busy $busy \
+		--argjson process $process --argjson server $server --argjson client "$(jq -n "${times/ / + }")" \
+		--argjson other "$other" '
+		(.error | select(.)) |= error |
+		(.end.sum_received.bytes / 1e9) as $gb | ($server / $hz + $client) as $iperf | {
+			gateway: $gateway, case: $case,
+			bits_per_second: (.end.sum_received.bits_per_second | floor),
+			retransmits: .end.sum_sent.retransmits,
+			gateway_cpu_s_per_gb: (($busy / $hz - $iperf) / $gb),
+			gateway_process_cpu_s_per_gb: ($process / $hz / $gb),
+			lab_cpu_s_per_gb: ($busy / $hz / $gb),
+			gb: $gb, busy_cpu_s: ($busy / $hz), iperf_cpu_s: $iperf,
+			process_cpu_s: ($process / $hz), other_busy_cores: $other
+		}' "$lab_dir/iperf.json"
+}
+
+# summary: a stream of measure's objects to one object per gateway and case, medians
+# shellcheck disable=SC2016 # jq's variables
+summary='
+def median: sort | if length % 2 == 1 then .[length / 2 | floor] else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+def summary: . as $raw | reduce .[] as $r ([]; if any(.[]; . == [$r.gateway, $r.case]) then . else . + [[$r.gateway, $r.case]] end)
+	| map(. as [$g, $c] | [$raw[] | select(.gateway == $g and .case == $c)] | {
+		gateway: $g, case: $c, runs: length,
+		bits_per_second: (map(.bits_per_second) | median),
+		retransmits: (map(.retransmits) | median),
+		gateway_cpu_s_per_gb: (map(.gateway_cpu_s_per_gb) | median),
+		gateway_process_cpu_s_per_gb: (map(.gateway_process_cpu_s_per_gb) | median),
+		lab_cpu_s_per_gb: (map(.lab_cpu_s_per_gb) | median)
+	});
+'
+
+# jq: round for people; + 0 turns -0 into 0
+two='def two: (. * 100 | round / 100) + 0;'
+
+# visit KIND SECONDS OFFLOAD PROGRESS...: one lab, all cases. The objects are added to raw.json;
+# PROGRESS is called with the PID of each measurement while it runs.
+visit() {
+	local case_
+	lab_up "$1" "$1" >"$lab_dir/visit.log"
+	[[ $3 == yes ]] || no_offload
+	ping_lossless client 10.2.0.2 -c 5 -i 0.2 >>"$lab_dir/visit.log"
+	iperf_server server >>"$lab_dir/visit.log"
+	for case_ in forward reverse parallel; do
+		measure "$1" $case_ "$2" >"$lab_dir/measured.json" &
+		"${@:4}" $!
+		wait $!
+		cat "$lab_dir/measured.json" >>"$lab_dir/raw.json"
+		jq -r "$two"'
+			"\(.gateway) \(.case): \(.bits_per_second / 1e9 | two) Gb/s, \(.gateway_cpu_s_per_gb | two) CPU-s/GB"
+			+ if .other_busy_cores > 0.1 then " (something else kept \(.other_busy_cores | two) cores busy)" else "" end
+			' "$lab_dir/measured.json"
+	done
+	lab_clear
+}
+
+gateway_version() { # KIND
+	case $1 in
+	tailgate) git -C "$lab_top" rev-parse --short=12 HEAD 2>/dev/null || echo unknown ;;
+	none) uname -r ;;
+	*) cat "$peers_bin/.version/${1/%boringtun/boringtun-cli}" 2>/dev/null || echo "Debian's" ;;
+	esac
+}
+
+machine_json() { # COMMAND: where, when and with what it was measured
+	jq -n --arg machine "$(uname -n)" --arg kernel "$(uname -r)" \
+		--arg cpu "$(sed -nE '/^model name\t*: /{s///p;q}' /proc/cpuinfo)" --argjson cores "$(nproc)" \
+		--argjson memory_gb "$(awk '/^MemTotal:/ {printf "%.1f", $2 / 1e6}' /proc/meminfo)" \
+		--arg commit "$(gateway_version tailgate)" --arg date "$(date -u +%FT%TZ)" --arg command "$1" \
+		'{machine: $machine, kernel: $kernel, cpu: $cpu, cores: $cores, memory_gb: $memory_gb,
+		  commit: $commit, date: $date, command: $command}'
+}
+
+need_machine() { # PROGRAM: ends it with one line when something is missing
+	local missing
+	missing=$(lab_missing)
+	[[ -z $missing ]] || { echo "$1: $missing" >&2 && exit 1; }
+}
