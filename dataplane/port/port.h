@@ -54,7 +54,8 @@ struct port_ops {
 	uint16_t (*rx)(struct port *, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
 	// Send a burst. Returns how many the port took, in order; those belong to it. [wrk]
 	uint16_t (*tx)(struct port *, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
-	// A descriptor that polls readable when rx has work, or -1: then the worker naps.
+	// A descriptor that polls readable when rx has work, or -1: then the worker naps. The number
+	// stays; refresh may put another file behind it, so poll(2) it and keep it in no epoll set.
 	int (*wait_fd)(struct port *, uint16_t queue);
 	// Before (true) and after (false) sleeping on wait_fd; NULL where nothing is to be done. [wrk]
 	void (*wait_arm)(struct port *, uint16_t queue, bool on);
@@ -104,6 +105,9 @@ int port_tun_open(const struct port_params *, struct port **out, char err[static
 int port_shared_open(const struct port_params *, struct port **out, char err[static 256]) must_check;
 int port_mirror_open(const struct port_params *, struct port **out, char err[static 256]) must_check;
 int port_owned_open(const struct port_params *, struct port **out, char err[static 256]) must_check;
+
+// Make a mirror's MAC and MTU those of its owned port, and each the other's peer. [ctl]
+int port_mirror_pair(struct port *owned, struct port *mirror, char err[static 256]) must_check;
 
 static inline uint16_t port_rx(struct port *p, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
 {
