@@ -47,19 +47,24 @@ int mailbox_fd(const struct mailbox *m)
 	return m->fd;
 }
 
+void mailbox_ring(struct mailbox *m)
+{
+	uint64_t one = 1;
+	// It fails only when the counter is full, and then the bell rings already.
+	if (write(m->fd, &one, sizeof(one)) < 0)
+		return;
+}
+
 bool mailbox_put(struct mailbox *m, void *element)
 {
 	if (rte_ring_mp_enqueue_elem(m->ring, element, m->element) < 0)
 		return false;
-	// The reader sets asleep and then looks at the ring; we fill the ring and then look at asleep.
+	// The reader sets asleep and then looks at the ring; we fill the ring and then look at
+	// asleep.
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&m->asleep, memory_order_relaxed) &&
-		atomic_exchange(&m->asleep, false)) {
-		uint64_t one = 1;
-		// It fails only when the counter is full, and then the bell rings already.
-		if (write(m->fd, &one, sizeof(one)) < 0)
-			return true;
-	}
+		atomic_exchange(&m->asleep, false))
+		mailbox_ring(m);
 	return true;
 }
 

@@ -1,5 +1,6 @@
 // Fixed-size messages between threads: a ring of elements by value and a doorbell. Any number of
-// writers, one reader. Nothing is allocated per message; a full ring refuses, and the writer counts.
+// writers, one reader. Nothing is allocated per message; a full ring refuses, and the writer
+// counts.
 #pragma once
 
 #include "dataplane/base/types.h"
@@ -16,6 +17,8 @@ bool mailbox_put(struct mailbox *, void *element);
 // Up to n messages out, returns how many. [reader]
 unsigned mailbox_get(struct mailbox *, void *elements, unsigned n);
 unsigned mailbox_count(const struct mailbox *);
+// Wake the reader up without a message. [any thread]
+void mailbox_ring(struct mailbox *);
 // Announce that the reader will sleep on the descriptor. False: there is mail, do not. [reader]
 bool mailbox_sleep(struct mailbox *);
 // Awake again: messages come without the bell. [reader]

@@ -148,8 +148,6 @@ void capture_packet(struct graph *g, struct capture *c, const struct rte_mbuf *m
 		.len = m->pkt_len + l2,
 		.port = port,
 		.point = point,
-		.l2 = l2 > 0 ||
-		      (point == CAPTURE_WIRE_OUT && port < g->gw->n_ports && g->gw->port[port]->l2),
 		.peer_key = peer != NULL ? peer->public_key : (struct key){},
 	};
 	if (rte_ring_mp_enqueue(c->ring, copy) == 0)

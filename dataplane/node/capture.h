@@ -39,7 +39,6 @@ struct capture_meta {
 	uint32_t len;	     // of the original, Ethernet header included
 	uint16_t port;	     // as in the filter
 	uint8_t point;	     // enum capture_point
-	bool l2;	     // the copy starts at an Ethernet header
 	struct key peer_key; // zero: none known
 };
 

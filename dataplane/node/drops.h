@@ -1,46 +1,50 @@
-// Every reason for which a packet ends here, with the text that status and metrics show. A line here
-// is all that a new reason needs.
+// Every reason for which a packet ends here, with the text that status and metrics show. A line
+// here is all that a new reason needs.
 #pragma once
 
 // X(name, "label", "what it means and what to do")
 #define DROP_REASONS(X)                                                                            \
 	X(IP_MALFORMED, "ip_malformed", "IP header with wrong version or lengths")                 \
-	X(IP_CHECKSUM, "ip_checksum", "IPv4 header checksum is wrong")                              \
-	X(L4_CHECKSUM, "l4_checksum", "inner TCP or UDP checksum is wrong; the sender or a link damages packets") \
-	X(TTL, "ttl_exceeded", "TTL reached zero: a routing loop, or a traceroute")                 \
-	X(NO_ROUTE, "no_route", "no route to the destination: see 'ip route get'")                  \
-	X(BLACKHOLE, "blackhole", "the kernel's routes say blackhole")                              \
-	X(BROADCAST, "broadcast", "multicast and broadcast are not forwarded")                      \
-	X(NO_PEER, "no_peer", "routed into the tunnel, but no peer's allowed IPs hold the destination") \
-	X(NO_ENDPOINT, "no_endpoint", "the peer's endpoint is not known or not reachable (yet)")    \
-	X(NO_KEY, "no_key", "no session with the peer: the handshake is not answered")              \
-	X(STAGED_FULL, "staged_full", "waiting for a handshake: the oldest waiting packet gave way") \
-	X(TOO_BIG, "too_big", "larger than the tunnel's MTU; the sender was told by ICMP")          \
-	X(SEGMENT, "segment_failed", "a super-packet whose headers cannot be segmented")            \
-	X(NO_MBUF, "no_mbuf", "packet buffers are used up: raise memory_mb")                        \
-	X(NEIGHBOUR, "neighbour", "the next hop does not answer ARP or ND")                         \
-	X(PUNT_FULL, "punt_full", "the control thread is behind: handshakes or packets for it are lost") \
-	X(PUNT_FAILED, "punt_failed", "the kernel did not take a packet meant for the host")        \
-	X(HANDOFF_FULL, "handoff_full", "the worker that owns the peer is behind")                  \
-	X(TX_FULL, "tx_full", "the transmit ring or socket buffer is full")                         \
-	X(PORT_DOWN, "port_down", "the port is down")                                               \
-	X(NO_PORT, "no_port", "the next hop's interface is no port of this gateway")                \
-	X(WG_MALFORMED, "wg_malformed", "UDP on our port that is no WireGuard message")             \
-	X(WG_INDEX, "wg_unknown_index", "data for a session that is not (any more) known")          \
-	X(WG_AUTH, "wg_auth", "authentication failed: forged or damaged")                           \
-	X(WG_REPLAY, "wg_replay", "counter seen before or too old")                                 \
-	X(WG_EXPIRED, "wg_expired", "session key older than 180 s")                                 \
-	X(WG_SOURCE, "wg_source", "inner source address is not in the peer's allowed IPs")          \
-	X(WG_INNER, "wg_inner", "decrypted, but not an IP packet of a sound length")                \
-	X(WG_ECN, "wg_ecn", "marked congested outside, but the inner packet is not ECN-capable")    \
-	X(PEER_GONE, "peer_gone", "the peer was removed while packets waited for it")               \
+	X(IP_CHECKSUM, "ip_checksum", "IPv4 header checksum is wrong")                             \
+	X(L4_CHECKSUM, "l4_checksum",                                                              \
+		"inner TCP or UDP checksum is wrong; the sender or a link damages packets")        \
+	X(TTL, "ttl_exceeded", "TTL reached zero: a routing loop, or a traceroute")                \
+	X(NO_ROUTE, "no_route", "no route to the destination: see 'ip route get'")                 \
+	X(BLACKHOLE, "blackhole", "the kernel's routes say blackhole")                             \
+	X(BROADCAST, "broadcast", "multicast and broadcast are not forwarded")                     \
+	X(NO_PEER, "no_peer",                                                                      \
+		"routed into the tunnel, but no peer's allowed IPs hold the destination")          \
+	X(NO_ENDPOINT, "no_endpoint", "the peer's endpoint is not known or not reachable (yet)")   \
+	X(NO_KEY, "no_key", "no session with the peer: the handshake is not answered")             \
+	X(STAGED_FULL, "staged_full",                                                              \
+		"waiting for a handshake: the oldest waiting packet gave way")                     \
+	X(TOO_BIG, "too_big", "larger than the tunnel's MTU; the sender was told by ICMP")         \
+	X(SEGMENT, "segment_failed", "a super-packet whose headers cannot be segmented")           \
+	X(NO_MBUF, "no_mbuf", "packet buffers are used up: raise memory_mb")                       \
+	X(NEIGHBOUR, "neighbour", "the next hop does not answer ARP or ND")                        \
+	X(PUNT_FULL, "punt_full",                                                                  \
+		"the control thread is behind: handshakes or packets for it are lost")             \
+	X(PUNT_FAILED, "punt_failed", "the kernel did not take a packet meant for the host")       \
+	X(HANDOFF_FULL, "handoff_full", "the worker that owns the peer is behind")                 \
+	X(TX_FULL, "tx_full", "the transmit ring or socket buffer is full")                        \
+	X(PORT_DOWN, "port_down", "the port is down")                                              \
+	X(NO_PORT, "no_port", "the next hop's interface is no port of this gateway")               \
+	X(WG_MALFORMED, "wg_malformed", "UDP on our port that is no WireGuard message")            \
+	X(WG_INDEX, "wg_unknown_index", "data for a session that is not (any more) known")         \
+	X(WG_AUTH, "wg_auth", "authentication failed: forged or damaged")                          \
+	X(WG_REPLAY, "wg_replay", "counter seen before or too old")                                \
+	X(WG_EXPIRED, "wg_expired", "session key older than 180 s")                                \
+	X(WG_SOURCE, "wg_source", "inner source address is not in the peer's allowed IPs")         \
+	X(WG_INNER, "wg_inner", "decrypted, but not an IP packet of a sound length")               \
+	X(WG_ECN, "wg_ecn", "marked congested outside, but the inner packet is not ECN-capable")   \
+	X(PEER_GONE, "peer_gone", "the peer was removed while packets waited for it")              \
 	X(RATE, "icmp_rate", "ICMP errors beyond the rate limit are not sent")
 
 enum drop_reason {
 #define X(name, label, help) DROP_##name,
 	DROP_REASONS(X)
 #undef X
-	DROP_COUNT
+		DROP_COUNT
 };
 
 // [any thread]

@@ -30,15 +30,15 @@ enum {
 	X(ICMP_ERROR, icmp_error)   /* tell the sender */                                          \
 	X(WG_ROUTE, wg_route)	    /* allowed IPs: which peer, which key, does it fit */          \
 	X(WG_ENCRYPT, wg_encrypt)   /* segment, seal, outer header */                              \
-	X(HOST_OUTPUT, host_output) /* to the host: TUN or mirror */                               \
-	X(LINK_OUTPUT, link_output) /* coalesce, Ethernet header */                                \
+	X(LINK_OUTPUT, link_output) /* coalesce, Ethernet header; a port, or the host TUN */       \
+	X(MIRROR, mirror)	    /* frames between an owned port and the kernel */              \
 	X(TX, tx)		    /* transmit */
 
 enum node_id {
 #define X(id, name) NODE_##id,
 	NODES(X)
 #undef X
-	NODE_COUNT
+		NODE_COUNT
 };
 
 // Where a packet came into the graph.
@@ -47,6 +47,26 @@ enum pkt_from {
 	FROM_HOST,   // the host TUN
 	FROM_TUNNEL, // decrypted
 	FROM_SELF,   // made here: ICMP errors, keepalives, the control thread's datagrams
+};
+
+// What the control thread asks of a peer's owner: an empty packet FROM_SELF that enters at
+// WG_ROUTE.
+enum self_reason {
+	SELF_KEEPALIVE, // send a keepalive
+	SELF_KEYED,	// a new keypair: send what waits, or else a keepalive
+	SELF_FLUSH,	// a new keypair: send what waits
+	SELF_GIVE_UP,	// no answer: drop what waits
+};
+
+enum icmp_reason {
+	ICMP_TTL,	   // time exceeded
+	ICMP_TOO_BIG,	   // fragmentation needed, packet too big; pkt.mtu
+	ICMP_NO_ROUTE,	   // network unreachable
+	ICMP_NO_PEER,	   // host unreachable: in nobody's allowed IPs
+	ICMP_NO_ENDPOINT,  // host unreachable: the peer is nowhere yet
+	ICMP_NO_KEY,	   // host unreachable: the peer does not answer
+	ICMP_NO_NEIGHBOUR, // host unreachable: the next hop does not answer
+	ICMP_PROHIBITED,   // administratively prohibited
 };
 
 enum punt_reason {
@@ -60,17 +80,16 @@ struct pkt {
 	struct peer *peer;
 	struct keypair *keypair;
 	const struct nexthop *nexthop;
-	uint64_t counter;
-	struct ip_info ip;	 // of the header at the packet's data
-	uint16_t port_in;	 // where it was received
+	const uint8_t *outer; // decrypted or to be: the outer IP header, in the same buffer
+	uint64_t counter;     // of the data packet; FROM_SELF in an inbox: id of the peer
+	struct ip_info ip;    // of the header at the packet's data
+	uint16_t port_in;     // where it was received
 	uint16_t port_out;
-	uint8_t from;		 // enum pkt_from
-	uint8_t node;		 // enum node_id where an injected packet enters
-	uint8_t reason;		 // enum punt_reason, or ICMP: enum icmp_reason
-	uint8_t trace;		 // 0, or 1 + slot of the worker's trace
-	uint8_t outer_tos;	 // ECN of the outer header
-	uint8_t l2_len;		 // bytes of Ethernet header in front of the data, 0 if none
-	uint16_t mtu;		 // ICMP too big: what to tell
+	uint8_t from;	// enum pkt_from
+	uint8_t node;	// enum node_id where an injected packet enters
+	uint8_t reason; // enum punt_reason, icmp_reason or self_reason
+	uint8_t trace;	// 0, or 1 + slot of the worker's trace
+	uint16_t mtu;	// ICMP too big: what to tell
 };
 static_assert(sizeof(struct pkt) <= PKT_PRIV_LEN);
 
@@ -98,7 +117,6 @@ enum event_type {
 	EVENT_NEED_HANDSHAKE, // something to send, no key or one that ages
 	EVENT_CONFIRMED,      // first authentic packet on a keypair: switch to it
 	EVENT_ROAM,	      // authentic packet from another source
-	EVENT_TRACE_DONE,
 };
 
 struct event { // element of the worker-to-control mailbox
@@ -112,7 +130,7 @@ struct event { // element of the worker-to-control mailbox
 };
 static_assert(sizeof(struct event) % 4 == 0);
 
-// One packet's steps, for 'tailgate trace'. // wrk rw; ctl reads after EVENT_TRACE_DONE
+// One packet's steps, for 'tailgate trace'. // wrk rw; ctl reads when trace_done > 0
 enum {
 	TRACE_SLOTS = 64,
 	TRACE_STEPS = 24,
@@ -140,10 +158,12 @@ struct capture; // node/capture.h
 	X(LEFT_TO_KERNEL, "left_to_kernel", "packets on shared ports that are the kernel's")       \
 	X(SUPERS_SEGMENTED, "supers_segmented", "super-packets segmented before encryption")       \
 	X(SEGMENTS_MADE, "segments_made", "segments made from them")                               \
-	X(SEGMENTS_COALESCED, "segments_coalesced", "decrypted segments that went into super-packets") \
+	X(SEGMENTS_COALESCED, "segments_coalesced",                                                \
+		"decrypted segments that went into super-packets")                                 \
 	X(SUPERS_COALESCED, "supers_coalesced", "super-packets handed on after decryption")        \
 	X(DATAGRAMS_SPLIT, "datagrams_split", "WireGuard datagrams that arrived in super-packets") \
-	X(DATAGRAMS_BATCHED, "datagrams_batched", "WireGuard datagrams that left in super-packets") \
+	X(DATAGRAMS_BATCHED, "datagrams_batched",                                                  \
+		"WireGuard datagrams that left in super-packets")                                  \
 	X(BATCHES, "batches", "super-packets of WireGuard datagrams sent")                         \
 	X(KEEPALIVES_RX, "keepalives_received", "keepalives received")                             \
 	X(KEEPALIVES_TX, "keepalives_sent", "keepalives sent")                                     \
@@ -159,74 +179,80 @@ enum counter {
 #define X(name, label, help) COUNTER_##name,
 	COUNTERS(X)
 #undef X
-	COUNTER_COUNT
+		COUNTER_COUNT
 };
 const char *counter_label(enum counter);
 const char *counter_help(enum counter);
 
 // What workers and control share; made before workers start.
 struct gateway {
-	struct port *port[PORT_MAX];   // fixed after init
-	uint16_t n_ports, n_workers;   // fixed after init
-	uint16_t host_port;	       // the TUN; PORT_NONE: none
-	_Atomic uint16_t wg_port;      // ctl: rw, wrk: ro: UDP port, host order
-	_Atomic uint16_t tunnel_mtu;   // ctl: rw, wrk: ro
+	struct port *port[PORT_MAX];	  // fixed after init
+	uint16_t n_ports, n_workers;	  // fixed after init
+	uint16_t host_port;		  // the TUN; PORT_NONE: none
+	_Atomic uint16_t wg_port;	  // ctl: rw, wrk: ro: UDP port, host order
+	_Atomic uint16_t tunnel_mtu;	  // ctl: rw, wrk: ro
 	_Atomic bool mss_clamp, coalesce; // ctl: rw, wrk: ro
-	_Atomic uint32_t icmp_rate;    // ctl: rw, wrk: ro: errors per second and worker
+	_Atomic uint32_t icmp_rate;	  // ctl: rw, wrk: ro: errors per second and worker
 	struct fib *fib;
 	struct allowedips *allowed;
 	struct index_table *index;
 	struct peer_table *peers;
 	struct rcu *rcu;
-	struct rte_mempool *pool;	// 2 KiB
-	struct rte_mempool *super_pool; // 64 KiB
-	struct mailbox *events;		// struct event, workers to control
-	struct mailbox *punted;		// struct rte_mbuf *, workers to control
+	struct rte_mempool *pool;	     // 2 KiB
+	struct rte_mempool *super_pool;	     // 64 KiB
+	struct mailbox *events;		     // struct event, workers to control
+	struct mailbox *punted;		     // struct rte_mbuf *, workers to control
 	struct graph *graph[PORT_QUEUE_MAX]; // one per worker
 	// ctl: rw, wrk: ro: addresses that ICMP errors are sent from, by port; 0 = none
 	_Atomic uint32_t port_addr4[PORT_MAX];	      // network order
 	struct ip_addr *_Atomic port_addr6[PORT_MAX]; // RCU
-	double tsc_per_ns;		// fixed after init
+	double tsc_per_ns;			      // fixed after init
 };
 
 // One worker's state. // wrk only, unless said otherwise
 struct graph {
 	struct gateway *gw;
-	uint16_t id;		     // worker, and queue of every port
-	bool tracing;		     // at least one packet in this round is traced
-	uint64_t now;		     // TSC at the start of the round
-	uint64_t charged_until;	     // cycles are counted up to here
-	uint8_t running;	     // enum node_id that cycles go to
-	uint16_t ip_id;		     // of IPv4 headers that we make
-	uint16_t host_port, wg_port_cached;
+	uint16_t id;		// worker, and queue of every port
+	bool tracing;		// at least one packet in this round is traced
+	uint64_t now;		// TSC at the start of the round
+	uint64_t charged_until; // cycles are counted up to here
+	uint8_t running;	// enum node_id that cycles go to
+	uint16_t ip_id;		// of IPv4 headers that we make
 	struct aead *aead;
 	struct node_queue queue[NODE_COUNT];
 	node_fn *fn[NODE_COUNT];
-	struct node_queue txq[PORT_MAX]; // filled by link_output and wg_encrypt, sent by tx
-	struct node_state *state;	 // what nodes keep over a round: gro, datagram chains
-	struct mailbox *inbox;		 // struct rte_mbuf *, anyone to this worker: pkt_of()->node
-	struct node_queue later;	 // packets made here that enter at ROUTE in the next round
+	struct node_queue txq[PORT_MAX]; // what tx has collected for each port
+	uint32_t txq_bytes[PORT_MAX];
+	struct node_state *state; // what nodes keep over a round: gro, datagram chains
+	struct mailbox *inbox;	  // struct rte_mbuf *, anyone to this worker: pkt_of()->node
+	struct node_queue later;  // packets made here that enter at ROUTE in the next round
 	uint64_t icmp_tokens, icmp_refilled; // TSC units
 
-	alignas(64) uint64_t drops[DROP_COUNT];	 // wrk rw, ctl ro (relaxed)
-	uint64_t counters[COUNTER_COUNT];	 // wrk rw, ctl ro (relaxed)
-	struct node_stats stats[NODE_COUNT];	 // wrk rw, ctl ro (relaxed)
-	uint64_t rounds, empty_rounds, sleeps;	 // wrk rw, ctl ro (relaxed)
-	uint64_t busy_cycles;			 // wrk rw, ctl ro (relaxed)
-	uint64_t burst_packets[8];		 // rx bursts of 1, 2-3, 4-7, ... 64 packets
+	alignas(64) uint64_t drops[DROP_COUNT]; // wrk rw, ctl ro (relaxed)
+	uint64_t counters[COUNTER_COUNT];	// wrk rw, ctl ro (relaxed)
+	struct node_stats stats[NODE_COUNT];	// wrk rw, ctl ro (relaxed)
+	uint64_t rounds, empty_rounds, sleeps;	// wrk rw, ctl ro (relaxed)
+	uint64_t busy_cycles;			// wrk rw, ctl ro (relaxed)
+	uint64_t burst_packets[8];		// rx bursts of 1, 2-3, 4-7, ... 64 packets
 
-	_Atomic uint32_t trace_wanted; // ctl adds, wrk takes: packets still to be traced
-	uint16_t trace_used;	       // wrk rw until all are done
-	struct trace *trace;	       // TRACE_SLOTS
+	_Atomic uint32_t
+		trace_wanted; // ctl sets (and trace_done to 0), wrk takes: packets to trace
+	_Atomic uint32_t
+		trace_done;  // wrk: traces to read, release; nothing is written until wanted
+	uint16_t trace_used; // wrk only
+	struct trace *trace; // TRACE_SLOTS
 	struct capture *_Atomic capture; // ctl: rw, wrk: ro (RCU): where copies go, or NULL
 };
 
+const char *node_name(enum node_id);
 struct graph *graph_create(struct gateway *gw, uint16_t id, const char *aead) must_check; // [ctl]
 void graph_destroy(struct graph *g); // frees queued packets [ctl, worker gone]
 // Run one node over its queue, then whatever that filled up. [wrk]
 void graph_run(struct graph *g, enum node_id node);
 // Run all queues until they are empty, in order. [wrk]
 void graph_flush(struct graph *g);
+// Let packets of the inbox and of the last round's ICMP errors in; returns how many. [wrk]
+unsigned graph_inbox(struct graph *g);
 void graph_trace_step(struct graph *g, struct rte_mbuf *m, enum node_id node, unsigned drop);
 
 // Hand a packet to a node.

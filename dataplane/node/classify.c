@@ -1,0 +1,58 @@
+// Tell WireGuard from plain packets, and what is ours from what is the kernel's.
+#include "dataplane/node/node.h"
+#include "dataplane/node/output.h"
+#include "dataplane/table/lookup.h"
+#include "dataplane/wire/csum.h"
+
+// Cut Ethernet padding off. False: shorter than its IP header says.
+static bool trim(struct rte_mbuf *m, uint32_t total_len)
+{
+	return m->pkt_len == total_len ||
+	       rte_pktmbuf_trim(m, (uint16_t)(m->pkt_len - total_len)) == 0;
+}
+
+static bool is_wireguard(const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip)
+{
+	uint16_t port = atomic_load_explicit(&g->gw->wg_port, memory_order_relaxed);
+	if (ip->proto != IPPROTO_UDP || (ip->flags & IP_FLAG_FRAG) ||
+		m->data_len < ip->l3_len + UDP_HDR_LEN)
+		return false;
+	const struct rte_udp_hdr *udp =
+		rte_pktmbuf_mtod_offset(m, struct rte_udp_hdr *, ip->l3_len);
+	return udp->dst_port == rte_cpu_to_be_16(port);
+}
+
+static void classify(struct graph *g, struct rte_mbuf *m, struct fib_cache *cache)
+{
+	struct pkt *p = pkt_of(m);
+	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
+	if (ip_parse_chain(l3, m->data_len, m->pkt_len, &p->ip) < 0 || !trim(m, p->ip.total_len)) {
+		graph_drop(g, m, DROP_IP_MALFORMED);
+		return;
+	}
+	if (p->ip.family == IP_V4 && !csum_ip4_hdr_ok(l3, rte_ipv4_hdr_len((const void *)l3))) {
+		graph_drop(g, m, DROP_IP_CHECKSUM);
+		return;
+	}
+	const struct nexthop *nh = fib_cached(g->gw->fib, cache, l3, p->ip.family);
+	p->from = FROM_PORT;
+	p->nexthop = nh;
+	enum nexthop_type type = nh ? nh->type : NH_KERNEL;
+	if (type == NH_LOCAL && is_wireguard(g, m, &p->ip)) {
+		graph_to(g, NODE_WG_INPUT, m);
+		return;
+	}
+	// A shared port forwards only into the tunnel; an owned one also between ports.
+	bool owned = g->gw->port[p->port_in]->kind == PORT_OWNED;
+	if (type == NH_TUNNEL || (owned && (type == NH_LINK || type == NH_RESOLVE)))
+		graph_to(g, NODE_OVERLAY, m);
+	else
+		leave_to_kernel(g, m, true);
+}
+
+void node_classify(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct fib_cache cache = {0};
+	for (unsigned i = 0; i < n; i++)
+		classify(g, pkts[i], &cache);
+}

@@ -1,0 +1,56 @@
+// Plain packets out of a link or to the host: coalesce what came decrypted, do in software what the
+// port cannot, put the Ethernet header on.
+#include "dataplane/node/node.h"
+#include "dataplane/node/output.h"
+#include "dataplane/node/state.h"
+
+// The Ethernet header of the next hop; NULL: a port without (the host TUN).
+static const uint8_t *l2_of(const struct pkt *p)
+{
+	return p->nexthop ? p->nexthop->l2 : NULL;
+}
+
+static void coalesce(struct graph *g, struct rte_mbuf *m)
+{
+	const struct pkt *p = pkt_of(m);
+	uint64_t key = p->nexthop ? (uint64_t)(uintptr_t)p->nexthop : p->port_out;
+	enum gro_verdict v = gro_add(g->state->gro, m, &p->ip, key);
+	if (unlikely(v == GRO_FULL)) {
+		link_output_flush(g);
+		v = gro_add(g->state->gro, m, &p->ip, key);
+	}
+	if (unlikely(v != GRO_TAKEN))
+		graph_drop(g, m, DROP_L4_CHECKSUM);
+}
+
+void link_output_flush(struct graph *g)
+{
+	struct rte_mbuf *out[BURST];
+	unsigned n;
+	while ((n = gro_flush(g->state->gro, out, BURST)) > 0) {
+		for (unsigned i = 0; i < n; i++) {
+			if (out[i]->nb_segs > 1) {
+				graph_count(g, COUNTER_SUPERS_COALESCED, 1);
+				graph_count(g, COUNTER_SEGMENTS_COALESCED, out[i]->nb_segs);
+			}
+			output_l2(g, out[i], l2_of(pkt_of(out[i])));
+		}
+	}
+}
+
+void node_link_output(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
+{
+	bool on = atomic_load_explicit(&g->gw->coalesce, memory_order_relaxed);
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		const struct pkt *p = pkt_of(m);
+		const struct port *port = g->gw->port[p->port_out];
+		if (p->from == FROM_TUNNEL && on &&
+			(port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO))
+			coalesce(g, m);
+		else if (pkt_is_unfinished(m))
+			output_offload(g, m, l2_of(p));
+		else
+			output_l2(g, m, l2_of(p));
+	}
+}

@@ -1,0 +1,90 @@
+// The last steps before transmission that link_output and mirror share.
+#include "dataplane/node/output.h"
+
+#include "dataplane/port/gso.h"
+#include "dataplane/wire/csum.h"
+
+void output_l2(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)
+{
+	m->l2_len = 0;
+	if (l2) {
+		struct rte_ether_hdr *eth = (struct rte_ether_hdr *)rte_pktmbuf_prepend(m, L2_LEN);
+		if (unlikely(!eth)) {
+			graph_drop(g, m, DROP_NO_MBUF);
+			return;
+		}
+		memcpy(eth, l2, L2_LEN);
+		eth->ether_type = rte_cpu_to_be_16(
+			pkt_of(m)->ip.family == IP_V4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
+		m->l2_len = L2_LEN;
+	}
+	graph_to(g, NODE_TX, m);
+}
+
+static void segment(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)
+{
+	struct rte_mbuf *out[BURST];
+	struct gso_iter it;
+	const struct pkt *p = pkt_of(m);
+	int n = gso_iter_init(&it, m, &p->ip, g->gw->pool);
+	if (n < 0) {
+		graph_drop(g, m, DROP_SEGMENT);
+		return;
+	}
+	while ((n = gso_iter_next(&it, out, BURST)) > 0) {
+		for (int i = 0; i < n; i++) {
+			pkt_inherit(out[i], m);
+			pkt_of(out[i])->trace = 0;
+			output_l2(g, out[i], l2);
+		}
+	}
+	if (n < 0)
+		g->drops[DROP_NO_MBUF] += gso_iter_left(&it);
+	rte_pktmbuf_free(m);
+}
+
+// The sender's wish, now ours to the port: the checksum field gets the pseudo header's sum.
+static void ask_offload(struct rte_mbuf *m, const struct ip_info *ip)
+{
+	uint8_t *l3 = rte_pktmbuf_mtod(m, uint8_t *);
+	bool tcp = ip->proto == IPPROTO_TCP, super = pkt_is_super(m);
+	uint16_t sum = csum_fold(csum_pseudo(l3, ip, ip->total_len - ip->l3_len));
+	uint64_t flags = ip->family == IP_V4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
+	if (tcp) {
+		struct rte_tcp_hdr *h = (struct rte_tcp_hdr *)(l3 + ip->l3_len);
+		h->cksum = sum;
+		m->l4_len = (h->data_off >> 4) * 4;
+		flags |= super ? RTE_MBUF_F_TX_TCP_SEG : RTE_MBUF_F_TX_TCP_CKSUM;
+	} else {
+		((struct rte_udp_hdr *)(l3 + ip->l3_len))->dgram_cksum = sum;
+		m->l4_len = UDP_HDR_LEN;
+		flags |= super ? RTE_MBUF_F_TX_UDP_SEG : RTE_MBUF_F_TX_UDP_CKSUM;
+	}
+	if (super && ip->family == IP_V4)
+		flags |= RTE_MBUF_F_TX_IP_CKSUM;
+	m->l3_len = ip->l3_len;
+	m->ol_flags = (m->ol_flags & RTE_MBUF_F_INDIRECT) | flags;
+}
+
+void output_offload(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)
+{
+	const struct pkt *p = pkt_of(m);
+	const struct ip_info *ip = &p->ip;
+	uint64_t able = g->gw->port[p->port_out]->tx_offloads;
+	bool tcp = ip->proto == IPPROTO_TCP, super = pkt_is_super(m);
+	bool l4 = (tcp && m->data_len >= ip->l3_len + TCP_HDR_LEN) ||
+		  (ip->proto == IPPROTO_UDP && m->data_len >= ip->l3_len + UDP_HDR_LEN);
+	uint64_t need = super ? (tcp ? RTE_ETH_TX_OFFLOAD_TCP_TSO : RTE_ETH_TX_OFFLOAD_UDP_TSO)
+			      : (tcp ? RTE_ETH_TX_OFFLOAD_TCP_CKSUM : RTE_ETH_TX_OFFLOAD_UDP_CKSUM);
+	if (l4 && (able & need)) {
+		ask_offload(m, ip);
+		output_l2(g, m, l2);
+	} else if (super) {
+		segment(g, m, l2);
+	} else if (gso_csum_complete(m, ip) < 0) {
+		graph_drop(g, m, DROP_SEGMENT);
+	} else {
+		m->ol_flags &= RTE_MBUF_F_INDIRECT;
+		output_l2(g, m, l2);
+	}
+}

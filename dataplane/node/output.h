@@ -1,0 +1,99 @@
+// Helpers that several nodes share.
+#pragma once
+
+#include "dataplane/node/node.h"
+#include "dataplane/table/lookup.h"
+
+// The last destination looked up in this burst: packets of a flow come in runs.
+struct fib_cache {
+	uint8_t addr[16];
+	uint8_t family;
+	const struct nexthop *nh;
+};
+
+static inline const struct nexthop *fib_cached(
+	const struct fib *fib, struct fib_cache *c, const uint8_t *l3, uint8_t family)
+{
+	const uint8_t *dst = l3 + (family == IP_V4 ? 16 : 24);
+	unsigned len = family == IP_V4 ? 4 : 16;
+	if (c->family != family || memcmp(c->addr, dst, len) != 0) {
+		memcpy(c->addr, dst, len);
+		c->family = family;
+		c->nh = family == IP_V4 ? fib_lookup4(fib, dst) : fib_lookup6(fib, dst);
+	}
+	return c->nh;
+}
+
+// The same for the peer that an inner source address belongs to.
+struct source_cache {
+	uint8_t addr[16];
+	uint8_t family;
+	const struct peer *peer;
+};
+
+static inline bool pkt_is_super(const struct rte_mbuf *m)
+{
+	return m->ol_flags & RTE_MBUF_F_RX_LRO;
+}
+
+// Its sender left segmentation or checksum to the hardware.
+static inline bool pkt_is_unfinished(const struct rte_mbuf *m)
+{
+	return pkt_is_super(m) ||
+	       (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE;
+}
+
+// IP bytes of the largest packet that this one becomes on a wire.
+static inline uint32_t pkt_wire_len(const struct rte_mbuf *m, const struct ip_info *ip)
+{
+	if (!pkt_is_super(m))
+		return ip->total_len;
+	uint32_t l4 = UDP_HDR_LEN;
+	if (ip->proto == IPPROTO_TCP)
+		l4 = (rte_pktmbuf_mtod_offset(m, struct rte_tcp_hdr *, ip->l3_len)->data_off >> 4) *
+		     4;
+	return ip->l3_len + l4 + m->tso_segsz;
+}
+
+// Give a packet to the worker that owns its peer; it enters there at node.
+void handoff(struct graph *g, struct rte_mbuf *m, enum node_id node);
+// A frame that is not for the graph: on a shared port the kernel has its own copy; an owned port's
+// goes to the kernel through the mirror. stripped: data is behind the Ethernet header.
+void leave_to_kernel(struct graph *g, struct rte_mbuf *m, bool stripped);
+// Put an Ethernet header in front (NULL: none) and transmit.
+void output_l2(struct graph *g, struct rte_mbuf *m, const uint8_t *l2);
+// The same for a packet whose segmentation or checksum is still to be done: by the port, or here.
+void output_offload(struct graph *g, struct rte_mbuf *m, const uint8_t *l2);
+
+// Have the control thread told; the mailbox being full is counted. True: told.
+bool event_send(struct graph *g, const struct event *e);
+
+// Tell the sender why its packet ends here, and end it. mtu: for ICMP_TOO_BIG.
+static inline void icmp_reply(
+	struct graph *g, struct rte_mbuf *m, enum icmp_reason reason, uint16_t mtu)
+{
+	pkt_of(m)->reason = reason;
+	pkt_of(m)->mtu = mtu;
+	graph_to(g, NODE_ICMP_ERROR, m);
+}
+
+// A packet of more than mtu bytes: an ICMP error, or fragments to node where IPv4 allows them.
+void too_big(struct graph *g, struct rte_mbuf *m, uint16_t mtu, enum node_id node);
+
+// An empty packet of the graph's own, or NULL (counted): headroom as usual.
+static inline struct rte_mbuf *pkt_alloc(struct graph *g)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(g->gw->pool);
+	if (unlikely(!m)) {
+		g->drops[DROP_NO_MBUF]++;
+		return NULL;
+	}
+	memset(pkt_of(m), 0, sizeof(struct pkt));
+	return m;
+}
+
+// A new packet that continues another's way: its metadata.
+static inline void pkt_inherit(struct rte_mbuf *to, const struct rte_mbuf *from)
+{
+	*pkt_of(to) = *(const struct pkt *)rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)from);
+}

@@ -1,0 +1,36 @@
+// To the control thread: handshakes, and packets whose next hop has to be resolved first.
+#include "dataplane/base/mailbox.h"
+#include "dataplane/node/node.h"
+#include "dataplane/node/output.h"
+
+bool event_send(struct graph *g, const struct event *e)
+{
+	struct event copy = *e;
+	if (mailbox_put(g->gw->events, &copy))
+		return true;
+	g->drops[DROP_PUNT_FULL]++;
+	return false;
+}
+
+void handoff(struct graph *g, struct rte_mbuf *m, enum node_id node)
+{
+	struct pkt *p = pkt_of(m);
+	p->node = (uint8_t)node;
+	p->trace = 0; // the trace is this worker's
+	if (!mailbox_put(g->gw->graph[p->peer->owner]->inbox, &m)) {
+		graph_drop(g, m, DROP_HANDOFF_FULL);
+		return;
+	}
+	graph_count(g, COUNTER_HANDOFF, 1);
+}
+
+void node_punt(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		pkt_of(pkts[i])->trace = 0;
+		if (!mailbox_put(g->gw->punted, &pkts[i]))
+			graph_drop(g, pkts[i], DROP_PUNT_FULL);
+		else
+			graph_count(g, COUNTER_PUNTED, 1);
+	}
+}

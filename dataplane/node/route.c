@@ -1,0 +1,116 @@
+// Where next: the FIB that mirrors the kernel's routes and neighbours. Every hop costs one TTL.
+#include "dataplane/node/node.h"
+#include "dataplane/node/output.h"
+#include "dataplane/wire/csum.h"
+
+// One less; the checksum by RFC 1624. False: it may not go on.
+static bool decrement_ttl(uint8_t *l3, struct ip_info *ip)
+{
+	if (ip->ttl <= 1)
+		return false;
+	ip->ttl--;
+	if (ip->family == IP_V6) {
+		((struct rte_ipv6_hdr *)l3)->hop_limits--;
+		return true;
+	}
+	struct rte_ipv4_hdr *h = (struct rte_ipv4_hdr *)l3;
+	h->time_to_live--;
+	uint32_t sum = (uint32_t)h->hdr_checksum + rte_cpu_to_be_16(0x0100);
+	h->hdr_checksum = (uint16_t)(sum + (sum >= 0xffff));
+	return true;
+}
+
+static bool is_multicast(const uint8_t *l3, uint8_t family)
+{
+	return family == IP_V4 ? (l3[16] & 0xf0) == 0xe0 : l3[24] == 0xff;
+}
+
+// Out of a link: does it fit?
+static void to_link(struct graph *g, struct rte_mbuf *m, const struct nexthop *nh)
+{
+	struct pkt *p = pkt_of(m);
+	const struct port *port = g->gw->port[nh->port];
+	uint16_t mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
+	if (nh->mtu && nh->mtu < mtu)
+		mtu = nh->mtu;
+	if (unlikely(pkt_wire_len(m, &p->ip) > mtu)) {
+		too_big(g, m, mtu, NODE_LINK_OUTPUT);
+		return;
+	}
+	graph_to(g, NODE_LINK_OUTPUT, m);
+}
+
+static void to_host(struct graph *g, struct rte_mbuf *m)
+{
+	struct pkt *p = pkt_of(m);
+	if (g->gw->host_port == PORT_NONE) {
+		graph_drop(g, m, DROP_NO_PORT);
+		return;
+	}
+	p->nexthop = NULL;
+	p->port_out = g->gw->host_port;
+	graph_to(g, NODE_LINK_OUTPUT, m);
+}
+
+static void forward(struct graph *g, struct rte_mbuf *m, const struct nexthop *nh)
+{
+	struct pkt *p = pkt_of(m);
+	if (p->from != FROM_SELF && !decrement_ttl(rte_pktmbuf_mtod(m, uint8_t *), &p->ip)) {
+		icmp_reply(g, m, ICMP_TTL, 0);
+		return;
+	}
+	p->nexthop = nh;
+	p->port_out = nh->port;
+	if (nh->type == NH_TUNNEL)
+		graph_to(g, NODE_WG_ROUTE, m);
+	else
+		to_link(g, m, nh);
+}
+
+static void route(struct graph *g, struct rte_mbuf *m, const struct nexthop *nh)
+{
+	struct pkt *p = pkt_of(m);
+	if (is_multicast(rte_pktmbuf_mtod(m, uint8_t *), p->ip.family)) {
+		graph_drop(g, m, DROP_BROADCAST);
+		return;
+	}
+	if (!nh) {
+		icmp_reply(g, m, ICMP_NO_ROUTE, 0);
+		return;
+	}
+	switch (nh->type) {
+	case NH_TUNNEL:
+	case NH_LINK:
+		forward(g, m, nh);
+		break;
+	case NH_LOCAL:
+	case NH_KERNEL:
+		to_host(g, m);
+		break;
+	case NH_RESOLVE:
+		p->nexthop = nh;
+		p->reason = PUNT_RESOLVE;
+		graph_to(g, NODE_PUNT, m);
+		break;
+	case NH_REJECT:
+		icmp_reply(g, m, ICMP_PROHIBITED, 0);
+		break;
+	default:
+		graph_drop(g, m, DROP_BLACKHOLE);
+		break;
+	}
+}
+
+void node_route(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct fib_cache cache = {0};
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *p = pkt_of(pkts[i]);
+		const uint8_t *l3 = rte_pktmbuf_mtod(pkts[i], const uint8_t *);
+		// classify has looked up already what came from a port
+		const struct nexthop *nh =
+			p->from == FROM_PORT ? p->nexthop
+					     : fib_cached(g->gw->fib, &cache, l3, p->ip.family);
+		route(g, pkts[i], nh);
+	}
+}

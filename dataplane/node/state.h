@@ -1,0 +1,38 @@
+// What nodes keep between the packets of one round; each part belongs to one node.
+#pragma once
+
+#include "dataplane/node/node.h"
+#include "dataplane/port/gso.h"
+
+enum {
+	CHAINS = 4,		 // peers whose datagrams are being collected at once
+	CHAIN_SEGMENTS_MAX = 64, // UDP_MAX_SEGMENTS of older kernels
+	CHAIN_BYTES_MAX = 65000, // of UDP payload in one super-datagram
+};
+
+// Datagrams of equal length to one peer, to leave as one super-datagram.
+struct chain {
+	const struct peer_path *path; // NULL: unused
+	struct rte_mbuf *head, *tail;
+	uint32_t bytes;
+	uint16_t size; // of each but the last
+	uint8_t tos;
+	bool closed; // the last was shorter
+};
+
+struct node_state {		    // wrk only
+	struct gro *gro;	    // link_output
+	struct chain chain[CHAINS]; // wg_encrypt
+};
+
+struct node_state *node_state_create(struct graph *g); // [ctl]
+void node_state_destroy(struct node_state *);	       // [ctl]
+
+// Called once per round behind each node's queue: hand on what it has collected. [wrk]
+void node_state_flush(struct graph *g, enum node_id node);
+
+// Datagram m (a sealed WireGuard message, pkt.ip.tos = outer TOS) towards its peer. [wrk]
+void wg_send(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos);
+void wg_send_flush(struct graph *g);	 // [wrk]
+void link_output_flush(struct graph *g); // [wrk]
+void tx_flush(struct graph *g);		 // [wrk]

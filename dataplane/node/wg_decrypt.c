@@ -1,0 +1,249 @@
+// Data packets in: open a burst in place, then replay window, inner header, allowed source.
+// Layout and order of the checks: WireGuard paper 5.4.6; the kernel's receive.c.
+#include "dataplane/node/node.h"
+#include "dataplane/node/output.h"
+#include "dataplane/wire/csum.h"
+#include "dataplane/wire/wireguard.h"
+
+enum {
+	EVENT_PAUSE_MS = 100, // events about one peer are not repeated sooner
+};
+
+// What a run of packets of one peer adds up to, written once per run.
+struct tally {
+	struct peer *peer;
+	uint64_t packets, bytes, wire_bytes;
+	bool any, data;
+};
+
+static void add(_Atomic uint64_t *counter, uint64_t n)
+{
+	uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
+	atomic_store_explicit(counter, old + n, memory_order_relaxed);
+}
+
+static void tally_write(const struct graph *g, struct tally *t)
+{
+	struct peer *peer = t->peer;
+	if (!peer || !t->any)
+		return;
+	add(&peer->rx_packets, t->packets);
+	add(&peer->rx_bytes, t->bytes);
+	add(&peer->rx_wire_bytes, t->wire_bytes);
+	atomic_store_explicit(&peer->last_rx, g->now, memory_order_relaxed);
+	if (t->data)
+		atomic_store_explicit(&peer->last_rx_data, g->now, memory_order_relaxed);
+}
+
+static void tally_switch(const struct graph *g, struct tally *t, struct peer *peer)
+{
+	tally_write(g, t);
+	*t = (struct tally){.peer = peer};
+}
+
+static uint64_t pause_tsc(const struct graph *g)
+{
+	return (uint64_t)(g->gw->tsc_per_ns * 1e6) * EVENT_PAUSE_MS;
+}
+
+// First authentic packet of a keypair that we answered for: the initiator has it too.
+static void confirm(struct graph *g, struct keypair *kp)
+{
+	if (atomic_load_explicit(&kp->confirmed, memory_order_relaxed))
+		return;
+	struct event e = {
+		.type = EVENT_CONFIRMED,
+		.peer_id = kp->peer->id,
+		.index = kp->local_index,
+		.worker = g->id,
+	};
+	if (event_send(g, &e))
+		atomic_store_explicit(&kp->confirmed, true, memory_order_relaxed);
+}
+
+static void ask_rekey(struct graph *g, struct keypair *kp)
+{
+	struct peer *peer = kp->peer;
+	if (!kp->initiator || g->now < kp->rekey_recv_at ||
+		g->now - peer->asked_handshake < pause_tsc(g))
+		return;
+	struct event e = {
+		.type = EVENT_NEED_HANDSHAKE,
+		.peer_id = peer->id,
+		.index = kp->local_index,
+		.worker = g->id,
+	};
+	if (event_send(g, &e))
+		peer->asked_handshake = g->now;
+}
+
+static struct endpoint outer_source(const uint8_t *outer, struct ip_addr *local)
+{
+	struct endpoint e = {0};
+	struct ip_info info;
+	if (ip_parse(outer, UINT16_MAX, &info) < 0) // it was sound when it came
+		return e;
+	bool v4 = info.family == IP_V4;
+	const struct rte_udp_hdr *udp = (const void *)(outer + info.l3_len);
+	e.addr = v4 ? ip_addr_v4(outer + 12) : ip_addr_v6(outer + 8);
+	*local = v4 ? ip_addr_v4(outer + 16) : ip_addr_v6(outer + 24);
+	e.port = rte_be_to_cpu_16(udp->src_port);
+	return e;
+}
+
+// The peer moved when an authentic packet comes from elsewhere than we send to. (Paper 2.1)
+static void follow(struct graph *g, const struct pkt *p, const uint8_t **last_outer)
+{
+	struct peer *peer = p->peer;
+	if (p->outer == *last_outer || !atomic_load_explicit(&peer->roaming, memory_order_relaxed))
+		return;
+	*last_outer = p->outer;
+	struct event e = {.type = EVENT_ROAM, .peer_id = peer->id, .worker = g->id};
+	e.source = outer_source(p->outer, &e.local);
+	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
+	bool same =
+		endpoint_equal(&path->remote, &e.source) && ip_addr_equal(&path->local, &e.local);
+	if (same || g->now - peer->told_roam < pause_tsc(g))
+		return;
+	if (event_send(g, &e))
+		peer->told_roam = g->now;
+}
+
+// Congestion marked outside reaches the inner packet (RFC 6040, 4.2). False: it must be dropped.
+static bool ecn_decapsulate(const uint8_t *outer, uint8_t *inner, struct ip_info *ip)
+{
+	uint8_t tos = outer[0] >> 4 == 4 ? outer[1] : (uint8_t)(outer[1] >> 4);
+	if (likely((tos & 3) != 3))
+		return true;
+	if ((ip->tos & 3) == 0)
+		return false;
+	if ((ip->tos & 3) == 3)
+		return true;
+	ip->tos |= 3;
+	if (ip->family == IP_V6) {
+		inner[1] |= 0x30;
+		return true;
+	}
+	struct rte_ipv4_hdr *h = (struct rte_ipv4_hdr *)inner;
+	uint16_t before, after;
+	memcpy(&before, inner, 2);
+	h->type_of_service |= 3;
+	memcpy(&after, inner, 2);
+	h->hdr_checksum = csum_update16(h->hdr_checksum, before, after);
+	return true;
+}
+
+// The peer that the source address belongs to; runs of one source are looked up once.
+static const struct peer *source_peer(
+	struct graph *g, const uint8_t *inner, uint8_t family, struct source_cache *c)
+{
+	const uint8_t *src = inner + (family == IP_V4 ? 12 : 8);
+	unsigned len = family == IP_V4 ? 4 : 16;
+	if (c->family != family || memcmp(c->addr, src, len) != 0) {
+		memcpy(c->addr, src, len);
+		c->family = family;
+		c->peer = family == IP_V4 ? allowedips_find4(g->gw->allowed, src)
+					  : allowedips_find6(g->gw->allowed, src);
+	}
+	return c->peer;
+}
+
+// An authentic packet, header and tag still on it.
+static void admit(struct graph *g, struct rte_mbuf *m, struct tally *t, struct source_cache *c)
+{
+	struct pkt *p = pkt_of(m);
+	t->wire_bytes += m->pkt_len;
+	t->any = true;
+	rte_pktmbuf_adj(m, WG_DATA_HEADER_LEN);
+	m->data_len = (uint16_t)(m->data_len - WG_TAG_LEN);
+	m->pkt_len = m->data_len;
+	if (m->data_len == 0) {
+		graph_count(g, COUNTER_KEEPALIVES_RX, 1);
+		rte_pktmbuf_free(m);
+		return;
+	}
+	uint8_t *inner = rte_pktmbuf_mtod(m, uint8_t *);
+	t->data = true;
+	if (unlikely(ip_parse(inner, m->data_len, &p->ip) < 0)) {
+		graph_drop(g, m, DROP_WG_INNER);
+		return;
+	}
+	m->data_len = (uint16_t)p->ip.total_len; // cut the padding off
+	m->pkt_len = p->ip.total_len;
+	if (unlikely(source_peer(g, inner, p->ip.family, c) != p->peer)) {
+		graph_drop(g, m, DROP_WG_SOURCE);
+		return;
+	}
+	if (unlikely(!ecn_decapsulate(p->outer, inner, &p->ip))) {
+		graph_drop(g, m, DROP_WG_ECN);
+		return;
+	}
+	t->packets++;
+	t->bytes += m->pkt_len;
+	p->from = FROM_TUNNEL;
+	m->l2_len = 0;
+	m->ol_flags &= RTE_MBUF_F_INDIRECT;
+	graph_to(g, NODE_OVERLAY, m);
+}
+
+// Packets worth decrypting, in order: the rest is dropped and counted.
+static unsigned gather(struct graph *g, struct rte_mbuf **pkts, uint16_t n, struct aead_op *ops)
+{
+	unsigned kept = 0;
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		const struct pkt *p = pkt_of(m);
+		struct keypair *kp = p->keypair;
+		if (unlikely(g->now >= kp->reject_at)) {
+			graph_drop(g, m, DROP_WG_EXPIRED);
+			continue;
+		}
+		if (unlikely(!replay_check(&kp->replay, p->counter))) {
+			graph_drop(g, m, DROP_WG_REPLAY);
+			continue;
+		}
+		ops[kept] = (struct aead_op){
+			.data = rte_pktmbuf_mtod_offset(m, uint8_t *, WG_DATA_HEADER_LEN),
+			.len = m->data_len - WG_DATA_OVERHEAD,
+			.counter = p->counter,
+			.key = kp->recv_key,
+		};
+		pkts[kept++] = m;
+	}
+	return kept;
+}
+
+void node_wg_decrypt(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct aead_op ops[AEAD_BURST];
+	struct source_cache cache = {0};
+	struct tally tally = {0};
+	const struct keypair *last_keypair = NULL;
+	const uint8_t *last_outer = NULL;
+	unsigned kept = gather(g, pkts, n, ops);
+	if (kept == 0)
+		return;
+	uint64_t authentic = aead_open(g->aead, ops, kept);
+	for (unsigned i = 0; i < kept; i++) {
+		struct rte_mbuf *m = pkts[i];
+		struct pkt *p = pkt_of(m);
+		if (unlikely(!(authentic >> i & 1))) {
+			graph_drop(g, m, DROP_WG_AUTH);
+			continue;
+		}
+		if (unlikely(!replay_update(&p->keypair->replay, p->counter))) {
+			graph_drop(g, m, DROP_WG_REPLAY);
+			continue;
+		}
+		if (last_keypair != p->keypair) {
+			last_keypair = p->keypair;
+			tally_switch(g, &tally, p->peer);
+			confirm(g, p->keypair);
+			ask_rekey(g, p->keypair);
+		}
+		follow(g, p, &last_outer);
+		admit(g, m, &tally, &cache);
+	}
+	tally_write(g, &tally);
+}
+static_assert((unsigned)AEAD_BURST >= (unsigned)BURST);

@@ -1,0 +1,166 @@
+// Data packets out: super-packets are segmented here, straight into the buffers that are sealed;
+// header and padding by the WireGuard paper, 5.4.6.
+#include "dataplane/node/node.h"
+#include "dataplane/node/output.h"
+#include "dataplane/node/state.h"
+#include "dataplane/wire/wireguard.h"
+
+enum {
+	// In front of the plaintext: data header, UDP, IPv6, Ethernet.
+	HEADROOM = WG_DATA_HEADER_LEN + UDP_HDR_LEN + IP6_HDR_LEN + L2_LEN,
+	TAILROOM = WG_PADDING + WG_TAG_LEN,
+};
+
+// A burst that is being collected for the AEAD.
+struct seal {
+	struct aead_op op[AEAD_BURST];
+	struct rte_mbuf *m[AEAD_BURST];
+	unsigned n;
+};
+
+static void add(_Atomic uint64_t *counter, uint64_t n)
+{
+	uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
+	atomic_store_explicit(counter, old + n, memory_order_relaxed);
+}
+
+static void seal_run(struct graph *g, struct seal *s)
+{
+	aead_seal(g->aead, s->op, s->n);
+	for (unsigned i = 0; i < s->n; i++) {
+		const struct pkt *p = pkt_of(s->m[i]);
+		const struct peer_path *path =
+			atomic_load_explicit(&p->peer->path, memory_order_acquire);
+		// ECN is copied to the outer header, DSCP is not (RFC 6040 4.1; the kernel's
+		// send.c).
+		wg_send(g, s->m[i], path, p->ip.tos & 3);
+	}
+	s->n = 0;
+}
+
+// Header, padding, operation. m: plaintext in one piece with room at both ends.
+static void prepare(struct graph *g, struct seal *s, struct rte_mbuf *m, uint16_t mtu)
+{
+	struct pkt *p = pkt_of(m);
+	struct keypair *kp = p->keypair;
+	uint32_t len = m->data_len;
+	uint32_t padded = RTE_ALIGN_CEIL(len, WG_PADDING);
+	if (padded > mtu && len <= mtu)
+		padded = mtu;
+	uint64_t counter = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
+	atomic_store_explicit(&kp->send_counter, counter + 1, memory_order_relaxed);
+	uint8_t *text = rte_pktmbuf_mtod(m, uint8_t *);
+	memset(text + len, 0, padded - len);
+	struct wg_data *h = (struct wg_data *)(text - WG_DATA_HEADER_LEN);
+	*h = (struct wg_data){
+		.type = wg_type_field(WG_TYPE_DATA),
+		.receiver = rte_cpu_to_le_32(kp->remote_index),
+		.counter = rte_cpu_to_le_64(counter),
+	};
+	m->data_off -= WG_DATA_HEADER_LEN;
+	m->data_len = (uint16_t)(padded + WG_DATA_OVERHEAD);
+	m->pkt_len = m->data_len;
+	s->op[s->n] = (struct aead_op){
+		.data = text, .len = padded, .counter = counter, .key = kp->send_key};
+	s->m[s->n++] = m;
+	if (s->n == AEAD_BURST)
+		seal_run(g, s);
+}
+
+// The peer's counters, once for a packet or a super-packet of n segments and len inner bytes.
+static void count(const struct graph *g, struct peer *peer, unsigned n, uint64_t len, uint64_t wire)
+{
+	add(&peer->tx_wire_bytes, wire);
+	atomic_store_explicit(&peer->last_tx, g->now, memory_order_relaxed);
+	if (len == 0)
+		return;
+	add(&peer->tx_packets, n);
+	add(&peer->tx_bytes, len);
+	atomic_store_explicit(&peer->last_tx_data, g->now, memory_order_relaxed);
+}
+
+static void segment(struct graph *g, struct seal *s, struct rte_mbuf *super, uint16_t mtu)
+{
+	struct rte_mbuf *out[BURST];
+	struct gso_iter it;
+	struct pkt *p = pkt_of(super);
+	if (unlikely(gso_iter_init(&it, super, &p->ip, g->gw->pool) < 0)) {
+		graph_drop(g, super, DROP_SEGMENT);
+		return;
+	}
+	unsigned made = 0;
+	int n;
+	while ((n = gso_iter_next(&it, out, BURST)) > 0) {
+		for (int i = 0; i < n; i++) {
+			pkt_inherit(out[i], super);
+			pkt_of(out[i])->trace = i == 0 && made == 0 ? p->trace : 0;
+			prepare(g, s, out[i], mtu);
+		}
+		made += (unsigned)n;
+	}
+	if (n < 0)
+		g->drops[DROP_NO_MBUF] += gso_iter_left(&it);
+	graph_count(g, COUNTER_SUPERS_SEGMENTED, 1);
+	graph_count(g, COUNTER_SEGMENTS_MADE, made);
+	count(g, p->peer, made, p->ip.total_len,
+		p->ip.total_len + (uint64_t)made * (WG_DATA_OVERHEAD + p->ip.l3_len + TCP_HDR_LEN));
+	rte_pktmbuf_free(super);
+}
+
+// A packet in one piece that may be written around: itself, or a copy. NULL: counted.
+static struct rte_mbuf *writable(struct graph *g, struct rte_mbuf *m)
+{
+	if (likely(RTE_MBUF_DIRECT(m) && m->nb_segs == 1 && rte_mbuf_refcnt_read(m) == 1 &&
+		    rte_pktmbuf_headroom(m) >= HEADROOM && rte_pktmbuf_tailroom(m) >= TAILROOM))
+		return m;
+	bool large = m->pkt_len + TAILROOM + RTE_PKTMBUF_HEADROOM >
+		     rte_pktmbuf_data_room_size(g->gw->pool);
+	struct rte_mbuf *copy = rte_pktmbuf_alloc(large ? g->gw->super_pool : g->gw->pool);
+	if (unlikely(!copy) || rte_pktmbuf_tailroom(copy) < m->pkt_len + TAILROOM) {
+		rte_pktmbuf_free(copy);
+		graph_drop(g, m, DROP_NO_MBUF);
+		return NULL;
+	}
+	char *to = rte_pktmbuf_append(copy, (uint16_t)m->pkt_len);
+	const void *from = rte_pktmbuf_read(m, 0, m->pkt_len, to);
+	if (from != to)
+		memcpy(to, from, m->pkt_len);
+	pkt_inherit(copy, m);
+	rte_pktmbuf_free(m);
+	return copy;
+}
+
+static void single(struct graph *g, struct seal *s, struct rte_mbuf *m, uint16_t mtu)
+{
+	bool partial = (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE;
+	if (partial && gso_csum_complete(m, &pkt_of(m)->ip) < 0) {
+		graph_drop(g, m, DROP_SEGMENT);
+		return;
+	}
+	m = writable(g, m);
+	if (!m)
+		return;
+	struct peer *peer = pkt_of(m)->peer;
+	uint32_t len = m->pkt_len;
+	m->ol_flags = 0;
+	if (len == 0)
+		graph_count(g, COUNTER_KEEPALIVES_TX, 1);
+	count(g, peer, 1, len, RTE_ALIGN_CEIL(len, WG_PADDING) + WG_DATA_OVERHEAD);
+	prepare(g, s, m, mtu);
+}
+
+void node_wg_encrypt(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct seal s = {.n = 0};
+	uint16_t mtu = atomic_load_explicit(&g->gw->tunnel_mtu, memory_order_relaxed);
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		struct pkt *p = pkt_of(m);
+		p->peer = p->keypair->peer;
+		if (pkt_is_super(m))
+			segment(g, &s, m, mtu);
+		else
+			single(g, &s, m, mtu);
+	}
+	seal_run(g, &s);
+}

@@ -1,0 +1,156 @@
+// Into the tunnel: allowed IPs choose the peer, its session the key. Without a session packets wait
+// at the peer while the control thread shakes hands.
+#include "dataplane/node/node.h"
+#include "dataplane/node/output.h"
+#include "dataplane/wire/wireguard.h"
+
+enum {
+	ASK_PAUSE_MS = 100,
+};
+
+struct peer_cache {
+	uint8_t addr[16];
+	uint8_t family;
+	struct peer *peer;
+};
+
+static struct peer *peer_of(
+	struct graph *g, const uint8_t *l3, uint8_t family, struct peer_cache *c)
+{
+	const uint8_t *dst = l3 + (family == IP_V4 ? 16 : 24);
+	unsigned len = family == IP_V4 ? 4 : 16;
+	if (c->family != family || memcmp(c->addr, dst, len) != 0) {
+		memcpy(c->addr, dst, len);
+		c->family = family;
+		c->peer = family == IP_V4 ? allowedips_find4(g->gw->allowed, dst)
+					  : allowedips_find6(g->gw->allowed, dst);
+	}
+	return c->peer;
+}
+
+static void ask_handshake(struct graph *g, struct peer *peer)
+{
+	uint64_t pause = (uint64_t)(g->gw->tsc_per_ns * 1e6) * ASK_PAUSE_MS;
+	if (g->now - peer->asked_handshake < pause)
+		return;
+	struct event e = {.type = EVENT_NEED_HANDSHAKE, .peer_id = peer->id, .worker = g->id};
+	if (event_send(g, &e))
+		peer->asked_handshake = g->now;
+}
+
+// Packets that wait hold receive buffers; three quarters of those stay free for receiving.
+static bool may_wait(const struct graph *g)
+{
+	const struct rte_mempool *pool = g->gw->super_pool;
+	return rte_mempool_avail_count(pool) > pool->size / 4 * 3;
+}
+
+static struct rte_mbuf *unstage(struct peer *peer)
+{
+	struct rte_mbuf *m = peer->staged[peer->staged_head];
+	peer->staged_head = (peer->staged_head + 1) % PEER_STAGED_MAX;
+	peer->staged_n--;
+	return m;
+}
+
+static void stage(struct graph *g, struct rte_mbuf *m, struct peer *peer)
+{
+	if (peer->staged_n == PEER_STAGED_MAX || (peer->staged_n > 0 && !may_wait(g)))
+		graph_drop(g, unstage(peer), DROP_STAGED_FULL);
+	pkt_of(m)->trace = 0; // it waits beyond this round
+	peer->staged[(peer->staged_head + peer->staged_n++) % PEER_STAGED_MAX] = m;
+	graph_count(g, COUNTER_STAGED, 1);
+}
+
+// A keypair that may still send, or NULL.
+static struct keypair *sending(const struct graph *g, const struct peer *peer)
+{
+	struct keypair *kp = atomic_load_explicit(&peer->sending, memory_order_acquire);
+	if (unlikely(!kp) || unlikely(g->now >= kp->reject_at))
+		return NULL;
+	return kp;
+}
+
+static void to_encrypt(struct graph *g, struct rte_mbuf *m, struct keypair *kp)
+{
+	uint64_t used = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
+	if (unlikely(g->now >= kp->rekey_send_at || used >= WG_REKEY_AFTER_MESSAGES))
+		ask_handshake(g, kp->peer);
+	pkt_of(m)->keypair = kp;
+	graph_to(g, NODE_WG_ENCRYPT, m);
+}
+
+static void flush_staged(struct graph *g, struct peer *peer, struct keypair *kp)
+{
+	while (peer->staged_n > 0)
+		to_encrypt(g, unstage(peer), kp);
+}
+
+// What the control thread asked for: m is an empty packet.
+static void self(struct graph *g, struct rte_mbuf *m, struct peer *peer)
+{
+	enum self_reason reason = (enum self_reason)pkt_of(m)->reason;
+	struct keypair *kp = sending(g, peer);
+	if (reason == SELF_GIVE_UP || !kp) {
+		while (reason == SELF_GIVE_UP && peer->staged_n > 0)
+			icmp_reply(g, unstage(peer), ICMP_NO_KEY, 0);
+		rte_pktmbuf_free(m);
+		return;
+	}
+	bool waited = peer->staged_n > 0;
+	flush_staged(g, peer, kp);
+	if (reason == SELF_KEEPALIVE || (reason == SELF_KEYED && !waited))
+		to_encrypt(g, m, kp);
+	else
+		rte_pktmbuf_free(m);
+}
+
+static void to_peer(struct graph *g, struct rte_mbuf *m, struct peer *peer)
+{
+	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
+	struct pkt *p = pkt_of(m);
+	uint16_t mtu = atomic_load_explicit(&g->gw->tunnel_mtu, memory_order_relaxed);
+	if (path->mtu && path->mtu < mtu)
+		mtu = path->mtu;
+	if (unlikely(pkt_wire_len(m, &p->ip) > mtu)) {
+		too_big(g, m, mtu, NODE_WG_ROUTE);
+		return;
+	}
+	p->peer = peer;
+	if (unlikely(peer->owner != g->id)) {
+		handoff(g, m, NODE_WG_ROUTE);
+		return;
+	}
+	struct keypair *kp = sending(g, peer);
+	if (likely(kp)) {
+		if (unlikely(peer->staged_n > 0))
+			flush_staged(g, peer, kp);
+		to_encrypt(g, m, kp);
+		return;
+	}
+	if (path->remote.port == 0) {
+		icmp_reply(g, m, ICMP_NO_ENDPOINT, 0);
+		return;
+	}
+	stage(g, m, peer);
+	ask_handshake(g, peer);
+}
+
+void node_wg_route(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
+{
+	struct peer_cache cache = {0};
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		struct pkt *p = pkt_of(m);
+		if (unlikely(p->from == FROM_SELF && m->pkt_len == 0)) {
+			self(g, m, p->peer);
+			continue;
+		}
+		struct peer *peer =
+			peer_of(g, rte_pktmbuf_mtod(m, uint8_t *), p->ip.family, &cache);
+		if (likely(peer))
+			to_peer(g, m, peer);
+		else
+			icmp_reply(g, m, ICMP_NO_PEER, 0);
+	}
+}

@@ -1,0 +1,224 @@
+#include "dataplane/worker.h"
+
+#include <errno.h>
+#include <rte_cycles.h>
+#include <rte_pause.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dataplane/base/mailbox.h"
+
+enum {
+	// Packets taken from a port at once. Super-packets are taken a few at a time, so that they
+	// are still in the core's cache when they leave.
+	RX_BURST = BURST,
+	RX_SUPERS = 4,
+	RX_SUPER_BYTES = 16 * 1024, // from this mean size on
+
+	IDLE_SPINS = 2,	   // empty rounds before sleeping
+	SLEEP_MS = 1000,   // the bell and the ports wake it sooner
+	NAP_FIRST_US = 20, // where a port has nothing to wait on
+	NAP_MAX_US = 1000,
+};
+
+struct worker {
+	struct graph *g;
+	bool busy;
+	_Atomic bool stop;
+	int epoll;
+	bool must_nap; // a port without wait handle
+	unsigned nap_us;
+	uint16_t want[PORT_MAX]; // packets to ask of each port
+	enum node_id entry[PORT_MAX];
+};
+
+static enum node_id entry_of(const struct port *port)
+{
+	switch (port->kind) {
+	case PORT_TUN:
+		return NODE_HOST_INPUT;
+	case PORT_MIRROR:
+		return NODE_MIRROR;
+	default:
+		return NODE_ETH_INPUT;
+	}
+}
+
+static int watch(struct worker *w, int fd)
+{
+	struct epoll_event e = {.events = EPOLLIN};
+	return epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+}
+
+struct worker *worker_create(struct graph *g, bool busy)
+{
+	struct worker *w = mem_alloc(sizeof(*w));
+	*w = (struct worker){.g = g, .busy = busy, .nap_us = NAP_FIRST_US};
+	w->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (w->epoll < 0 || watch(w, mailbox_fd(g->inbox)) < 0)
+		goto no_epoll;
+	for (unsigned i = 0; i < g->gw->n_ports; i++) {
+		struct port *port = g->gw->port[i];
+		int fd = port->ops->wait_fd(port, g->id);
+		w->entry[i] = entry_of(port);
+		w->want[i] = RX_BURST;
+		if (fd < 0)
+			w->must_nap = true;
+		else if (watch(w, fd) < 0)
+			goto no_epoll;
+	}
+	return w;
+no_epoll:
+	worker_destroy(w);
+	return NULL;
+}
+
+void worker_destroy(struct worker *w)
+{
+	if (!w)
+		return;
+	if (w->epoll >= 0)
+		close(w->epoll);
+	free(w);
+}
+
+void worker_stop(struct worker *w)
+{
+	atomic_store(&w->stop, true);
+	mailbox_ring(w->g->inbox);
+}
+
+static void count_burst(struct graph *g, unsigned n)
+{
+	unsigned slot = 31 - (unsigned)__builtin_clz(n);
+	g->burst_packets[RTE_MIN(slot, RTE_DIM(g->burst_packets) - 1)]++;
+}
+
+// Follow this packet for 'tailgate trace'.
+static void trace_start(struct graph *g, struct pkt *p)
+{
+	if (!g->tracing)
+		g->trace_used = 0;
+	g->tracing = true;
+	if (g->trace_used < TRACE_SLOTS) {
+		g->trace[g->trace_used] = (struct trace){.port_in = p->port_in};
+		p->trace = (uint8_t)++g->trace_used;
+	}
+	atomic_fetch_sub_explicit(&g->trace_wanted, 1, memory_order_relaxed);
+}
+
+// All that were asked for have gone through: the control thread may read.
+static void trace_end(struct graph *g)
+{
+	if (atomic_load_explicit(&g->trace_wanted, memory_order_relaxed) > 0)
+		return;
+	g->tracing = false;
+	atomic_store_explicit(&g->trace_done, g->trace_used, memory_order_release);
+}
+
+// Take up to want packets of a port into the graph.
+static unsigned receive(struct worker *w, uint16_t id)
+{
+	struct rte_mbuf *pkts[RX_BURST];
+	struct graph *g = w->g;
+	struct port *port = g->gw->port[id];
+	uint64_t bytes = 0;
+	if (!atomic_load_explicit(&port->up, memory_order_relaxed))
+		return 0;
+	unsigned n = port_rx(port, g->id, pkts, w->want[id]);
+	if (n == 0)
+		return 0;
+	count_burst(g, n);
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *p = pkt_of(pkts[i]);
+		*p = (struct pkt){.port_in = id, .from = FROM_PORT};
+		if (w->entry[id] == NODE_MIRROR) {
+			p->from = FROM_HOST;
+			p->port_out = port->peer->id;
+		}
+		bytes += pkts[i]->pkt_len;
+		if (unlikely(atomic_load_explicit(&g->trace_wanted, memory_order_relaxed)))
+			trace_start(g, p);
+		graph_to(g, w->entry[id], pkts[i]);
+	}
+	w->want[id] = bytes / n >= RX_SUPER_BYTES ? RX_SUPERS : RX_BURST;
+	return n;
+}
+
+static unsigned round_trip(struct worker *w)
+{
+	struct graph *g = w->g;
+	g->now = rte_rdtsc();
+	g->charged_until = g->now;
+	unsigned n = graph_inbox(g);
+	for (uint16_t i = 0; i < g->gw->n_ports; i++)
+		n += receive(w, i);
+	if (n > 0) {
+		graph_flush(g);
+		if (unlikely(g->tracing))
+			trace_end(g);
+		g->busy_cycles += rte_rdtsc() - g->now;
+	}
+	g->rounds++;
+	g->empty_rounds += n == 0;
+	rte_rcu_qsbr_quiescent(rcu_qsbr(g->gw->rcu), g->id);
+	return n;
+}
+
+static void arm(struct worker *w, bool on)
+{
+	struct graph *g = w->g;
+	for (unsigned i = 0; i < g->gw->n_ports; i++) {
+		struct port *port = g->gw->port[i];
+		if (port->ops->wait_arm)
+			port->ops->wait_arm(port, g->id, on);
+	}
+}
+
+// Wait for a port or the inbox; ports without a wait handle are looked at again after a nap that
+// grows. Meanwhile the worker is offline for RCU.
+static void rest(struct worker *w)
+{
+	struct graph *g = w->g;
+	struct rte_rcu_qsbr *qsbr = rcu_qsbr(g->gw->rcu);
+	struct epoll_event events[8];
+	if (g->later.n > 0 || !mailbox_sleep(g->inbox))
+		return;
+	arm(w, true);
+	rte_rcu_qsbr_thread_offline(qsbr, g->id);
+	if (w->must_nap) {
+		struct timespec nap = {.tv_nsec = (long)w->nap_us * 1000};
+		epoll_pwait2(w->epoll, events, RTE_DIM(events), &nap, NULL);
+		w->nap_us = RTE_MIN(w->nap_us * 2, (unsigned)NAP_MAX_US);
+	} else {
+		epoll_wait(w->epoll, events, RTE_DIM(events), SLEEP_MS);
+	}
+	rte_rcu_qsbr_thread_online(qsbr, g->id);
+	arm(w, false);
+	mailbox_wake(g->inbox);
+	g->sleeps++;
+}
+
+int worker_run(void *arg)
+{
+	struct worker *w = arg;
+	struct graph *g = w->g;
+	unsigned idle = 0;
+	rte_rcu_qsbr_thread_register(rcu_qsbr(g->gw->rcu), g->id);
+	rte_rcu_qsbr_thread_online(rcu_qsbr(g->gw->rcu), g->id);
+	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+		if (round_trip(w) > 0) {
+			idle = 0;
+			w->nap_us = NAP_FIRST_US;
+		} else if (w->busy || ++idle <= IDLE_SPINS) {
+			rte_pause();
+		} else {
+			rest(w);
+		}
+	}
+	rte_rcu_qsbr_thread_offline(rcu_qsbr(g->gw->rcu), g->id);
+	rte_rcu_qsbr_thread_unregister(rcu_qsbr(g->gw->rcu), g->id);
+	return 0;
+}
