@@ -210,10 +210,11 @@ void too_big(struct graph *g, struct rte_mbuf *m, uint16_t mtu, enum node_id nod
 		icmp_reply(g, m, ICMP_TOO_BIG, mtu);
 		return;
 	}
-	gso_csum_complete(m, &p->ip);
-	int n = rte_pktmbuf_linearize(m) < 0 ? -1
-					     : rte_ipv4_fragment_copy_nonseg_packet(
-						       m, out, FRAGMENTS_MAX, mtu, g->gw->pool);
+	bool ready = !pkt_is_unfinished(m) || gso_csum_complete(m, &p->ip) == 0;
+	int n = !ready || rte_pktmbuf_linearize(m) < 0
+			? -1
+			: rte_ipv4_fragment_copy_nonseg_packet(
+				  m, out, FRAGMENTS_MAX, mtu, g->gw->pool);
 	if (n < 0) {
 		graph_drop(g, m, DROP_NO_MBUF);
 		return;
