@@ -69,7 +69,6 @@ measure() {
 }
 
 # summary: a stream of measure's objects to one object per gateway and case, medians
-# shellcheck disable=SC2016 # jq's variables
 summary='
 def median: sort | if length % 2 == 1 then .[length / 2 | floor] else (.[length / 2 - 1] + .[length / 2]) / 2 end;
 def summary: . as $raw | reduce .[] as $r ([]; if any(.[]; . == [$r.gateway, $r.case]) then . else . + [[$r.gateway, $r.case]] end)

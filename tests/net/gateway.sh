@@ -116,7 +116,7 @@ gateway_start() { # GATEWAY KIND
 		plain_routes "$gw"
 		return
 		;;
-	wireguard-go) start "$gw" "$gw" "$peers_bin/wireguard-go" -f "$dev" ;;
+	wireguard-go) start "$gw" "$gw" env WG_PROCESS_FOREGROUND=1 "$peers_bin/wireguard-go" -f "$dev" ;;
 	boringtun) start "$gw" "$gw" "$peers_bin/boringtun-cli" -f --disable-drop-privileges "$dev" ;;
 	tailgate)
 		start "$gw" "$gw" "$(program tailgated)" --config "$lab_dir/$gw.conf"

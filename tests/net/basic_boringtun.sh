@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Tailgate and boringtun: handshake in both roles, ping, TCP, UDP, 200 MB unchanged.
+# timeout: 120
+#
+#   client ---- gwa (tailgate) ==== wan ==== gwb (boringtun) ---- server
+set -euo pipefail
+cd "$(dirname "$0")"
+# shellcheck source=tests/net/lib.sh
+source ./lib.sh
+# shellcheck source=tests/net/basic.bash
+source ./basic.bash
+
+basic_tests boringtun
