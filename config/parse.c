@@ -15,6 +15,9 @@
 #include "config/reader.h"
 #include "config/value.h"
 
+// Characters of a key's name.
+#define WORD "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-*"
+
 enum { FILE_SIZE_MAX = 256 << 20 }; // bytes; the limits on peers and networks come far earlier
 
 static void error_fill(struct config_error *err, const char *file, unsigned line, const char *key,
@@ -209,7 +212,8 @@ static const char *scan_number(const char *text)
 	return end;
 }
 
-// Past a string or a comment that starts at text; *line counts the lines in it.
+// Past a string or a comment that starts at text; *line counts the lines in it. NULL when it has no
+// end (libconfig would take the rest of the file into the comment, and leak the string).
 static const char *scan_skip(const char *text, unsigned *line)
 {
 	const char *stop = *text == '"' ? "\"" : text[1] == '*' ? "*/" : "\n";
@@ -222,7 +226,7 @@ static const char *scan_skip(const char *text, unsigned *line)
 		if (*text == '\n')
 			++*line;
 	}
-	return text;
+	return *stop == '\n' ? text : NULL;
 }
 
 static bool is_include(const char *line)
@@ -245,8 +249,13 @@ static int scan(struct config_reader *r, const char *text)
 	}
 	for (line = 1; *next;) {
 		bool comment = *next == '/' && (next[1] == '/' || next[1] == '*');
+		unsigned start = line;
 		if (*next == '"' || *next == '#' || comment) {
-			next = scan_skip(next, &line);
+			const char *end = scan_skip(next, &line);
+			if (!end)
+				return refuse_line(r, start, "this %s has no end",
+					*next == '"' ? "string" : "comment");
+			next = end;
 		} else if (isdigit((unsigned char)*next)) {
 			const char *end = scan_number(next);
 			if (!end)
@@ -254,8 +263,7 @@ static int scan(struct config_reader *r, const char *text)
 					(int)strspn(next, "0123456789abcdefABCDEFxX"), next);
 			next = end;
 		} else if (isalpha((unsigned char)*next)) {
-			while (isalnum((unsigned char)*next) || *next == '_' || *next == '-')
-				next++;
+			next += strspn(next, WORD);
 		} else {
 			line += *next++ == '\n';
 		}

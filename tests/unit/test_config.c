@@ -1,0 +1,750 @@
+// config/: what tailgate.conf accepts, and with which words it refuses the rest.
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "config/config.h"
+#include "config/keys.h"
+#include "config/value.h"
+
+// Keys from the example in wg(8); public_a is not the public key of PRIVATE.
+#define PRIVATE "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="
+#define PUBLIC_OWN "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw="
+#define PUBLIC_A "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
+#define PUBLIC_B "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0="
+#define ZERO "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+#define KEY "private_key = \"" PRIVATE "\";\n"					     // line 1
+#define PEER(more) KEY "peers = ( {\npublic_key = \"" PUBLIC_A "\";\n" more "} );\n" // more: line 4
+#define PORTS(list) KEY "ports = (\n" list ");\n"
+
+static struct config *accept(const char *text)
+{
+	struct config *c = NULL;
+	struct config_error err;
+	char reason[CONFIG_ERROR_TEXT_LEN];
+	if (config_parse_string(text, "test.conf", &c, &err) < 0)
+		fail_msg("refused: %s", config_error_format(&err, reason));
+	return c;
+}
+
+static void test_defaults(void **)
+{
+	struct config *c = accept(KEY);
+	assert_int_equal(c->listen_port, 41641);
+	assert_int_equal(c->mtu, 1420);
+	assert_string_equal(c->tun, "tailgate0");
+	assert_true(c->routes && c->roaming && c->mss_clamp && c->coalesce && c->guard);
+	assert_int_equal(c->workers, 1);
+	assert_int_equal(c->n_cpus, 0);
+	assert_int_equal(c->poll, CONFIG_POLL_ADAPTIVE);
+	assert_int_equal(c->aead, CONFIG_AEAD_AUTO);
+	assert_int_equal(c->hugepages, CONFIG_HUGEPAGES_AUTO);
+	assert_int_equal(c->memory_mb, 64);
+	assert_int_equal(c->icmp_rate, 1000);
+	assert_int_equal(c->handshake_rate, 1000);
+	assert_string_equal(c->socket, "/run/tailgate/tailgated.sock");
+	assert_int_equal(c->metrics.port, 0);
+	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
+	assert_string_equal(c->user, "");
+	assert_int_equal(c->n_ports + c->n_peers + c->addresses.count, 0);
+	config_free(c);
+}
+
+static void test_every_top_level_key(void **)
+{
+	struct config *c = accept(KEY
+		"listen_port = 0; mtu = 0x500; tun = \"wg7\"; routes = false; roaming = false;\n"
+		"addresses = [ \"10.0.0.1/24\", \"fd00::1/64\" ]; workers = 2; cpus = [ 3, 1 ];\n"
+		"poll = \"busy\"; aead = \"ipsec-mb\"; memory_mb = 16; hugepages = \"require\";\n"
+		"mss_clamp = false; coalesce = false; guard = false; icmp_rate = 0;\n"
+		"handshake_rate = 5L; socket = \"/tmp/s\"; metrics = \"[::1]:9641\";\n"
+		"log_level = \"debug\"; user = \"nobody\"; ports = (); peers = ();\n");
+	assert_int_equal(c->listen_port, 0);
+	assert_int_equal(c->mtu, 1280);
+	assert_string_equal(c->tun, "wg7");
+	assert_false(c->routes || c->roaming || c->mss_clamp || c->coalesce || c->guard);
+	assert_int_equal(c->addresses.count, 2);
+	assert_int_equal(c->addresses.list[0].len, 24);
+	assert_int_equal(c->addresses.list[0].addr.bytes[3], 1); // host bits stay
+	assert_int_equal(c->addresses.list[1].addr.family, IP_V6);
+	assert_int_equal(c->n_cpus, 2);
+	assert_int_equal(c->cpus[0], 3);
+	assert_int_equal(c->cpus[1], 1);
+	assert_int_equal(c->poll, CONFIG_POLL_BUSY);
+	assert_int_equal(c->aead, CONFIG_AEAD_IPSEC_MB);
+	assert_int_equal(c->hugepages, CONFIG_HUGEPAGES_REQUIRE);
+	assert_int_equal(c->memory_mb, 16);
+	assert_int_equal(c->icmp_rate, 0);
+	assert_int_equal(c->handshake_rate, 5);
+	assert_string_equal(c->socket, "/tmp/s");
+	assert_int_equal(c->metrics.port, 9641);
+	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
+	assert_string_equal(c->user, "nobody");
+	config_free(c);
+}
+
+static void test_ports(void **)
+{
+	struct config *c = accept(PORTS(
+		"{ name = \"wan\"; interface = \"eth0\"; },\n"
+		"{ name = \"lan\"; device = \"0000:01:00.0\"; addresses = [ \"10.1.0.1/16\" ]; },\n"
+		"{ name = \"mem\"; device = \"net_memif0,role=client\"; mirror = \"mem0\"; queues "
+		"= 4; },\n"
+		"{ name = \"none\"; device = \"3b:00.1\"; mirror = \"\"; }\n"));
+	assert_int_equal(c->n_ports, 4);
+	assert_string_equal(c->ports[0].interface, "eth0");
+	assert_string_equal(c->ports[0].mirror, "");
+	assert_int_equal(c->ports[0].queues, 1);
+	assert_string_equal(c->ports[1].device, "0000:01:00.0");
+	assert_string_equal(c->ports[1].mirror, "lan");
+	assert_int_equal(c->ports[1].addresses.count, 1);
+	assert_string_equal(c->ports[2].mirror, "mem0");
+	assert_int_equal(c->ports[2].queues, 4);
+	assert_string_equal(c->ports[3].mirror, "");
+	config_free(c);
+}
+
+static void test_peers(void **)
+{
+	// roaming comes after peers and still is their default.
+	struct config *c = accept(
+		KEY "peers = ( { public_key = \"" PUBLIC_A "\"; name = \"a\";\n"
+		    "preshared_key = \"" PUBLIC_B "\"; persistent_keepalive = 25; roaming = true;\n"
+		    "allowed_ips = [ \"10.2.0.9/24\", \"::/0\", \"192.0.2.1\" ]; },\n"
+		    "{ public_key = \"" PUBLIC_B "\"; } ); roaming = false;\n");
+	const struct config_peer *a = &c->peers[0], *b = &c->peers[1];
+	char text[PREFIX_TEXT_LEN];
+	assert_int_equal(c->n_peers, 2);
+	assert_string_equal(a->name, "a");
+	assert_false(key_is_zero(&a->preshared_key));
+	assert_int_equal(a->persistent_keepalive_s, 25);
+	assert_true(a->roaming);
+	assert_int_equal(a->n_allowed_ips, 3);
+	assert_string_equal(ip_prefix_format(&a->allowed_ips[0], text), "10.2.0.0/24");
+	assert_string_equal(ip_prefix_format(&a->allowed_ips[1], text), "::/0");
+	assert_string_equal(ip_prefix_format(&a->allowed_ips[2], text), "192.0.2.1/32");
+	assert_false(b->roaming);
+	assert_true(key_is_zero(&b->preshared_key));
+	assert_int_equal(b->n_allowed_ips, 0);
+	assert_ptr_equal(config_peer_find(c, &a->public_key), a);
+	assert_ptr_equal(config_peer_find(c, &b->public_key), b);
+	assert_null(config_peer_find(c, &c->private_key));
+	config_free(c);
+}
+
+static void test_endpoints(void **)
+{
+	static const struct {
+		const char *text, *host;
+		unsigned port;
+		enum ip_family family;
+	} cases[] = {
+		{"203.0.113.5:41641", "203.0.113.5", 41641, IP_V4},
+		{"[2001:db8::5]:1", "2001:db8::5", 1, IP_V6},
+		{"gw.example.org:65535", "gw.example.org", 65535, IP_NONE},
+		{"gw_1.example.org.:53", "gw_1.example.org.", 53, IP_NONE},
+		{"localhost:5", "localhost", 5, IP_NONE},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[512];
+		snprintf(text, sizeof(text), PEER("endpoint = \"%s\";\n"), cases[i].text);
+		struct config *c = accept(text);
+		const struct config_peer *p = &c->peers[0];
+		assert_string_equal(p->endpoint_host, cases[i].host);
+		assert_int_equal(p->endpoint_port, cases[i].port);
+		assert_int_equal(p->endpoint.addr.family, cases[i].family);
+		assert_int_equal(p->endpoint.port, cases[i].family ? cases[i].port : 0);
+		config_free(c);
+	}
+}
+
+struct refusal {
+	const char *text;
+	unsigned line;
+	const char *key;
+	const char *message;
+};
+
+static const struct refusal refusals[] = {
+	// the text as a whole
+	{"", 0, "private_key_file",
+		"missing; 'wg genkey' makes a key, write the name of its file here"},
+	{KEY "mtu = ;\n", 2, "", "syntax error, here or at the end of the line before"},
+	{KEY "tun = \"wg0;\nmtu = 1400;\n", 2, "", "this string has no end"},
+	{KEY "\n/* mtu = 1400;\n", 3, "", "this comment has no end"},
+	{KEY "tun\n\n5;\n", 4, "", "syntax error, here or at the end of the line before"},
+	{KEY "mtu = 1400;\n\nmtu = 1400;\n", 4, "", "duplicate setting name"},
+	{KEY "cpus = [ 1, \"2\" ];\n", 2, "", "mismatched element type in array"},
+	{"\n@include \"/etc\"\n", 2, "", "@include is not possible; put everything into one file"},
+	{KEY " \t@include \"x\"\n", 2, "",
+		"@include is not possible; put everything into one file"},
+	{KEY "mtu = 4294968696;\n", 2, "", "4294968696 is too large a number"},
+	{"# 1\n/* 2\n3 */\nmtu = 99999999999999999999;\n", 4, "",
+		"99999999999999999999 is too large a number"},
+	{"tun = \"\\\"\n99999999999\"; mtu = 0x100000000;\n", 2, "",
+		"0x100000000 is too large a number"},
+	// unknown keys
+	{KEY "listen_prot = 5;\n", 2, "listen_prot", "unknown key; did you mean listen_port?"},
+	{KEY "ListenPort = 5;\n", 2, "ListenPort", "unknown key; did you mean listen_port?"},
+	{KEY "mtuu = 5;\n", 2, "mtuu", "unknown key; did you mean mtu?"},
+	{KEY "xyzzy = 5;\n", 2, "xyzzy",
+		"unknown key; tailgate.conf(5) lists those that there are"},
+	{KEY "a_name_that_is_longer_than_any_key_that_there_is = 5;\n", 2,
+		"a_name_that_is_longer_than_any_key_that_there_is",
+		"unknown key; tailgate.conf(5) lists those that there are"},
+	{KEY "endpoint = \"\";\n", 2, "endpoint", "belongs inside peers = ( { ... } )"},
+	{KEY "interface = \"\";\n", 2, "interface", "belongs inside ports = ( { ... } )"},
+	{PEER("mtu = 1400;\n"), 4, "peers[0].mtu", "belongs to the top level of the file"},
+	{PEER("allowedips = [];\n"), 4, "peers[0].allowedips",
+		"unknown key; did you mean allowed_ips?"},
+	{PORTS("{ name = \"a\";\nifname = \"b\"; }"), 4, "ports[0].ifname",
+		"unknown key; did you mean name?"},
+	// kinds of value
+	{KEY "mtu = \"1420\";\n", 2, "mtu", "expected a number, found a string"},
+	{KEY "mtu = 1420.5;\n", 2, "mtu", "expected a number, found a number with a fraction"},
+	{KEY "mtu = true;\n", 2, "mtu", "expected a number, found true or false without quotes"},
+	{KEY "routes = 1;\n", 2, "routes", "expected true or false, found a number"},
+	{KEY "routes = \"yes\";\n", 2, "routes", "expected true or false, found a string"},
+	{KEY "tun = 7;\n", 2, "tun", "expected a string in quotes, found a number"},
+	{KEY "poll = false;\n", 2, "poll",
+		"expected a string in quotes, found true or false without quotes"},
+	{KEY "addresses = \"10.0.0.1/24\";\n", 2, "addresses",
+		"expected an array, found a string; write [ \"10.0.0.1/24\" ]"},
+	{KEY "addresses = [ 10 ];\n", 2, "addresses[0]",
+		"expected a string in quotes, found a number"},
+	{KEY "cpus = 1;\n", 2, "cpus", "expected an array, found a number; write [ 1, 2 ]"},
+	{KEY "cpus = ( 1, ( 2 ) ); workers = 2;\n", 2, "cpus[1]",
+		"expected a number, found a list ( )"},
+	{KEY "peers = { };\n", 2, "peers",
+		"expected a list of groups, found a group { }; write peers = ( { ... } )"},
+	{KEY "ports = [ ];\n", 2, "ports",
+		"expected a list of groups, found an array [ ]; write ports = ( { ... } )"},
+	{KEY "peers = (\n5 );\n", 3, "peers[0]", "expected a group { ... }, found a number"},
+	// ranges
+	{KEY "listen_port = 65536;\n", 2, "listen_port", "65536 is out of range; write 0 to 65535"},
+	{KEY "listen_port = -1;\n", 2, "listen_port", "-1 is out of range; write 0 to 65535"},
+	{KEY "mtu = 575;\n", 2, "mtu", "575 is out of range; write 576 to 9216 bytes"},
+	{KEY "mtu = 9217;\n", 2, "mtu", "9217 is out of range; write 576 to 9216 bytes"},
+	{KEY "workers = 0;\n", 2, "workers", "0 is out of range; write 1 to 32 threads"},
+	{KEY "workers = 33;\n", 2, "workers", "33 is out of range; write 1 to 32 threads"},
+	{KEY "memory_mb = 8;\n", 2, "memory_mb", "8 is out of range; write 16 to 65536 MiB"},
+	{KEY "icmp_rate = 1000001;\n", 2, "icmp_rate",
+		"1000001 is out of range; write 0 to 1000000 messages per second"},
+	{KEY "handshake_rate = 0;\n", 2, "handshake_rate",
+		"0 is out of range; write 1 to 1000000 initiations per second"},
+	{KEY "cpus = [ 1024 ];\n", 2, "cpus[0]", "1024 is out of range; write 0 to 1023"},
+	{PEER("persistent_keepalive = 65536;\n"), 4, "peers[0].persistent_keepalive",
+		"65536 is out of range; write 0 to 65535 seconds"},
+	{PORTS("{ name = \"a\"; interface = \"b\";\nqueues = 0; }"), 4, "ports[0].queues",
+		"0 is out of range; write 1 to 32 queues"},
+	// choices and strings
+	{KEY "poll = \"lazy\";\n", 2, "poll", "unknown value \"lazy\"; write adaptive or busy"},
+	{KEY "aead = \"AVX2\";\n", 2, "aead",
+		"unknown value \"AVX2\"; write auto, avx512, avx2, ipsec-mb or libsodium"},
+	{KEY "hugepages = \"on\";\n", 2, "hugepages",
+		"unknown value \"on\"; write auto, off or require"},
+	{KEY "log_level = \"\";\n", 2, "log_level",
+		"unknown value \"\"; write error, warn, info or debug"},
+	{KEY "log_level = \"a\\nb\";\n", 2, "log_level",
+		"unknown value \"a?b\"; write error, warn, info or debug"},
+	{KEY "tun = \"a0123456789abcde\";\n", 2, "tun", "has 16 characters; at most 15 fit"},
+	{KEY "tun = \"a/b\";\n", 2, "tun", "\"a/b\" is not a valid interface name"},
+	{KEY "tun = \"a b\";\n", 2, "tun", "\"a b\" is not a valid interface name"},
+	{KEY "tun = \"..\";\n", 2, "tun", "\"..\" is not a valid interface name"},
+	{KEY "user = \"a\\tb\";\n", 2, "user", "contains a control character"},
+	{KEY "socket = \"run/s\";\n", 2, "socket", "\"run/s\" is not an absolute path"},
+	{KEY "socket = \"\";\n", 2, "socket", "\"\" is not an absolute path"},
+	{KEY "metrics = \"9641\";\n", 2, "metrics",
+		"\"9641\" is not an address with a port, such as \"127.0.0.1:9641\" or "
+		"\"[::1]:9641\""},
+	{KEY "metrics = \"localhost:9641\";\n", 2, "metrics",
+		"\"localhost:9641\" is not an address with a port, such as \"127.0.0.1:9641\" or "
+		"\"[::1]:9641\""},
+	// addresses and CPUs
+	{KEY "addresses = [ \"10.0.0.1\" ];\n", 2, "addresses[0]",
+		"\"10.0.0.1\" has no network length; write \"10.0.0.1/24\" for its network or "
+		"\"10.0.0.1/32\" for itself alone"},
+	{KEY "addresses = [ \"10.0.0.1/33\" ];\n", 2, "addresses[0]",
+		"\"10.0.0.1/33\" is not an address with the length of its network, such as "
+		"\"10.0.0.1/24\" or \"fd00::1/64\""},
+	{KEY "addresses = [ \"0.0.0.0/0\" ];\n", 2, "addresses[0]",
+		"\"0.0.0.0/0\" is not an address with the length of its network, such as "
+		"\"10.0.0.1/24\" or \"fd00::1/64\""},
+	{KEY "addresses = [ \"10.0.0.1/24\",\n\"10.0.0.1/16\" ];\n", 3, "addresses[1]",
+		"\"10.0.0.1/16\" is in the list twice"},
+	{KEY "tun = \"\";\naddresses = [ \"10.0.0.1/24\" ];\n", 3, "addresses",
+		"there is no TUN to give them to; set tun"},
+	{KEY "addresses = [ \"fd00::1/64\" ];\nmtu = 1279;\n", 3, "mtu",
+		"1279 bytes are too few for the IPv6 address in addresses; write at least 1280"},
+	{KEY "cpus = [ 1, 2 ];\n", 2, "cpus", "has 2 CPUs for 1 workers"},
+	{KEY "workers = 2; cpus = [ 1, 1 ];\n", 2, "cpus[1]", "CPU 1 is in the list twice"},
+	// the private key
+	{KEY "private_key_file = \"\";\n", 2, "private_key_file",
+		"is empty; write the name of a file"},
+	{"private_key = \"short\";\n", 1, "private_key",
+		"a key has 44 characters of base64, this one 5"},
+	{"private_key = \"xAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBm!=\";\n", 1, "private_key",
+		"is not a key in base64, as 'wg genkey' writes it"},
+	{"private_key = \"" ZERO "\";\n", 1, "private_key", "is a key of zeroes only"},
+	{"private_key = 5;\n", 1, "private_key", "expected a key in quotes, found a number"},
+	{"private_key_file = 5;\n", 1, "private_key_file",
+		"expected a file name in quotes, found a number"},
+	{"private_key_file = \"/nonexistent/key\";\n", 1, "private_key_file",
+		"cannot open /nonexistent/key: No such file or directory"},
+	{"private_key_file = \"/dev/null\";\n", 1, "private_key_file",
+		"/dev/null is not a regular file"},
+	// ports
+	{PORTS("{ interface = \"eth0\"; }\n"), 3, "ports[0].name",
+		"missing; every port needs a name"},
+	{PORTS("{ name = \"a\"; }\n"), 3, "ports[0].interface",
+		"missing; write the network interface here, or device = a PCI address"},
+	{PORTS("{ name = \"a\"; interface = \"b\";\ndevice = \"net_null0\"; }\n"), 4,
+		"ports[0].device",
+		"interface is there as well; keep interface for a port shared with the kernel or "
+		"device for one that DPDK owns"},
+	{PORTS("{ name = \"a\"; device = \"eth0\"; }\n"), 3, "ports[0].device",
+		"\"eth0\" is neither a PCI address (\"0000:01:00.0\") nor a DPDK virtual device "
+		"(\"net_memif0,role=client\"); a network interface goes into interface"},
+	{PORTS("{ name = \"a\"; device = \"0000:01:00\"; }\n"), 3, "ports[0].device",
+		"\"0000:01:00\" is neither a PCI address (\"0000:01:00.0\") nor a DPDK virtual "
+		"device "
+		"(\"net_memif0,role=client\"); a network interface goes into interface"},
+	{PORTS("{ name = \"a\"; interface = \"b\";\nmirror = \"c\"; }\n"), 4, "ports[0].mirror",
+		"only a port with device has a mirror: b stays with the kernel"},
+	{PORTS("{ name = \"a\"; interface = \"b\";\naddresses = [ \"10.0.0.1/8\" ]; }\n"), 4,
+		"ports[0].addresses",
+		"only a port with device takes addresses; give them to b with ip address"},
+	{PORTS("{ name = \"a\"; device = \"net_null0\"; mirror = \"\";\n"
+	       "addresses = [ \"10.0.0.1/8\" ]; }\n"),
+		4, "ports[0].addresses", "there is no mirror to give them to; set mirror"},
+	{PORTS("{ name = \"a\"; interface = \"b\"; },\n{ name = \"a\"; interface = \"c\"; }\n"), 4,
+		"ports[1].name", "\"a\" is the name of ports[0]"},
+	{PORTS("{ name = \"a\"; interface = \"b\"; },\n{ name = \"c\"; interface = \"b\"; }\n"), 4,
+		"ports[1].interface", "\"b\" is the interface of ports[0]"},
+	{PORTS("{ name = \"a\"; device = \"net_x0\"; },\n{ name = \"c\"; device = \"net_x0\"; }\n"),
+		4, "ports[1].device", "\"net_x0\" is the device of ports[0]"},
+	{PORTS("{ name = \"a\"; device = \"net_x0\"; },\n{ name = \"c\"; interface = \"a\"; }\n"),
+		4, "ports[1].interface", "\"a\" is the interface of ports[0]"},
+	{PORTS("{ name = \"a\"; interface = \"tailgate0\"; }\n"), 3, "ports[0].interface",
+		"\"tailgate0\" is the name of the TUN interface"},
+	{PORTS("{ name = \"tailgate0\"; device = \"net_x0\"; }\n"), 3, "ports[0].name",
+		"\"tailgate0\" is the name of the TUN interface"},
+	// peers
+	{KEY "peers = (\n{ name = \"a\"; } );\n", 3, "peers[0].public_key",
+		"missing; every peer needs one"},
+	{KEY "peers = (\n{ public_key = \"" PUBLIC_OWN "\"; } );\n", 3, "peers[0].public_key",
+		"is this gateway's own; write the peer's"},
+	{KEY "peers = (\n{ public_key = \"" ZERO "\"; } );\n", 3, "peers[0].public_key",
+		"is a key of zeroes only"},
+	{PEER("preshared_key = \"" PUBLIC_B "x\";\n"), 4, "peers[0].preshared_key",
+		"a key has 44 characters of base64, this one 45"},
+	{KEY "peers = ( { public_key = \"" PUBLIC_A
+	     "\"; name = \"x\"; }, {\npublic_key = \"" PUBLIC_A "\"; } );\n",
+		3, "peers[1].public_key", "is the same as that of peers[0] (x)"},
+	{KEY "peers = ( { public_key = \"" PUBLIC_A
+	     "\"; name = \"x\"; }, {\npublic_key = \"" PUBLIC_B "\"; name = \"x\"; } );\n",
+		3, "peers[1].name", "is the same as that of peers[0] (x)"},
+	{PEER("endpoint = \"1.2.3.4\";\n"), 4, "peers[0].endpoint",
+		"\"1.2.3.4\" has no port; write \"1.2.3.4:51820\""},
+	{PEER("endpoint = \"2001:db8::1\";\n"), 4, "peers[0].endpoint",
+		"\"2001:db8::1\" has no port; write \"[2001:db8::1]:51820\""},
+	{PEER("endpoint = \"[2001:db8::1]\";\n"), 4, "peers[0].endpoint",
+		"\"[2001:db8::1]\" has no port; write \"[2001:db8::1]:51820\""},
+	{PEER("endpoint = \"gw.example.org\";\n"), 4, "peers[0].endpoint",
+		"\"gw.example.org\" has no port; write \"gw.example.org:51820\""},
+	{PEER("endpoint = \"1.2.3.4:0\";\n"), 4, "peers[0].endpoint",
+		"\"0\" is not a UDP port; write 1 to 65535"},
+	{PEER("endpoint = \"1.2.3.4:65536\";\n"), 4, "peers[0].endpoint",
+		"\"65536\" is not a UDP port; write 1 to 65535"},
+	{PEER("endpoint = \"1.2.3.4:\";\n"), 4, "peers[0].endpoint",
+		"\"\" is not a UDP port; write 1 to 65535"},
+	{PEER("endpoint = \"1.2.3.400:5\";\n"), 4, "peers[0].endpoint",
+		"\"1.2.3.400:5\" is neither an address nor a host name with a port; write "
+		"\"203.0.113.5:5\", \"[2001:db8::5]:5\" or \"gw.example.org:5\""},
+	{PEER("endpoint = \"[1.2.3.4]:5\";\n"), 4, "peers[0].endpoint",
+		"\"[1.2.3.4]:5\" is neither an address nor a host name with a port; write "
+		"\"203.0.113.5:5\", \"[2001:db8::5]:5\" or \"gw.example.org:5\""},
+	{PEER("endpoint = \"a..b:5\";\n"), 4, "peers[0].endpoint",
+		"\"a..b:5\" is neither an address nor a host name with a port; write "
+		"\"203.0.113.5:5\", \"[2001:db8::5]:5\" or \"gw.example.org:5\""},
+	{PEER("endpoint = \":5\";\n"), 4, "peers[0].endpoint",
+		"\":5\" is neither an address nor a host name with a port; write "
+		"\"203.0.113.5:5\", \"[2001:db8::5]:5\" or \"gw.example.org:5\""},
+	{PEER("endpoint = 5;\n"), 4, "peers[0].endpoint",
+		"expected a string in quotes, found a number"},
+	{PEER("allowed_ips = \"10.0.0.0/8\";\n"), 4, "peers[0].allowed_ips",
+		"expected an array, found a string; write [ \"10.2.0.0/24\" ]"},
+	{PEER("allowed_ips = [ \"10.0.0.0/8\",\n\"10.0.0.0/40\" ];\n"), 5,
+		"peers[0].allowed_ips[1]",
+		"\"10.0.0.0/40\" is not a network, such as \"10.2.0.0/24\" or \"fd00:2::/64\""},
+	{PEER("allowed_ips = [ 10 ];\n"), 4, "peers[0].allowed_ips[0]",
+		"expected a string in quotes, found a number"},
+	{PEER("allowed_ips = [ \"10.0.0.0/8\",\n\"10.1.0.0/8\" ];\n"), 5, "peers[0].allowed_ips[1]",
+		"10.0.0.0/8 is in the list twice"},
+	{KEY "peers = ( { public_key = \"" PUBLIC_A "\"; allowed_ips = [ \"::/0\" ]; }, {\n"
+	     "public_key = \"" PUBLIC_B "\";\nallowed_ips = [ \"0.0.0.0/0\",\n\"::/0\" ]; } );\n",
+		5, "peers[1].allowed_ips[1]", "::/0 is an allowed IP of peers[0] already"},
+};
+
+static void test_refusals(void **)
+{
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		const struct refusal *f = &refusals[i];
+		struct config *c = NULL;
+		struct config_error err;
+		int rc = config_parse_string(f->text, "test.conf", &c, &err);
+		if (rc >= 0)
+			fail_msg("accepted: %s", f->text);
+		assert_null(c);
+		assert_string_equal(err.message, f->message);
+		assert_string_equal(err.key, f->key);
+		assert_string_equal(err.file, "test.conf");
+		if (err.line != f->line)
+			fail_msg("line %u, expected %u, of: %s", err.line, f->line, f->text);
+	}
+}
+
+static void test_error_format(void **)
+{
+	struct config_error err = {"a.conf", 12, "peers[1].endpoint", "has no port"};
+	char text[CONFIG_ERROR_TEXT_LEN];
+	assert_string_equal(
+		config_error_format(&err, text), "a.conf:12: peers[1].endpoint: has no port");
+	err.line = 0;
+	err.key[0] = '\0';
+	assert_string_equal(config_error_format(&err, text), "a.conf: has no port");
+}
+
+// A text with n times what form makes of the numbers 0 to n - 1, between head and tail.
+static char *repeat(const char *head, const char *form, unsigned n, const char *tail)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	fputs(head, out);
+	for (unsigned i = 0; i < n; i++) {
+		fputs(i ? ",\n" : "", out);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		fprintf(out, form, i >> 8, i & 255);
+#pragma GCC diagnostic pop
+	}
+	fputs(tail, out);
+	fclose(out);
+	return text;
+}
+
+static char *many_peers(unsigned n)
+{
+	char *text = NULL, key_text[KEY_TEXT_LEN + 1];
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	fputs(KEY "peers = (\n", out);
+	for (unsigned i = 0; i < n; i++) {
+		struct key k = {.bytes = {(uint8_t)(i * 7), (uint8_t)(i >> 8), (uint8_t)i, 1}};
+		fprintf(out, "%s{ public_key = \"%s\"; }", i ? ",\n" : "",
+			key_format(&k, key_text));
+	}
+	fputs(");\n", out);
+	fclose(out);
+	return text;
+}
+
+static void refuse_one(char *text, const char *key, const char *message)
+{
+	struct config *c;
+	struct config_error err;
+	assert_int_equal(config_parse_string(text, "test.conf", &c, &err), -EINVAL);
+	assert_string_equal(err.key, key);
+	assert_string_equal(err.message, message);
+	free(text);
+}
+
+static void test_limits(void **)
+{
+	char *text = many_peers(CONFIG_PEERS_MAX);
+	struct config *c = accept(text);
+	assert_int_equal(c->n_peers, CONFIG_PEERS_MAX);
+	for (unsigned i = 0; i < c->n_peers; i++)
+		assert_ptr_equal(config_peer_find(c, &c->peers[i].public_key), &c->peers[i]);
+	config_free(c);
+	free(text);
+	refuse_one(many_peers(CONFIG_PEERS_MAX + 1), "peers",
+		"has 16385 elements; at most 16384 are possible");
+
+	const char *head = KEY "peers = ( { public_key = \"" PUBLIC_A "\"; allowed_ips = [";
+	text = repeat(head, "\"10.%u.%u.0/24\"", CONFIG_ALLOWED_IPS_MAX, "]; } );\n");
+	c = accept(text);
+	assert_int_equal(c->peers[0].n_allowed_ips, CONFIG_ALLOWED_IPS_MAX);
+	config_free(c);
+	free(text);
+	refuse_one(repeat(head, "\"10.%u.%u.0/24\"", CONFIG_ALLOWED_IPS_MAX + 1, "]; } );\n"),
+		"peers[0].allowed_ips", "has 4097 networks; at most 4096 are possible");
+	refuse_one(repeat(KEY "ports = (", "{ name = \"p%u_%u\"; }", CONFIG_PORTS_MAX + 1, ");\n"),
+		"ports", "has 17 elements; at most 16 are possible");
+	refuse_one(
+		repeat(KEY "addresses = [", "\"10.0.%u.%u/24\"", CONFIG_ADDRESSES_MAX + 1, "];\n"),
+		"addresses", "has 17 elements; at most 16 are possible");
+	refuse_one(repeat(KEY "cpus = [", "%u%u", CONFIG_WORKERS_MAX + 1, "];\n"), "cpus",
+		"has 33 elements; at most 32 are possible");
+	char host[400];
+	memset(host, 'a', sizeof(host));
+	for (unsigned i = 50; i < 300; i += 50)
+		host[i] = '.';
+	strcpy(&host[254], ":5");
+	text = repeat(KEY "peers = ( { public_key = \"" PUBLIC_A "\"; endpoint = \"", host, 1,
+		"\"; } );\n");
+	struct config_error err;
+	assert_int_equal(config_parse_string(text, "test.conf", &c, &err), -EINVAL);
+	assert_string_equal(err.key, "peers[0].endpoint");
+	free(text);
+}
+
+struct place {
+	char dir[32];
+	char conf[64];
+	char key[64];
+};
+
+static void write_file(const char *path, const char *text, mode_t mode)
+{
+	unlink(path);
+	FILE *f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(chmod(path, mode), 0);
+}
+
+static int place_setup(void **state)
+{
+	struct place *p = calloc(1, sizeof(*p));
+	if (!p)
+		return -1;
+	strcpy(p->dir, "/tmp/test_config.XXXXXX");
+	if (!mkdtemp(p->dir))
+		return -1;
+	snprintf(p->conf, sizeof(p->conf), "%s/tailgate.conf", p->dir);
+	snprintf(p->key, sizeof(p->key), "%s/private.key", p->dir);
+	*state = p;
+	return 0;
+}
+
+static int place_teardown(void **state)
+{
+	struct place *p = *state;
+	unlink(p->conf);
+	unlink(p->key);
+	rmdir(p->dir);
+	free(p);
+	return 0;
+}
+
+// Load p->conf: an error's number, and its text compared when one is expected.
+static void expect_load(const struct place *p, int expected, const char *key, const char *form)
+{
+	struct config *c = NULL;
+	struct config_error err = {0};
+	char message[CONFIG_ERROR_MESSAGE_LEN];
+	int rc = config_load(p->conf, &c, &err);
+	if (rc != expected)
+		fail_msg("%d instead of %d: %s", rc, expected, err.message);
+	if (rc == 0) {
+		struct key k;
+		assert_int_equal(key_parse(PRIVATE, &k), 0);
+		assert_memory_equal(&c->private_key, &k, sizeof(k));
+		config_free(c);
+		return;
+	}
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	snprintf(message, sizeof(message), form, p->key, p->key);
+#pragma GCC diagnostic pop
+	assert_string_equal(err.message, message);
+	assert_string_equal(err.key, key);
+	assert_string_equal(err.file, p->conf);
+}
+
+static void test_key_file(void **state)
+{
+	const struct place *p = *state;
+	static const char key[] = "private_key_file";
+	write_file(p->conf, "private_key_file = \"private.key\";\n", 0644); // relative to the file
+	expect_load(p, -ENOENT, key, "cannot open %s: No such file or directory");
+	write_file(p->key, PRIVATE "\n", 0600);
+	expect_load(p, 0, NULL, NULL);
+	write_file(p->key, " " PRIVATE " \r\n\n", 0400);
+	expect_load(p, 0, NULL, NULL);
+	write_file(p->key, PRIVATE "\n", 0640);
+	expect_load(p, -EACCES, key, "group or others may use %s (mode 0640); chmod 600 %s");
+	write_file(p->key, PRIVATE "\n", 0604);
+	expect_load(p, -EACCES, key, "group or others may use %s (mode 0604); chmod 600 %s");
+	static const char *const broken[] = {"", "\n", "short\n", PRIVATE PRIVATE, PRIVATE "\nx\n"};
+	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+		write_file(p->key, broken[i], 0600);
+		expect_load(p, -EINVAL, key,
+			"%s holds no key: expected one line of 44 characters of base64");
+	}
+	write_file(p->key, ZERO, 0600);
+	expect_load(p, -EINVAL, key, "%s holds a key of zeroes only");
+	unlink(p->key);
+	assert_int_equal(mkfifo(p->key, 0600), 0); // must not block either
+	expect_load(p, -EINVAL, key, "%s is not a regular file");
+}
+
+static void test_config_permissions(void **state)
+{
+	const struct place *p = *state;
+	write_file(p->conf, KEY, 0600);
+	expect_load(p, 0, NULL, NULL);
+	static const mode_t modes[] = {0644, 0640, 0604, 0620};
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		char message[256];
+		snprintf(message, sizeof(message),
+			"is in a file that group or others may use (mode %04o); chmod 600 %s",
+			(unsigned)modes[i], p->conf);
+		write_file(p->conf, KEY, modes[i]);
+		expect_load(p, -EACCES, "private_key", message);
+	}
+	write_file(p->key, PRIVATE, 0600);
+	write_file(p->conf,
+		"private_key_file = \"private.key\";\npeers = ( { public_key = \"" PUBLIC_A "\";\n"
+		"preshared_key = \"" PUBLIC_B "\"; } );\n",
+		0644);
+	struct config *c;
+	struct config_error err;
+	assert_int_equal(config_load(p->conf, &c, &err), -EACCES);
+	assert_int_equal(err.line, 3);
+	assert_string_equal(err.key, "peers[0].preshared_key");
+}
+
+static void test_unreadable(void **state)
+{
+	const struct place *p = *state;
+	struct config *c = NULL;
+	struct config_error err;
+	unlink(p->conf);
+	expect_load(p, -ENOENT, "", "cannot be opened: No such file or directory");
+	assert_int_equal(config_load(p->dir, &c, &err), -EINVAL);
+	assert_string_equal(err.message, "is not a regular file");
+	assert_null(c);
+}
+
+static char *file_text(const char *path)
+{
+	static char text[65536];
+	FILE *f = fopen(path, "r");
+	if (!f)
+		fail_msg("cannot open %s", path);
+	text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+	fclose(f);
+	return text;
+}
+
+static void compare_generated(void (*print)(FILE *), const char *path)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	print(out);
+	fclose(out);
+	if (strcmp(text, file_text(path)) != 0)
+		fail_msg("%s is out of date; config/genman.c says how to make it", path);
+	free(text);
+}
+
+static void test_generated_files(void **)
+{
+	compare_generated(config_print_man, VECTORS "/../../docs/man/tailgate.conf.5");
+	compare_generated(config_print_example, VECTORS "/../../config/tailgate.conf.example");
+}
+
+static bool is_secret(const char *line)
+{
+	return strstr(line, "private_key") || strstr(line, "preshared_key");
+}
+
+// Of a port only one kind is possible at a time.
+static bool is_owned(const char *line)
+{
+	return strstr(line, "device") || strstr(line, "mirror") || strstr(line, "addresses");
+}
+
+// The example is valid, and stays so with every default written out.
+static void test_example(void **)
+{
+	char *text = NULL, *rest = file_text(VECTORS "/../../config/tailgate.conf.example"), *line;
+	size_t size;
+	unsigned written_out = 0;
+	FILE *out = open_memstream(&text, &size);
+	fputs(KEY, out);
+	while ((line = strsep(&rest, "\n"))) {
+		char *hash = strchr(line, '#');
+		bool setting = hash && hash[1] >= 'a' && hash[1] <= 'z';
+		if (is_secret(line) || (line[0] == '\t' && is_owned(line)))
+			continue;
+		if (setting) {
+			*hash = ' ';
+			written_out++;
+		}
+		fprintf(out, "%s\n", line);
+	}
+	fclose(out);
+	struct config *c = accept(text);
+	assert_true(written_out > 20);
+	assert_string_equal(c->ports[0].interface, "eth1");
+	assert_int_equal(c->peers[0].n_allowed_ips, 2);
+	assert_int_equal(c->metrics.port, 9641);
+	config_free(c);
+	free(text);
+}
+
+// What a row promises, the reader and the man page rely on.
+static void test_key_table(void **)
+{
+	for (unsigned i = 0; i < config_n_keys; i++) {
+		const struct config_key *k = &config_keys[i];
+		assert_non_null(k->help);
+		assert_ptr_equal(config_key_find(k->section, k->name), k);
+		assert_ptr_equal(config_key_nearest(k->section, k->name), k);
+		if (k->type == &type_number || k->type == &type_choice)
+			assert_int_equal(k->size, sizeof(uint32_t));
+		if (k->type == &type_bool)
+			assert_int_equal(k->size, sizeof(bool));
+		if (k->type == &type_number)
+			assert_in_range(k->number, k->min, k->max);
+		if (k->text)
+			assert_in_range(strlen(k->text), 0, k->size - 1);
+	}
+	assert_null(config_key_nearest(SECTION_TOP, ""));
+	assert_null(config_key_nearest(SECTION_PEER, "___"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_every_top_level_key),
+		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_peers),
+		cmocka_unit_test(test_endpoints),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_error_format),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test_setup_teardown(test_key_file, place_setup, place_teardown),
+		cmocka_unit_test_setup_teardown(
+			test_config_permissions, place_setup, place_teardown),
+		cmocka_unit_test_setup_teardown(test_unreadable, place_setup, place_teardown),
+		cmocka_unit_test(test_generated_files),
+		cmocka_unit_test(test_example),
+		cmocka_unit_test(test_key_table),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
