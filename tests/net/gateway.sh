@@ -224,7 +224,7 @@ endpoint_is() { [[ $(endpoint_of "$1" "$2") == "$3" ]]; }
 
 handshake_of() { # GATEWAY PEER: a number that grows with each handshake, 0 for none
 	if [[ ${gw_kind[$1]} == tailgate ]]; then
-		tailgate_peer "$1" "$2" '.last_handshake // 0 | floor'
+		tailgate_peer "$1" "$2" '.latest_handshake | floor'
 	else
 		wg_peer "$1" "$2" latest-handshakes | tr -d ' '
 	fi
