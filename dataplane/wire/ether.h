@@ -29,8 +29,8 @@ must_check static inline int ether_parse(
 	if (avail < ETHER_HDR_LEN)
 		return -EINVAL;
 
-	const struct rte_ether_hdr *eth = (const struct rte_ether_hdr *)frame;
-	uint16_t type = rte_be_to_cpu_16(eth->ether_type);
+	// Byte by byte: rte_ether_hdr wants an even address, a VXLAN payload may have an odd one.
+	uint16_t type = (uint16_t)(frame[12] << 8 | frame[13]);
 	*info = (struct ether_info){.type = type, .l2_len = ETHER_HDR_LEN};
 	for (unsigned n = 0; n < ETHER_VLAN_MAX; n++) {
 		if (likely(info->type != RTE_ETHER_TYPE_VLAN && info->type != RTE_ETHER_TYPE_QINQ))

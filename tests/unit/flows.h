@@ -207,7 +207,7 @@ static inline bool flow_segment(
 }
 
 // Bytes as a chain: the first mbuf takes up to first bytes, each other up to piece, or as many as
-// fit where these are 0.
+// fit where these are 0 or too large.
 static inline struct rte_mbuf *flow_mbuf(
 	struct rte_mempool *pool, const uint8_t *b, uint32_t len, uint32_t first, uint32_t piece)
 {
@@ -217,7 +217,7 @@ static inline struct rte_mbuf *flow_mbuf(
 		struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
 		assert(m != NULL);
 		uint32_t n = head == NULL ? first : piece;
-		n = RTE_MIN(n == 0 ? ROOM : n, len - done);
+		n = RTE_MIN(n == 0 || n > ROOM ? ROOM : n, len - done);
 		memcpy(rte_pktmbuf_append(m, (uint16_t)n), b + done, n);
 		done += n;
 		if (head == NULL)
