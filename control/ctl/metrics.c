@@ -1,0 +1,308 @@
+#include "control/ctl/metrics.h"
+
+#include <errno.h>
+#include <rte_mempool.h>
+
+#include "control/ctl/read.h"
+#include "control/ctl/report.h"
+
+void metrics_label(struct evbuffer *out, const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (*text == '\n')
+			evbuffer_add(out, "\\n", 2);
+		else if (*text == '\\' || *text == '"')
+			evbuffer_add_printf(out, "\\%c", *text);
+		else
+			evbuffer_add(out, text, 1);
+	}
+}
+
+// A family's head. unit: NULL, or the end of its name as OpenMetrics asks.
+static void family(struct evbuffer *out, const char *name, const char *type, const char *unit,
+	const char *help)
+{
+	evbuffer_add_printf(out, "# TYPE %s %s\n", name, type);
+	if (unit != NULL)
+		evbuffer_add_printf(out, "# UNIT %s %s\n", name, unit);
+	evbuffer_add_printf(out, "# HELP %s ", name);
+	metrics_label(out, help);
+	evbuffer_add(out, "\n", 1);
+}
+
+// One number without labels, with its head. Counters end in _total.
+static void single(struct evbuffer *out, const char *name, const char *type, const char *unit,
+	const char *help, double value)
+{
+	bool counter = strcmp(type, "counter") == 0;
+	family(out, name, type, unit, help);
+	evbuffer_add_printf(out, "%s%s %.17g\n", name, counter ? "_total" : "", value);
+}
+
+static void build_info(struct evbuffer *out, const struct daemon *d)
+{
+	const struct gateway *gw = d->gw;
+	family(out, "tailgate_build", "info", NULL, "version and encryption engine");
+	evbuffer_add_printf(out, "tailgate_build_info{version=\"%s\",aead=\"%s\"} 1\n",
+		TAILGATE_VERSION, gw->n_workers > 0 ? aead_engine_name(gw->graph[0]->aead) : "");
+}
+
+static void daemon_families(struct evbuffer *out, const struct daemon *d)
+{
+	single(out, "tailgate_start_time_seconds", "gauge", "seconds",
+		"start of the daemon since 1970", (double)d->started_unix_ns / 1e9);
+	single(out, "tailgate_reloads", "counter", NULL, "configuration read again and applied",
+		(double)d->reloads);
+	single(out, "tailgate_reload_failures", "counter", NULL,
+		"configuration read again and refused", (double)d->reload_failures);
+	single(out, "tailgate_listen_port", "gauge", NULL, "UDP port in use", d->wg_port);
+	single(out, "tailgate_listen_port_fallback", "gauge", NULL,
+		"1: the configured UDP port was taken", d->wg_port_fallback);
+	single(out, "tailgate_under_load", "gauge", NULL, "1: handshakes are answered with cookies",
+		wg_under_load(d->wg));
+}
+
+// What there is of one peer.
+static const struct peer_family {
+	const char *name, *type, *unit, *help;
+	size_t offset; // of an uint64_t in struct wg_peer_info
+	double scale;
+} peer_families[] = {
+	// These three as prometheus_wireguard_exporter names them.
+	{"wireguard_sent_bytes", "counter", "bytes", "bytes sent to the peer",
+		offsetof(struct wg_peer_info, tx_wire_bytes), 1},
+	{"wireguard_received_bytes", "counter", "bytes", "bytes received from the peer",
+		offsetof(struct wg_peer_info, rx_wire_bytes), 1},
+	{"wireguard_latest_handshake_seconds", "gauge", "seconds",
+		"latest handshake since 1970, 0: none yet",
+		offsetof(struct wg_peer_info, handshake_unix_ns), 1e-9},
+	{"tailgate_peer_rx_packets", "counter", NULL, "inner packets received from the peer",
+		offsetof(struct wg_peer_info, rx_packets), 1},
+	{"tailgate_peer_tx_packets", "counter", NULL, "inner packets sent to the peer",
+		offsetof(struct wg_peer_info, tx_packets), 1},
+	{"tailgate_peer_handshakes_sent", "counter", NULL, "handshake initiations sent",
+		offsetof(struct wg_peer_info, handshakes_sent), 1},
+	{"tailgate_peer_handshakes_received", "counter", NULL, "handshake initiations received",
+		offsetof(struct wg_peer_info, handshakes_received), 1},
+	{"tailgate_peer_handshakes_failed", "counter", NULL, "handshakes that failed",
+		offsetof(struct wg_peer_info, handshakes_failed), 1},
+};
+
+struct peer_walk {
+	struct evbuffer *out;
+	const struct peer_family *family; // NULL: whether it is up
+	const char *interface;
+	uint64_t now_unix_ns;
+};
+
+static void peer_labels(const struct peer_walk *walk, const struct wg_peer_info *p)
+{
+	char key[KEY_TEXT_LEN + 1], prefix[PREFIX_TEXT_LEN];
+	evbuffer_add_printf(walk->out, "{interface=\"");
+	metrics_label(walk->out, walk->interface);
+	evbuffer_add_printf(walk->out, "\",public_key=\"%s\",allowed_ips=\"",
+		key_format(&p->peer->public_key, key));
+	for (uint32_t i = 0; i < p->n_allowed; i++)
+		evbuffer_add_printf(walk->out, "%s%s", i > 0 ? "," : "",
+			ip_prefix_format(&p->allowed[i], prefix));
+	evbuffer_add_printf(walk->out, "\",friendly_name=\"");
+	metrics_label(walk->out, p->peer->name);
+	evbuffer_add_printf(walk->out, "\"}");
+}
+
+static void peer_sample(void *arg, const struct wg_peer_info *p)
+{
+	const struct peer_walk *walk = arg;
+	const struct peer_family *f = walk->family;
+	const char *remedy;
+	if (f == NULL) {
+		bool up = strcmp(report_peer_state(p, walk->now_unix_ns, &remedy), "up") == 0;
+		evbuffer_add_printf(walk->out, "tailgate_peer_up");
+		peer_labels(walk, p);
+		evbuffer_add_printf(walk->out, " %d\n", up);
+		return;
+	}
+	uint64_t value = *(const uint64_t *)((const char *)p + f->offset);
+	evbuffer_add_printf(
+		walk->out, "%s%s", f->name, strcmp(f->type, "counter") == 0 ? "_total" : "");
+	peer_labels(walk, p);
+	if (f->scale == 1)
+		evbuffer_add_printf(walk->out, " %lu\n", value);
+	else
+		evbuffer_add_printf(walk->out, " %.9f\n", (double)value * f->scale);
+}
+
+static void peer_families_write(struct evbuffer *out, const struct daemon *d)
+{
+	struct peer_walk walk = {
+		.out = out,
+		.interface = d->config->tun[0] != '\0' ? d->config->tun : "tailgate",
+		.now_unix_ns = unix_now_ns(),
+	};
+	for (unsigned i = 0; i < RTE_DIM(peer_families); i++) {
+		walk.family = &peer_families[i];
+		family(out, walk.family->name, walk.family->type, walk.family->unit,
+			walk.family->help);
+		wg_peers_each(d->wg, peer_sample, &walk);
+	}
+	walk.family = NULL;
+	family(out, "tailgate_peer_up", "gauge", NULL, "1: a session with the peer is alive");
+	wg_peers_each(d->wg, peer_sample, &walk);
+}
+
+static void port_sample(struct evbuffer *out, const char *name, const char *suffix,
+	const struct port *port, uint64_t value)
+{
+	evbuffer_add_printf(out, "%s%s{port=\"", name, suffix);
+	metrics_label(out, port->name);
+	evbuffer_add_printf(out, "\",kind=\"%s\"} %lu\n", port_kind_name(port->kind), value);
+}
+
+static void port_families(struct evbuffer *out, const struct gateway *gw)
+{
+	char name[64];
+	for (unsigned k = 0; k < n_port_counters; k++) {
+		const struct port_counter *c = &port_counters[k];
+		bool bytes = strcmp(c->name + 3, "bytes") == 0;
+		snprintf(name, sizeof(name), "tailgate_port_%s", c->name);
+		family(out, name, "counter", bytes ? "bytes" : NULL, c->help);
+		for (unsigned i = 0; i < gw->n_ports; i++)
+			port_sample(out, name, "_total", gw->port[i], read_port(gw->port[i], c));
+	}
+	family(out, "tailgate_port_up", "gauge", NULL, "1: the link is up");
+	for (unsigned i = 0; i < gw->n_ports; i++)
+		port_sample(out, "tailgate_port_up", "", gw->port[i],
+			atomic_load_explicit(&gw->port[i]->up, memory_order_relaxed));
+	family(out, "tailgate_port_mtu_bytes", "gauge", "bytes", "largest IP packet of the link");
+	for (unsigned i = 0; i < gw->n_ports; i++)
+		port_sample(out, "tailgate_port_mtu_bytes", "", gw->port[i],
+			atomic_load_explicit(&gw->port[i]->mtu, memory_order_relaxed));
+}
+
+static void counter_family(
+	struct evbuffer *out, const char *label, const char *help, uint64_t value)
+{
+	char name[96];
+	snprintf(name, sizeof(name), "tailgate_%s", label);
+	family(out, name, "counter", NULL, help);
+	evbuffer_add_printf(out, "%s_total %lu\n", name, value);
+}
+
+static void count_families(struct evbuffer *out, const struct daemon *d)
+{
+	family(out, "tailgate_drops", "counter", NULL,
+		"packets that ended here, by reason: 'tailgate stats' explains each");
+	for (unsigned i = 0; i < DROP_COUNT; i++)
+		evbuffer_add_printf(out, "tailgate_drops_total{reason=\"%s\"} %lu\n",
+			drop_label((enum drop_reason)i), read_drop(d->gw, (enum drop_reason)i));
+	for (unsigned i = 0; i < COUNTER_COUNT; i++)
+		counter_family(out, counter_label((enum counter)i), counter_help((enum counter)i),
+			read_counter(d->gw, (enum counter)i));
+	for (unsigned i = 0; i < WG_COUNTER_COUNT; i++)
+		counter_family(out, wg_counter_label((enum wg_counter)i),
+			wg_counter_help((enum wg_counter)i), wg_counter(d->wg, (enum wg_counter)i));
+}
+
+static void node_families(struct evbuffer *out, const struct gateway *gw)
+{
+	static const struct {
+		const char *name, *help;
+		size_t offset;
+	} families[] = {
+		{"tailgate_node_calls", "bursts that passed the node",
+			offsetof(struct node_stats, calls)},
+		{"tailgate_node_packets", "packets that passed the node",
+			offsetof(struct node_stats, packets)},
+		{"tailgate_node_cycles", "CPU cycles (TSC) spent in the node",
+			offsetof(struct node_stats, cycles)},
+	};
+	for (unsigned k = 0; k < RTE_DIM(families); k++) {
+		family(out, families[k].name, "counter", NULL, families[k].help);
+		for (unsigned i = 0; i < NODE_COUNT; i++) {
+			struct node_stats s = read_node(gw, (enum node_id)i);
+			evbuffer_add_printf(out, "%s_total{node=\"%s\"} %lu\n", families[k].name,
+				node_name((enum node_id)i),
+				*(const uint64_t *)((const char *)&s + families[k].offset));
+		}
+	}
+}
+
+static void worker_families(struct evbuffer *out, const struct gateway *gw)
+{
+	static const struct {
+		const char *name, *help;
+		size_t offset;
+	} families[] = {
+		{"tailgate_worker_rounds", "rounds over all ports", offsetof(struct graph, rounds)},
+		{"tailgate_worker_empty_rounds", "rounds that found nothing",
+			offsetof(struct graph, empty_rounds)},
+		{"tailgate_worker_sleeps", "times that the worker slept",
+			offsetof(struct graph, sleeps)},
+	};
+	// rate() of this is the busy share.
+	family(out, "tailgate_worker_busy_seconds", "counter", "seconds", "time spent on packets");
+	for (unsigned i = 0; i < gw->n_workers; i++)
+		evbuffer_add_printf(out, "tailgate_worker_busy_seconds_total{worker=\"%u\"} %.9f\n",
+			i, (double)read_count(&gw->graph[i]->busy_cycles) / tsc_hz(gw));
+	for (unsigned k = 0; k < RTE_DIM(families); k++) {
+		family(out, families[k].name, "counter", NULL, families[k].help);
+		for (unsigned i = 0; i < gw->n_workers; i++)
+			evbuffer_add_printf(out, "%s_total{worker=\"%u\"} %lu\n", families[k].name,
+				i,
+				read_count((const uint64_t *)((const char *)gw->graph[i] +
+							      families[k].offset)));
+	}
+}
+
+// Element i of burst_packets counts bursts of 2^i to 2^(i+1) - 1 packets.
+static void burst_family(struct evbuffer *out, const struct gateway *gw)
+{
+	family(out, "tailgate_rx_burst_packets", "histogram", NULL, "packets per receive burst");
+	for (unsigned w = 0; w < gw->n_workers; w++) {
+		const struct graph *g = gw->graph[w];
+		uint64_t sum = 0;
+		for (unsigned i = 0; i < RTE_DIM(g->burst_packets); i++) {
+			sum += read_count(&g->burst_packets[i]);
+			evbuffer_add_printf(out,
+				"tailgate_rx_burst_packets_bucket{worker=\"%u\",le=\"%u.0\"} "
+				"%lu\n",
+				w, (2u << i) - 1, sum);
+		}
+		evbuffer_add_printf(out,
+			"tailgate_rx_burst_packets_bucket{worker=\"%u\",le=\"+Inf\"} %lu\n", w,
+			sum);
+	}
+}
+
+static void buffer_families(struct evbuffer *out, const struct gateway *gw)
+{
+	const struct {
+		const char *name;
+		const struct rte_mempool *pool;
+	} pools[] = {{"packets", gw->pool}, {"super_packets", gw->super_pool}};
+
+	family(out, "tailgate_buffers", "gauge", NULL, "packet buffers there are");
+	for (unsigned i = 0; i < RTE_DIM(pools); i++)
+		if (pools[i].pool != NULL)
+			evbuffer_add_printf(out, "tailgate_buffers{pool=\"%s\"} %u\n",
+				pools[i].name, pools[i].pool->size);
+	family(out, "tailgate_buffers_in_use", "gauge", NULL, "packet buffers in use");
+	for (unsigned i = 0; i < RTE_DIM(pools); i++)
+		if (pools[i].pool != NULL)
+			evbuffer_add_printf(out, "tailgate_buffers_in_use{pool=\"%s\"} %u\n",
+				pools[i].name, rte_mempool_in_use_count(pools[i].pool));
+}
+
+int metrics_write(const struct daemon *d, struct evbuffer *out)
+{
+	build_info(out, d);
+	daemon_families(out, d);
+	peer_families_write(out, d);
+	port_families(out, d->gw);
+	count_families(out, d);
+	node_families(out, d->gw);
+	worker_families(out, d->gw);
+	burst_family(out, d->gw);
+	buffer_families(out, d->gw);
+	return evbuffer_add_printf(out, "# EOF\n") < 0 ? -ENOMEM : 0;
+}

@@ -1,0 +1,17 @@
+// What the socket answers, as JSON. docs/man/tailgate.1 shows the same to people; the names here
+// are what scripts rely on. [ctl]
+#pragma once
+
+#include <jansson.h>
+
+#include "control/daemon.h"
+
+// Each returns a new object, or NULL when out of memory.
+json_t *report_status(const struct daemon *) must_check; // version, workers, ports, peers, warnings
+json_t *report_stats(const struct daemon *) must_check;	 // drops, counters, nodes, bursts, buffers
+json_t *report_top(const struct daemon *) must_check;	 // raw counters and when they were read
+
+// Whether a peer can be talked to; now: nanoseconds since 1970. *remedy: NULL, or what is missing
+// and what to do.
+const char *report_peer_state(
+	const struct wg_peer_info *, uint64_t now_unix_ns, const char **remedy);

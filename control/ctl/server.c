@@ -1,0 +1,349 @@
+#include "control/ctl/server.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <event2/listener.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/ctl/capture.h"
+#include "control/ctl/metrics.h"
+#include "control/ctl/report.h"
+#include "control/ctl/request.h"
+#include "control/ctl/socket.h"
+#include "control/ctl/trace.h"
+
+enum {
+	CTL_HEADERS_MAX = 8192, // bytes
+	CTL_BODY_MAX = 4096,
+	CTL_TIMEOUT_S = 30, // a client that neither reads nor writes
+	CTL_STOP_AFTER_MS = 50,
+	HTTP_CONFLICT = 409,
+	HTTP_UNPROCESSABLE = 422,
+};
+
+#define CTL_PREFIX "/tailgate/v0/"
+
+static const char *reason_of(int code)
+{
+	switch (code) {
+	case HTTP_OK:
+		return "OK";
+	case HTTP_BADREQUEST:
+		return "Bad Request";
+	case HTTP_NOTFOUND:
+		return "Not Found";
+	case HTTP_BADMETHOD:
+		return "Method Not Allowed";
+	case HTTP_CONFLICT:
+		return "Conflict";
+	case HTTP_UNPROCESSABLE:
+		return "Unprocessable Content";
+	case HTTP_SERVUNAVAIL:
+		return "Service Unavailable";
+	default:
+		return "Internal Server Error";
+	}
+}
+
+static void reply(struct evhttp_request *req, int code, const char *type, struct evbuffer *body)
+{
+	evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", type);
+	evhttp_send_reply(req, code, reason_of(code), body);
+}
+
+void ctl_reply_json(struct evhttp_request *req, int code, json_t *json)
+{
+	struct evbuffer *body = evbuffer_new();
+	char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+	if (text == NULL)
+		code = HTTP_INTERNAL;
+	if (body != NULL)
+		evbuffer_add_printf(
+			body, "%s\n", text != NULL ? text : "{\"error\":\"out of memory\"}");
+	reply(req, code, "application/json", body);
+	if (body != NULL)
+		evbuffer_free(body);
+	free(text);
+	json_decref(json);
+}
+
+void ctl_reply_error(struct evhttp_request *req, int code, const char *format, ...)
+{
+	char text[512];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	// A cut text may end within a character, which JSON refuses: then without it.
+	json_t *json = json_pack("{s:s}", "error", text);
+	ctl_reply_json(req, code, json != NULL ? json : json_pack("{s:s}", "error", "refused"));
+}
+
+bool ctl_query(struct evhttp_request *req, const char *const names[], struct query *q)
+{
+	char err[QUERY_ERROR_LEN];
+	const char *text = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(req));
+	if (query_parse(text, names, q, err) == 0)
+		return true;
+	ctl_reply_error(req, HTTP_BADREQUEST, "%s", err);
+	return false;
+}
+
+bool ctl_query_number(struct evhttp_request *req, const struct query *q, const char *name,
+	uint32_t otherwise, uint32_t min, uint32_t max, uint32_t *out)
+{
+	char err[QUERY_ERROR_LEN];
+	if (query_number(q, name, otherwise, min, max, out, err) == 0)
+		return true;
+	ctl_reply_error(req, HTTP_BADREQUEST, "%s", err);
+	return false;
+}
+
+// A handler of a request without parameters.
+static bool without_query(struct evhttp_request *req)
+{
+	static const char *const none[] = {NULL};
+	struct query q;
+	return ctl_query(req, none, &q);
+}
+
+static void handle_status(struct ctl_server *s, struct evhttp_request *req)
+{
+	if (without_query(req))
+		ctl_reply_json(req, HTTP_OK, report_status(s->d));
+}
+
+static void handle_stats(struct ctl_server *s, struct evhttp_request *req)
+{
+	if (without_query(req))
+		ctl_reply_json(req, HTTP_OK, report_stats(s->d));
+}
+
+static void handle_top(struct ctl_server *s, struct evhttp_request *req)
+{
+	if (without_query(req))
+		ctl_reply_json(req, HTTP_OK, report_top(s->d));
+}
+
+static void handle_metrics(struct ctl_server *s, struct evhttp_request *req)
+{
+	struct evbuffer *body = evbuffer_new();
+	if (body == NULL || metrics_write(s->d, body) < 0)
+		ctl_reply_error(req, HTTP_INTERNAL, "out of memory");
+	else
+		reply(req, HTTP_OK, METRICS_CONTENT_TYPE, body);
+	if (body != NULL)
+		evbuffer_free(body);
+}
+
+static void handle_reload(struct ctl_server *s, struct evhttp_request *req)
+{
+	char err[512] = "";
+	if (!without_query(req))
+		return;
+	if (daemon_reload(s->d, err) < 0)
+		ctl_reply_error(req, HTTP_UNPROCESSABLE, "%s", err);
+	else
+		ctl_reply_json(req, HTTP_OK, json_pack("{s:b}", "ok", true));
+}
+
+static void stop(evutil_socket_t, short, void *arg)
+{
+	daemon_stop(arg);
+}
+
+static void handle_stop(struct ctl_server *s, struct evhttp_request *req)
+{
+	// The answer leaves first.
+	static const struct timeval soon = {.tv_usec = CTL_STOP_AFTER_MS * 1000};
+	if (!without_query(req))
+		return;
+	if (event_base_once(s->d->base, -1, EV_TIMEOUT, stop, s->d, &soon) < 0)
+		ctl_reply_error(req, HTTP_INTERNAL, "out of memory");
+	else
+		ctl_reply_json(req, HTTP_OK, json_pack("{s:b}", "ok", true));
+}
+
+static void handle_index(struct ctl_server *, struct evhttp_request *);
+
+// A path may stand here once for each method.
+static const struct route {
+	enum evhttp_cmd_type method;
+	const char *path;
+	void (*handler)(struct ctl_server *, struct evhttp_request *);
+	const char *help;
+} routes[] = {
+	{EVHTTP_REQ_GET, CTL_PREFIX, handle_index, "this list"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "status", handle_status, "version, workers, ports, peers"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "stats", handle_stats, "drops, counters, nodes, bursts"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "top", handle_top, "raw counters with a timestamp"},
+	{EVHTTP_REQ_POST, CTL_PREFIX "trace", ctl_trace_handle,
+		"?packets=N&worker=W&timeout=S: the way of the next packets"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "capture", ctl_capture_handle,
+		"?peer=&port=&point=plain|wire&count=&snaplen=: a stream of pcapng"},
+	{EVHTTP_REQ_POST, CTL_PREFIX "reload", handle_reload, "read the configuration again"},
+	{EVHTTP_REQ_POST, CTL_PREFIX "stop", handle_stop, "stop the daemon"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "metrics", handle_metrics, "OpenMetrics text"},
+};
+
+// What the TCP address serves: nothing that changes or tells keys.
+static const struct route metrics_routes[] = {
+	{EVHTTP_REQ_GET, "/metrics", handle_metrics, "OpenMetrics text"},
+};
+
+static const char *method_name(const struct route *route)
+{
+	return route->method == EVHTTP_REQ_POST ? "POST" : "GET";
+}
+
+static void handle_index(struct ctl_server *, struct evhttp_request *req)
+{
+	if (!without_query(req))
+		return;
+	json_t *list = json_array();
+	for (unsigned i = 0; i < RTE_DIM(routes); i++)
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:s}", "method", method_name(&routes[i]),
+				      "path", routes[i].path, "help", routes[i].help));
+	ctl_reply_json(req, HTTP_OK, list);
+}
+
+static void dispatch(
+	struct ctl_server *s, struct evhttp_request *req, const struct route *table, unsigned n)
+{
+	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(req));
+	enum evhttp_cmd_type method = evhttp_request_get_command(req);
+	const struct route *other = NULL;
+	for (unsigned i = 0; i < n; i++) {
+		if (path == NULL || strcmp(path, table[i].path) != 0)
+			continue;
+		if (table[i].method == method) {
+			table[i].handler(s, req);
+			return;
+		}
+		other = &table[i];
+	}
+	if (other == NULL) {
+		ctl_reply_error(req, HTTP_NOTFOUND, "there is nothing here");
+		return;
+	}
+	evhttp_add_header(evhttp_request_get_output_headers(req), "Allow", method_name(other));
+	ctl_reply_error(req, HTTP_BADMETHOD, "use %s", method_name(other));
+}
+
+static void on_request(struct evhttp_request *req, void *arg)
+{
+	dispatch(arg, req, routes, RTE_DIM(routes));
+}
+
+static void on_metrics_request(struct evhttp_request *req, void *arg)
+{
+	dispatch(arg, req, metrics_routes, RTE_DIM(metrics_routes));
+}
+
+static struct evhttp *new_http(
+	struct ctl_server *s, void (*handler)(struct evhttp_request *, void *))
+{
+	struct evhttp *http = evhttp_new(s->d->base);
+	if (http == NULL)
+		return NULL;
+	evhttp_set_max_headers_size(http, CTL_HEADERS_MAX);
+	evhttp_set_max_body_size(http, CTL_BODY_MAX);
+	evhttp_set_timeout(http, CTL_TIMEOUT_S);
+	// All of them, so that it is our table that refuses.
+	evhttp_set_allowed_methods(http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
+						 EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
+						 EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH);
+	evhttp_set_gencb(http, handler, s);
+	return http;
+}
+
+static int listen_unix(
+	struct ctl_server *s, const struct ctl_params *params, char err[static CTL_ERROR_LEN])
+{
+	struct stat st;
+	int fd = ctl_socket_listen(params->path, params->user, err);
+	if (fd < 0)
+		return fd;
+	snprintf(s->path, sizeof(s->path), "%s", params->path);
+	if (stat(s->path, &st) == 0) {
+		s->device = st.st_dev;
+		s->inode = st.st_ino;
+	}
+	struct evconnlistener *listener = evconnlistener_new(
+		s->d->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+	if (listener == NULL) {
+		close(fd);
+		goto no_memory;
+	}
+	if (evhttp_bind_listener(s->http, listener) != NULL)
+		return 0;
+	evconnlistener_free(listener);
+no_memory:
+	snprintf(err, CTL_ERROR_LEN, "out of memory");
+	return -ENOMEM;
+}
+
+static int listen_metrics(
+	struct ctl_server *s, const struct endpoint *at, char err[static CTL_ERROR_LEN])
+{
+	char address[ADDR_TEXT_LEN], text[ENDPOINT_TEXT_LEN];
+	if (at->port == 0)
+		return 0;
+	s->metrics_http = new_http(s, on_metrics_request);
+	if (s->metrics_http != NULL && evhttp_bind_socket(s->metrics_http,
+					       ip_addr_format(&at->addr, address), at->port) == 0)
+		return 0;
+	int error = errno != 0 ? -errno : -EADDRINUSE;
+	snprintf(err, CTL_ERROR_LEN, "cannot serve metrics on %s: %s", endpoint_format(at, text),
+		strerror(-error));
+	return error;
+}
+
+int ctl_server_create(struct daemon *d, const struct ctl_params *params, struct ctl_server **out,
+	char err[static CTL_ERROR_LEN])
+{
+	int error = -ENOMEM;
+	struct ctl_server *s = calloc(1, sizeof(*s));
+	snprintf(err, CTL_ERROR_LEN, "out of memory");
+	if (s == NULL)
+		return error;
+	s->d = d;
+	s->http = new_http(s, on_request);
+	if (s->http != NULL)
+		error = listen_unix(s, params, err);
+	if (error == 0)
+		error = listen_metrics(s, &params->metrics, err);
+	if (error < 0) {
+		ctl_server_destroy(s);
+		return error;
+	}
+	*out = s;
+	return 0;
+}
+
+// Not a socket that somebody else has put there since.
+static void remove_socket(const struct ctl_server *s)
+{
+	struct stat st;
+	if (s->path[0] != '\0' && stat(s->path, &st) == 0 && st.st_dev == s->device &&
+		st.st_ino == s->inode)
+		unlink(s->path);
+}
+
+void ctl_server_destroy(struct ctl_server *s)
+{
+	if (s == NULL)
+		return;
+	ctl_trace_abort(s);
+	ctl_capture_abort(s);
+	remove_socket(s);
+	if (s->metrics_http != NULL)
+		evhttp_free(s->metrics_http);
+	if (s->http != NULL)
+		evhttp_free(s->http);
+	free(s);
+}
