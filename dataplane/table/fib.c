@@ -158,6 +158,14 @@ int fib_set(struct fib *f, const struct ip_prefix *p, const struct nexthop *h)
 	return error;
 }
 
+static void replace_hop(struct fib *f, uint32_t number, const struct nexthop *to)
+{
+	struct nexthop *old = hop_get(f, number);
+	unlink_hop(f, number);
+	publish(f, number, to);
+	rcu_defer(f->control->rcu, free, old);
+}
+
 int fib_replace(struct fib *f, const struct nexthop *from, const struct nexthop *to)
 {
 	uint32_t number = find(f, from);
@@ -167,11 +175,10 @@ int fib_replace(struct fib *f, const struct nexthop *from, const struct nexthop 
 		return -ENOENT;
 	if (nexthop_equal(from, to))
 		return 0;
-	// Another number may stand for an equal next hop: that costs a slot, no more.
-	struct nexthop *old = hop_get(f, number);
-	unlink_hop(f, number);
-	publish(f, number, to);
-	rcu_defer(f->control->rcu, free, old);
+	// Another number may stand for what to is: that costs a slot, no more. So from may have
+	// several.
+	for (; number; number = find(f, from))
+		replace_hop(f, number, to);
 	return 0;
 }
 
