@@ -123,6 +123,16 @@ machine_json() { # COMMAND: where, when and with what it was measured
 		  commit: $commit, date: $date, command: $command}'
 }
 
+build_tailgate() { # PROGRAM
+	local log=$lab_cache/build-perf.log
+	mkdir -p "$lab_cache"
+	if ! tests/build release >"$log" 2>&1; then
+		tail -20 "$log"
+		echo "$1: the build failed: $log" >&2
+		exit 1
+	fi
+}
+
 need_machine() { # PROGRAM: ends it with one line when something is missing
 	local missing
 	missing=$(lab_missing)

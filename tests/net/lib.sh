@@ -18,6 +18,7 @@ lab_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 lab_cache=${TAILGATE_CACHE:-$HOME/.cache/tailgate}
 lab_id=${TAILGATE_LAB:-tg$$}
 lab_dir=
+lab_out=
 # shellcheck disable=SC2034 # for the tests
 dut=${DUT:-tailgate} # the device under test; another kind shows what the test itself is worth
 
@@ -79,7 +80,7 @@ lab_missing() {
 		echo "network namespaces are missing: use a kernel with CONFIG_NET_NS, or a privileged container"
 		return
 	fi
-	if ! { : <>/dev/net/tun; } 2>/dev/null; then
+	if [[ ! -c /dev/net/tun ]] || ! { : <>/dev/net/tun; } 2>/dev/null; then
 		echo "/dev/net/tun is missing: modprobe tun, or give the container the device"
 	elif ! ip -n "$ns" link add probe0 type veth peer name probe1 2>/dev/null; then
 		echo "veth is missing: modprobe veth, or use a kernel with CONFIG_VETH"
@@ -103,6 +104,7 @@ lab_begin() {
 	local missing
 	missing=$(lab_missing)
 	[[ -z $missing ]] || skip "$missing"
+	exec {lab_out}>&1 # the end may come inside of a redirected command
 	lab_dir=$(mktemp -d "${TMPDIR:-/tmp}/$lab_id.XXXXXX")
 	trap 'lab_exit $?' EXIT
 	trap 'exit 130' INT
@@ -113,6 +115,7 @@ lab_exit() { # STATUS
 	local status=$1 name log
 	trap '' INT TERM HUP
 	set +e
+	exec >&"$lab_out" 2>&1
 	for name in "${!lab_pid[@]}"; do
 		stop "$name"
 		[[ $status != 0 || ${lab_status[$name]} != 1 ]] || status=1

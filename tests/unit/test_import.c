@@ -9,17 +9,10 @@
 #include <cmocka.h>
 
 #include "config/import.h"
+#include "tests/unit/config_text.h"
 
-// Keys from the example in wg(8).
-#define PRIVATE "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="
-#define PUBLIC_OWN "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw="
-#define PUBLIC_A "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="
-#define PUBLIC_B "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0="
-#define PSK "/UwcSPg38hW/D9Y3tcS1FOV0K1wuURMbS0sesJEP5ak="
-#define ZERO "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-
-#define INTERFACE "[Interface]\nPrivateKey = " PRIVATE "\n" // lines 1 and 2
-#define PEER INTERFACE "[Peer]\nPublicKey = " PUBLIC_A "\n" // lines 3 and 4
+#define INTERFACE "[Interface]\nPrivateKey = " PRIVATE "\n"	// lines 1 and 2
+#define ONE_PEER INTERFACE "[Peer]\nPublicKey = " PUBLIC_A "\n" // lines 3 and 4
 
 struct result {
 	int rc;
@@ -79,7 +72,7 @@ static void test_everything(void **)
 				  "\r\n"
 				  "[PEER]\r\n"
 				  "PublicKey = " PUBLIC_A "\r\n"
-				  "PresharedKey = " PSK "\r\n"
+				  "PresharedKey = " PUBLIC_B "\r\n"
 				  "AllowedIPs = 10.2.0.7/24,fd00:2::/64\r\n"
 				  "allowedips = 192.0.2.1\r\n"
 				  "AllowedIPs =\r\n"
@@ -146,8 +139,9 @@ static const struct warning warnings[] = {
 		"wg0.conf:3: Table: routes go into the main table only; routes = false is written, "
 		"install them yourself\n"},
 	// The later peer gets a network that two have; of one peer's own the second goes silently.
-	{PEER "AllowedIPs = 10.2.0.0/24, 10.3.0.0/24, 10.3.0.1/24\n[Peer]\nPublicKey = " PUBLIC_B
-	      "\nAllowedIPs = 10.2.0.9/24\n",
+	{ONE_PEER
+		"AllowedIPs = 10.2.0.0/24, 10.3.0.0/24, 10.3.0.1/24\n[Peer]\nPublicKey = " PUBLIC_B
+		"\nAllowedIPs = 10.2.0.9/24\n",
 		"wg0.conf: AllowedIPs: 10.2.0.0/24 is there for peers 1 and 2; the later one gets "
 		"it\n"},
 };
@@ -182,7 +176,7 @@ static const struct refusal refusals[] = {
 	{INTERFACE "Jc = 4\n", 3, "Jc", "unknown key in [Interface]"},
 	{INTERFACE "= 4\n", 3, "", "unknown key in [Interface]"},
 	{INTERFACE "PublicKey = " PUBLIC_A "\n", 3, "PublicKey", "unknown key in [Interface]"},
-	{PEER "MTU = 1420\n", 5, "MTU", "unknown key in [Peer]"},
+	{ONE_PEER "MTU = 1420\n", 5, "MTU", "unknown key in [Peer]"},
 	{"[Interface]\nPrivateKey = x\n", 2, "PrivateKey",
 		"is not a key of 44 characters of base64"},
 	{"[Interface]\nPrivateKey = " ZERO "\n", 2, "PrivateKey", "is a key of zeroes only"},
@@ -205,24 +199,26 @@ static const struct refusal refusals[] = {
 	{INTERFACE "[Peer]\nPublicKey = " ZERO "\n", 3, "PublicKey", "missing in this [Peer]"},
 	{INTERFACE "[Peer]\nPublicKey = \x1b[2J\n", 4, "PublicKey",
 		"is not a key of 44 characters of base64"},
-	{PEER "PresharedKey = x\n", 5, "PresharedKey", "is not a key of 44 characters of base64"},
-	{PEER "Endpoint = 1.2.3.4\n", 5, "Endpoint",
+	{ONE_PEER "PresharedKey = x\n", 5, "PresharedKey",
+		"is not a key of 44 characters of base64"},
+	{ONE_PEER "Endpoint = 1.2.3.4\n", 5, "Endpoint",
 		"\"1.2.3.4\" is not an address or a host name with a port"},
-	{PEER "Endpoint = [fe80::1%eth0]:5\n", 5, "Endpoint",
+	{ONE_PEER "Endpoint = [fe80::1%eth0]:5\n", 5, "Endpoint",
 		"\"[fe80::1%eth0]:5\" is not an address or a host name with a port"},
-	{PEER "Endpoint = a\x01"
-	      "b:5\n",
+	{ONE_PEER "Endpoint = a\x01"
+		  "b:5\n",
 		5, "Endpoint", "\"a?b:5\" is not an address or a host name with a port"},
-	{PEER "AllowedIPs = 10.0.0.0/33\n", 5, "AllowedIPs", "\"10.0.0.0/33\" is not a network"},
-	{PEER "AllowedIPs = 10.0.0.0/8,, ::/0\n", 5, "AllowedIPs", "\"\" is not a network"},
-	{PEER "PersistentKeepalive = 65536\n", 5, "PersistentKeepalive",
+	{ONE_PEER "AllowedIPs = 10.0.0.0/33\n", 5, "AllowedIPs",
+		"\"10.0.0.0/33\" is not a network"},
+	{ONE_PEER "AllowedIPs = 10.0.0.0/8,, ::/0\n", 5, "AllowedIPs", "\"\" is not a network"},
+	{ONE_PEER "PersistentKeepalive = 65536\n", 5, "PersistentKeepalive",
 		"\"65536\" is not a number from 0 to 65535"},
 	// what only the whole tells
 	{INTERFACE "Address = fd00::1/64\nMTU = 1000\n", 0, "mtu",
 		"1000 bytes are too few for the IPv6 address in addresses; write at least 1280"},
 	{INTERFACE "[Peer]\nPublicKey = " PUBLIC_OWN "\n", 0, "peers[0].public_key",
 		"is this gateway's own; write the peer's"},
-	{PEER "[Peer]\nPublicKey = " PUBLIC_A "\n", 0, "peers[1].public_key",
+	{ONE_PEER "[Peer]\nPublicKey = " PUBLIC_A "\n", 0, "peers[1].public_key",
 		"is the same as that of peers[0]"},
 };
 
@@ -255,7 +251,7 @@ static void test_limits(void **)
 	char *text = NULL;
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
-	fputs(PEER, f);
+	fputs(ONE_PEER, f);
 	for (unsigned i = 0; i <= CONFIG_ALLOWED_IPS_MAX; i++)
 		fprintf(f, "AllowedIPs = 10.%u.%u.0/24\n", i >> 8, i & 255);
 	fclose(f);
