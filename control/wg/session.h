@@ -34,7 +34,9 @@ int wg_peer_remove(struct wg *, const struct key *public_key); // 0 or -ENOENT
 // A handshake message from a worker. from/to: outer addresses. len: bytes at data.
 void wg_receive(struct wg *, const uint8_t *data, size_t len, const struct endpoint *from,
 	const struct ip_addr *to);
-void wg_event(struct wg *, const struct event *);
+void wg_event(struct wg *, const struct worker_event *);
+// Initiations per second above which cookies are asked for.
+void wg_set_handshake_rate(struct wg *, uint32_t per_s);
 // Routes or neighbours changed: compute every peer's path again.
 void wg_paths_changed(struct wg *);
 

@@ -113,13 +113,18 @@ struct node_queue {
 };
 
 // Events for the control thread, by value in its mailbox.
+enum {
+	EVENTS_SIZE = 8192, // elements of the mailboxes to the control thread
+	PUNTED_SIZE = 4096,
+};
+
 enum event_type {
 	EVENT_NEED_HANDSHAKE, // something to send, no key or one that ages
 	EVENT_CONFIRMED,      // first authentic packet on a keypair: switch to it
 	EVENT_ROAM,	      // authentic packet from another source
 };
 
-struct event { // element of the worker-to-control mailbox
+struct worker_event { // element of the worker-to-control mailbox
 	uint32_t type;
 	uint32_t peer_id;
 	uint32_t index; // local index of the keypair, or 0
@@ -128,7 +133,7 @@ struct event { // element of the worker-to-control mailbox
 	struct ip_addr local;
 	uint16_t pad;
 };
-static_assert(sizeof(struct event) % 4 == 0);
+static_assert(sizeof(struct worker_event) % 4 == 0);
 
 // One packet's steps, for 'tailgate trace'. // wrk rw; ctl reads when trace_done > 0
 enum {
@@ -200,7 +205,7 @@ struct gateway {
 	struct rcu *rcu;
 	struct rte_mempool *pool;	     // 2 KiB
 	struct rte_mempool *super_pool;	     // 64 KiB
-	struct mailbox *events;		     // struct event, workers to control
+	struct mailbox *events;		     // struct worker_event, workers to control
 	struct mailbox *punted;		     // struct rte_mbuf *, workers to control
 	struct graph *graph[PORT_QUEUE_MAX]; // one per worker
 	// ctl: rw, wrk: ro: addresses that ICMP errors are sent from, by port; 0 = none

@@ -66,7 +66,7 @@ void output_l2(struct graph *g, struct rte_mbuf *m, const uint8_t *l2);
 void output_offload(struct graph *g, struct rte_mbuf *m, const uint8_t *l2);
 
 // Have the control thread told; the mailbox being full is counted. True: told.
-bool event_send(struct graph *g, const struct event *e);
+bool event_send(struct graph *g, const struct worker_event *e);
 
 // Tell the sender why its packet ends here, and end it. mtu: for ICMP_TOO_BIG.
 static inline void icmp_reply(

@@ -3,9 +3,9 @@
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 
-bool event_send(struct graph *g, const struct event *e)
+bool event_send(struct graph *g, const struct worker_event *e)
 {
-	struct event copy = *e;
+	struct worker_event copy = *e;
 	if (mailbox_put(g->gw->events, &copy))
 		return true;
 	g->drops[DROP_PUNT_FULL]++;

@@ -51,7 +51,7 @@ static void confirm(struct graph *g, struct keypair *kp)
 {
 	if (atomic_load_explicit(&kp->confirmed, memory_order_relaxed))
 		return;
-	struct event e = {
+	struct worker_event e = {
 		.type = EVENT_CONFIRMED,
 		.peer_id = kp->peer->id,
 		.index = kp->local_index,
@@ -67,7 +67,7 @@ static void ask_rekey(struct graph *g, struct keypair *kp)
 	if (!kp->initiator || g->now < kp->rekey_recv_at ||
 		g->now - peer->asked_handshake < pause_tsc(g))
 		return;
-	struct event e = {
+	struct worker_event e = {
 		.type = EVENT_NEED_HANDSHAKE,
 		.peer_id = peer->id,
 		.index = kp->local_index,
@@ -98,7 +98,7 @@ static void follow(struct graph *g, const struct pkt *p, const uint8_t **last_ou
 	if (p->outer == *last_outer || !atomic_load_explicit(&peer->roaming, memory_order_relaxed))
 		return;
 	*last_outer = p->outer;
-	struct event e = {.type = EVENT_ROAM, .peer_id = peer->id, .worker = g->id};
+	struct worker_event e = {.type = EVENT_ROAM, .peer_id = peer->id, .worker = g->id};
 	e.source = outer_source(p->outer, &e.local);
 	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
 	bool same =

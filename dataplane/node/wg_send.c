@@ -58,7 +58,7 @@ static void finish_outer(
 	pkt_of(m)->port_out = path->port;
 }
 
-static void send(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos)
+static void emit(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos)
 {
 	finish_outer(g, m, path, tos);
 	graph_to(g, NODE_TX, m);
@@ -73,7 +73,7 @@ static void chain_send(struct graph *g, struct chain *c)
 		graph_count(g, COUNTER_BATCHES, 1);
 		graph_count(g, COUNTER_DATAGRAMS_BATCHED, m->nb_segs);
 	}
-	send(g, m, c->path, c->tos);
+	emit(g, m, c->path, c->tos);
 	*c = (struct chain){0};
 }
 
@@ -91,7 +91,7 @@ void wg_send(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, 
 		return;
 	}
 	if (!(g->gw->port[path->port]->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_TSO)) {
-		send(g, m, path, tos);
+		emit(g, m, path, tos);
 		return;
 	}
 	struct chain *c = &g->state->chain[pkt_of(m)->peer->id % CHAINS];

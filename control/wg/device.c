@@ -1,0 +1,305 @@
+// The device and its peers: what is configured.
+#include "control/wg/device.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "control/wg/noise.h"
+#include "dataplane/base/log.h"
+#include "dataplane/base/mailbox.h"
+
+static const struct {
+	const char *label, *help;
+} counter_texts[WG_COUNTER_COUNT] = {
+#define X(name, label, help) [WG_COUNTER_##name] = {label, help},
+	WG_COUNTERS(X)
+#undef X
+};
+
+const char *wg_counter_label(enum wg_counter c)
+{
+	return counter_texts[c].label;
+}
+
+const char *wg_counter_help(enum wg_counter c)
+{
+	return counter_texts[c].help;
+}
+
+uint64_t wg_counter(const struct wg *w, enum wg_counter c)
+{
+	return w->counters[c];
+}
+
+static void on_tick(evutil_socket_t, short, void *arg)
+{
+	struct wg *w = arg;
+	struct peer *peer;
+	uint64_t now = rte_rdtsc();
+	for (uint32_t id = 0; (peer = peer_table_next(w->gw->peers, &id));)
+		session_tick(peer->session, now);
+	rcu_reclaim(w->gw->rcu);
+}
+
+struct wg *wg_create(struct event_base *base, struct gateway *gw, const struct wg_env *env)
+{
+	const struct timeval interval = {.tv_usec = WG_TICK_MS * 1000};
+	struct wg *w = mem_alloc(sizeof(*w));
+	*w = (struct wg){.base = base, .gw = gw, .env = *env, .handshake_rate = UINT32_MAX};
+	w->by_slot = calloc(INDEX_SLOTS, sizeof(w->by_slot[0]));
+	w->ratelimit = ratelimit_create();
+	w->tick = event_new(base, -1, EV_PERSIST, on_tick, w);
+	if (!w->by_slot || !w->ratelimit || !w->tick || event_add(w->tick, &interval) < 0) {
+		wg_destroy(w);
+		return NULL;
+	}
+	return w;
+}
+
+static void session_destroy(struct session *s)
+{
+	struct wg *w = s->wg;
+	for (uint32_t i = 0; i < s->n_allowed; i++)
+		allowedips_clear(w->gw->allowed, &s->allowed[i], s->peer);
+	session_wipe_keys(s);
+	peer_table_remove(w->gw->peers, s->peer);
+	noise_remote_fini(&s->remote);
+	free(s->allowed);
+	mem_wipe_free(s, sizeof(*s));
+}
+
+void wg_destroy(struct wg *w)
+{
+	struct peer *peer;
+	if (!w)
+		return;
+	for (uint32_t id = 0; (peer = peer_table_next(w->gw->peers, &id));)
+		session_destroy(peer->session);
+	if (w->tick)
+		event_free(w->tick);
+	ratelimit_destroy(w->ratelimit);
+	cookie_maker_fini(&w->cookies);
+	noise_identity_fini(&w->identity);
+	free(w->by_slot);
+	mem_wipe_free(w, sizeof(*w));
+}
+
+static int session_set_remote(struct session *s, const struct key *psk)
+{
+	noise_remote_fini(&s->remote);
+	int r = noise_remote_init(&s->remote, &s->wg->identity, &s->peer->public_key, psk);
+	s->remote_valid = r == 0;
+	return r;
+}
+
+int wg_set_key(struct wg *w, const struct key *private_key)
+{
+	struct noise_identity identity;
+	struct peer *peer;
+	int r = noise_identity_init(&identity, private_key);
+	if (r < 0)
+		return r;
+	if (w->has_key && sodium_memcmp(&identity.private_key, &w->identity.private_key,
+				  sizeof(struct key)) == 0) {
+		noise_identity_fini(&identity);
+		return 0;
+	}
+	noise_identity_fini(&w->identity);
+	w->identity = identity;
+	w->has_key = true;
+	noise_identity_fini(&identity);
+	for (uint32_t id = 0; (peer = peer_table_next(w->gw->peers, &id));) {
+		struct session *s = peer->session;
+		struct key psk = s->remote.preshared_key;
+		session_wipe_keys(s);
+		if (session_set_remote(s, &psk) < 0)
+			log_warn("wg", "peer %s: its public key cannot be used", peer->name);
+		sodium_memzero(&psk, sizeof(psk));
+	}
+	return 0;
+}
+
+const struct key *wg_public_key(const struct wg *w)
+{
+	return &w->identity.public_key;
+}
+
+void wg_set_handshake_rate(struct wg *w, uint32_t per_s)
+{
+	w->handshake_rate = per_s;
+}
+
+void session_tell_worker(struct session *s, enum self_reason reason)
+{
+	struct gateway *gw = s->wg->gw;
+	struct rte_mbuf *m = rte_pktmbuf_alloc(gw->pool);
+	if (!m)
+		return; // the timers come back to it
+	*pkt_of(m) = (struct pkt){
+		.from = FROM_SELF,
+		.node = NODE_WG_ROUTE,
+		.reason = (uint8_t)reason,
+		.counter = s->peer->id,
+	};
+	if (!mailbox_put(gw->graph[s->peer->owner]->inbox, &m))
+		rte_pktmbuf_free(m);
+}
+
+void session_update_path(struct session *s)
+{
+	struct wg *w = s->wg;
+	struct peer_path path = {.port = PORT_NONE, .remote = s->endpoint, .local = s->local};
+	if (s->endpoint.port != 0 && !w->env.resolve_path(w->env.arg, &s->endpoint, &path))
+		path.port = PORT_NONE;
+	const struct peer_path *old = atomic_load(&s->peer->path);
+	if (memcmp(old, &path, sizeof(path)) != 0)
+		peer_set_path(w->gw->rcu, s->peer, &path);
+}
+
+void session_set_endpoint(
+	struct session *s, const struct endpoint *endpoint, const struct ip_addr *local)
+{
+	char text[ENDPOINT_TEXT_LEN];
+	if (endpoint_equal(&s->endpoint, endpoint) && ip_addr_equal(&s->local, local))
+		return;
+	if (!endpoint_equal(&s->endpoint, endpoint))
+		log_info("wg", "peer %s: endpoint is now %s", s->peer->name,
+			endpoint_format(endpoint, text));
+	s->endpoint = *endpoint;
+	s->local = *local;
+	session_update_path(s);
+}
+
+void wg_paths_changed(struct wg *w)
+{
+	struct peer *peer;
+	for (uint32_t id = 0; (peer = peer_table_next(w->gw->peers, &id));)
+		session_update_path(peer->session);
+}
+
+static bool listed(const struct ip_prefix *p, const struct ip_prefix *list, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (p->len == list[i].len && ip_addr_equal(&p->addr, &list[i].addr))
+			return true;
+	}
+	return false;
+}
+
+// Old prefixes that are gone go, new ones come; those that stay are never missing meanwhile.
+static int set_allowed(struct session *s, const struct ip_prefix *list, uint32_t n)
+{
+	struct gateway *gw = s->wg->gw;
+	struct ip_prefix *copy = calloc(n ? n : 1, sizeof(*copy));
+	if (!copy)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < s->n_allowed; i++) {
+		if (!listed(&s->allowed[i], list, n))
+			allowedips_clear(gw->allowed, &s->allowed[i], s->peer);
+	}
+	int r = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		copy[i] = list[i];
+		int set = allowedips_set(gw->allowed, &list[i], s->peer);
+		r = set < 0 ? set : r;
+	}
+	free(s->allowed);
+	s->allowed = copy;
+	s->n_allowed = n;
+	return r;
+}
+
+static struct session *session_create(struct wg *w, struct peer *peer)
+{
+	struct session *s = mem_alloc(sizeof(*s));
+	s->wg = w;
+	s->peer = peer;
+	peer->session = s;
+	return s;
+}
+
+static void set_keepalive(struct session *s, uint32_t seconds)
+{
+	bool starts = s->keepalive_s == 0 && seconds > 0;
+	s->keepalive_s = seconds;
+	// As wg(8) does: the first one at once, which shakes hands.
+	if (starts)
+		s->persistent_from = rte_rdtsc() - wg_tsc(s->wg, seconds * 1000ull);
+}
+
+static void name_peer(struct peer *peer, const struct config_peer *c)
+{
+	char key[KEY_TEXT_LEN + 1];
+	snprintf(peer->name, sizeof(peer->name), "%s",
+		c->name[0] ? c->name : key_format(&c->public_key, key));
+}
+
+int wg_peer_set(struct wg *w, const struct config_peer *c, bool roaming)
+{
+	struct peer *peer = peer_table_find(w->gw->peers, &c->public_key);
+	struct session *s = peer ? peer->session : NULL;
+	int r = 0;
+	if (memcmp(&c->public_key, &w->identity.public_key, sizeof(struct key)) == 0)
+		return -EINVAL;
+	if (!peer) {
+		r = peer_table_add(w->gw->peers, &c->public_key, c->name, &peer);
+		if (r < 0)
+			return r;
+		s = session_create(w, peer);
+		r = session_set_remote(s, &c->preshared_key);
+	} else if (sodium_memcmp(&s->remote.preshared_key, &c->preshared_key, sizeof(struct key)) !=
+		   0) {
+		session_wipe_keys(s);
+		r = session_set_remote(s, &c->preshared_key);
+	}
+	name_peer(peer, c);
+	atomic_store(&peer->has_psk, !key_is_zero(&c->preshared_key));
+	atomic_store(&peer->roaming, roaming);
+	int allowed = set_allowed(s, c->allowed_ips, c->n_allowed_ips);
+	if (c->endpoint.port != 0 && !endpoint_equal(&c->endpoint, &s->configured)) {
+		struct ip_addr any = {0};
+		s->configured = c->endpoint;
+		session_set_endpoint(s, &c->endpoint, &any);
+	}
+	set_keepalive(s, c->persistent_keepalive_s);
+	return r < 0 ? r : allowed;
+}
+
+int wg_peer_remove(struct wg *w, const struct key *public_key)
+{
+	struct peer *peer = peer_table_find(w->gw->peers, public_key);
+	if (!peer)
+		return -ENOENT;
+	session_destroy(peer->session);
+	return 0;
+}
+
+void wg_peers_each(struct wg *w, void (*fn)(void *arg, const struct wg_peer_info *), void *arg)
+{
+	struct peer *peer;
+	for (uint32_t id = 0; (peer = peer_table_next(w->gw->peers, &id));) {
+		const struct session *s = peer->session;
+		const struct peer_path *path = atomic_load(&peer->path);
+		struct wg_peer_info info = {
+			.peer = peer,
+			.endpoint = s->endpoint,
+			.handshake_unix_ns = s->handshake_unix_ns,
+			.keepalive_s = s->keepalive_s,
+			.roaming = atomic_load(&peer->roaming),
+			.has_psk = atomic_load(&peer->has_psk),
+			.n_allowed = s->n_allowed,
+			.allowed = s->allowed,
+			.rx_wire_bytes = atomic_load(&peer->rx_wire_bytes),
+			.tx_wire_bytes = atomic_load(&peer->tx_wire_bytes),
+			.rx_packets = atomic_load(&peer->rx_packets),
+			.tx_packets = atomic_load(&peer->tx_packets),
+			.owner = peer->owner,
+			.mtu = path->mtu,
+			.port_out = path->port,
+			.handshakes_sent = s->sent,
+			.handshakes_received = s->received,
+			.handshakes_failed = s->failed,
+		};
+		fn(arg, &info);
+	}
+}

@@ -1,0 +1,83 @@
+// What the files of control/wg share: the device, and a peer's handshake side.
+#pragma once
+
+#include "control/wg/cookie.h"
+#include "control/wg/session.h"
+#include "dataplane/table/peer_table.h"
+
+enum {
+	WG_TICK_MS = 100,
+	WG_GIVE_UP_ATTEMPTS = WG_REKEY_ATTEMPT_TIME_S / WG_REKEY_TIMEOUT_S,
+	WG_LOAD_STICKY_MS = 1000,
+};
+
+// One peer's handshakes, keypairs and timers. Times are TSC; 0: not set. // ctl only
+struct session {
+	struct wg *wg;
+	struct peer *peer;
+	struct noise_remote remote;
+	bool remote_valid;	   // false: its key cannot be used (low order)
+	struct noise_handshake hs; // our own initiation
+	uint32_t hs_index;	   // reserved for it; 0: none
+	uint64_t hs_sent;
+	uint64_t hs_retry_at;
+	unsigned hs_attempts;
+	uint64_t initiation_received; // the last accepted one
+	struct cookie_jar jar;
+
+	struct keypair *current, *previous, *next; // as in the kernel's noise_keypairs
+	uint64_t derived;			   // when the last keypair was made
+	uint64_t handshake_unix_ns;
+
+	struct endpoint endpoint; // where we send; port 0: nowhere
+	struct endpoint configured;
+	struct ip_addr local; // from which address; IP_NONE: the route's
+	struct ip_prefix *allowed;
+	uint32_t n_allowed;
+	uint32_t keepalive_s;
+	uint64_t heard_from, keepalive_at; // data came at, and nothing went since: keepalive
+	uint64_t asked_from, silent_at;	   // data went at, and nothing came since: new handshake
+	uint64_t persistent_from;	   // last look of the persistent keepalive
+
+	uint64_t sent, received, failed; // handshakes
+};
+
+struct wg { // ctl only
+	struct event_base *base;
+	struct gateway *gw;
+	struct wg_env env;
+	struct event *tick;
+	bool has_key;
+	struct noise_identity identity;
+	struct cookie_maker cookies;
+	struct ratelimit *ratelimit;
+	struct session **by_slot; // of reserved indices: low bits of the index
+	uint64_t last_unix_ns;	  // of our TAI64N: never goes back
+	uint64_t load_until;	  // under load until then
+	uint32_t handshake_rate;  // initiations a second that are no load
+	uint64_t second_start;
+	uint32_t second_count;
+	uint64_t counters[WG_COUNTER_COUNT];
+};
+
+static inline uint64_t wg_tsc(const struct wg *w, uint64_t ms)
+{
+	return (uint64_t)(w->gw->tsc_per_ns * 1e6 * (double)ms);
+}
+
+static inline void wg_count(struct wg *w, enum wg_counter c)
+{
+	w->counters[c]++;
+}
+
+// handshake.c
+void session_initiate(struct session *, bool is_retry); // unless one was sent within 5 s
+void session_wipe_keys(struct session *);		// all keypairs and the handshake
+void session_wipe_handshake(struct session *);
+void session_confirmed(struct session *, uint32_t index);
+// timers.c
+void session_tick(struct session *, uint64_t now);
+// device.c
+void session_set_endpoint(struct session *, const struct endpoint *, const struct ip_addr *local);
+void session_update_path(struct session *);
+void session_tell_worker(struct session *, enum self_reason);
