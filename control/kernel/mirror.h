@@ -1,0 +1,83 @@
+// The kernel's links, addresses, routes and neighbours, mirrored over netlink into the FIB. The
+// kernel stays the control plane: `ip route`, FRR, ARP and ND configure the gateway. Control thread
+// only; the event loop calls in, work per wake-up is bounded.
+//
+// What goes into the FIB: for each prefix of the tables local and main the best route (local before
+// main, then the lowest metric), its first live hop; other tables, rules, cached and source routes
+// are left out. Types: local, anycast -> NH_LOCAL; unreachable, prohibit, throw -> NH_REJECT;
+// blackhole -> NH_DROP; broadcast and multicast -> NH_DROP: they are never forwarded, and what the
+// host itself is to hear of them was told apart before routing. unicast -> by its output interface
+// NH_TUNNEL, NH_KERNEL (no port of ours), or on a port NH_LINK when the gateway's neighbour is
+// known, NH_RESOLVE when it is not; a network that is on-link is NH_RESOLVE without gateway, and
+// each neighbour known there a host route NH_LINK, as long as the longest route to it is on-link
+// over the same interface. NH_LINK keeps the neighbour's address as gateway. IPv6 link-local
+// destinations are never forwarded: NH_DROP, but for our own addresses.
+#pragma once
+
+#include <event2/event.h>
+
+#include "control/kernel/netlink.h"
+#include "dataplane/table/fib.h"
+
+struct mirror;
+
+struct mirror_env {
+	void *arg;
+	uint32_t tunnel_ifindex; // the host TUN; 0: none
+	// The port that sends on this interface (for a mirror TAP: its owned port); PORT_NONE: no
+	// port of ours. Asked often.
+	uint16_t (*port_of)(void *arg, uint32_t ifindex);
+	// Routes, addresses, links or neighbours in use changed; once per wake-up, not while a dump
+	// runs.
+	void (*on_change)(void *arg, uint32_t generation);
+	// The neighbour became known, changed its MAC, or went. May be NULL.
+	void (*on_neigh)(void *arg, const struct ip_addr *, uint32_t ifindex);
+};
+
+struct mirror_link {
+	uint32_t ifindex;
+	char name[IFNAME_LEN];
+	uint32_t mtu;
+	bool up; // administratively
+	bool has_mac;
+	uint8_t mac[6];
+};
+
+struct mirror_stats {
+	uint64_t messages;
+	uint64_t malformed;
+	uint64_t overruns;   // the kernel had more to say than the socket took
+	uint64_t resyncs;    // complete dumps, the first included
+	uint64_t fib_errors; // routes or neighbours that the FIB had no room for
+	uint32_t routes, neighbours;
+};
+
+// Starts a dump; the callbacks come from the loop. base NULL: nothing is opened, messages come from
+// mirror_feed alone. NULL with errno. The FIB is emptied of what the mirror put there by nobody: it
+// outlives the mirror as it is.
+struct mirror *mirror_create(
+	struct event_base *base, struct fib *fib, const struct mirror_env *env) must_check;
+void mirror_destroy(struct mirror *); // NULL is fine
+// True once the first dump is complete.
+bool mirror_ready(const struct mirror *);
+// Goes up with each change that on_change tells of.
+uint32_t mirror_generation(const struct mirror *);
+// One datagram as the kernel sends it.
+void mirror_feed(struct mirror *, const uint8_t *bytes, size_t len);
+
+// Ask the kernel to find or confirm the neighbour; at most once a second per address, and says so:
+// true when it was asked.
+bool mirror_resolve(struct mirror *, uint32_t ifindex, const struct ip_addr *);
+// The address that the kernel would send from: of the route (RTA_PREFSRC), else of its interface;
+// of a local destination itself. 0, -ENETUNREACH (no route, or one that refuses), -EADDRNOTAVAIL.
+int mirror_source(const struct mirror *, const struct ip_addr *to, struct ip_addr *out) must_check;
+// The interface's first address of the family, global ones first; false: none.
+bool mirror_port_addr(
+	const struct mirror *, uint32_t ifindex, enum ip_family family, struct ip_addr *out);
+// True when the address is one of this machine's.
+bool mirror_is_local(const struct mirror *, const struct ip_addr *);
+// NULL: no such interface. Valid until the next wake-up.
+const struct mirror_link *mirror_link(const struct mirror *, uint32_t ifindex);
+void mirror_stats(const struct mirror *, struct mirror_stats *);
+// For requests of the caller's own. NULL when created without base.
+struct netlink *mirror_netlink(struct mirror *);

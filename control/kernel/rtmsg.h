@@ -1,0 +1,79 @@
+// Messages of rtnetlink as plain structs; bytes in, struct out, no socket.
+// Layouts: linux/rtnetlink.h, if_link.h, if_addr.h, neighbour.h; rtnetlink(7).
+#pragma once
+
+#include <linux/netlink.h>
+
+#include "dataplane/base/types.h"
+
+enum {
+	RT_HOPS_MAX = 16, // of a multipath route; further ones are left out
+};
+
+enum rt_kind {
+	RT_LINK,
+	RT_ADDR,
+	RT_ROUTE,
+	RT_NEIGH,
+};
+
+struct rt_link {
+	uint32_t ifindex;
+	char name[IFNAME_LEN];
+	uint32_t mtu; // 0: not said
+	bool up;      // IFF_UP, administratively
+	bool has_mac; // 6 bytes: Ethernet and what looks like it
+	uint8_t mac[6];
+};
+
+struct rt_addr {
+	uint32_t ifindex;
+	struct ip_ifaddr local; // our side, also of a point-to-point address
+	uint8_t scope;		// RT_SCOPE_*
+	bool secondary;		// IPv4: not the first of its network
+	bool unready;		// IPv6: tentative, failed or deprecated: no source for new packets
+};
+
+struct rt_hop {
+	uint32_t ifindex;	// 0: none, as in IPv4's blackhole
+	struct ip_addr gateway; // IP_NONE: on-link; may be IPv6 for an IPv4 route
+	bool dead;
+};
+
+struct rt_route {
+	struct ip_prefix dst;
+	uint32_t table; // RT_TABLE_*
+	uint32_t metric;
+	uint8_t type; // RTN_*
+	uint8_t protocol;
+	uint16_t mtu;		// 0: the link's
+	struct ip_addr prefsrc; // IP_NONE: not said
+	struct rt_hop hop[RT_HOPS_MAX];
+	unsigned n_hops; // at least 1
+};
+
+struct rt_neigh {
+	uint32_t ifindex;
+	struct ip_addr addr;
+	bool valid; // mac may be used: REACHABLE, STALE, DELAY, PROBE or PERMANENT
+	uint8_t mac[6];
+};
+
+struct rt_message {
+	enum rt_kind kind;
+	bool gone;    // deleted
+	bool replace; // takes the place of the routes with that metric
+	union {
+		struct rt_link link;
+		struct rt_addr addr;
+		struct rt_route route;
+		struct rt_neigh neigh;
+	};
+};
+
+// The next message of a datagram, which at and left then stand behind; NULL: no further whole one.
+// (libmnl's mnl_nlmsg_ok takes lengths above INT_MAX.)
+const struct nlmsghdr *rt_next(const uint8_t **at, size_t *left);
+// nh: nlmsg_len bytes. 0 and *out; -ENOENT: of a kind that we do not keep (other families, cached
+// routes, source routes, proxies); -EINVAL: malformed. Then *out is undefined. [any thread]
+int rt_parse(const struct nlmsghdr *nh, struct rt_message *out) must_check;
