@@ -2,12 +2,10 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <unistd.h>
 
 #include "config/reader.h"
 
@@ -435,8 +433,10 @@ static int check_result(struct import *m)
 	import_write(m->config, m->has_listen_port, NULL, memory);
 	if (!m->has_private_key)
 		m->config->private_key.bytes[0] = 0;
-	if (fclose(memory) != 0)
-		return free(text), out_of_memory(m);
+	if (fclose(memory) != 0) {
+		free(text);
+		return out_of_memory(m);
+	}
 	int rc = config_parse_string(text, m->name, &c, &err);
 	sodium_memzero(text, n);
 	free(text);
@@ -448,28 +448,6 @@ static int check_result(struct import *m)
 	return rc;
 }
 
-static int write_key_file(struct import *m, const char *path)
-{
-	char text[KEY_TEXT_LEN + 1];
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	ssize_t n = -1;
-	if (fd >= 0) {
-		key_format(&m->config->private_key, text);
-		text[KEY_TEXT_LEN] = '\n';
-		n = write(fd, text, sizeof(text));
-		sodium_memzero(text, sizeof(text));
-	}
-	int e = n == sizeof(text) ? 0 : n < 0 ? errno : ENOSPC;
-	if (fd >= 0 && close(fd) < 0 && e == 0)
-		e = errno;
-	if (e == 0)
-		return 0;
-	if (fd >= 0)
-		unlink(path);
-	(void)refuse(m, 0, "the private key cannot be written to %s: %s", path, strerror(e));
-	return -e;
-}
-
 static int import(struct import *m, FILE *in, const char *key_path, FILE *out)
 {
 	int rc = read_lines(m, in);
@@ -479,10 +457,15 @@ static int import(struct import *m, FILE *in, const char *key_path, FILE *out)
 		m->config->listen_port = 0;
 	if (rc == 0)
 		rc = check_result(m);
-	if (rc == 0 && m->has_private_key && key_path)
-		rc = write_key_file(m, key_path);
 	if (rc < 0)
 		return rc;
+	if (m->has_private_key && key_path)
+		rc = import_write_key(&m->config->private_key, key_path);
+	if (rc < 0) {
+		(void)refuse(m, 0, "the private key cannot be written to %s: %s", key_path,
+			strerror(-rc));
+		return rc;
+	}
 	import_write(m->config, m->has_listen_port, key_path, out);
 	if (!m->has_private_key)
 		fprintf(m->warnings,

@@ -1,6 +1,9 @@
-// An imported configuration as text.
+// An imported configuration as text, and its private key as a file.
 #include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <sodium.h>
+#include <unistd.h>
 
 #include "config/reader.h"
 
@@ -72,4 +75,22 @@ void import_write(const struct config *c, bool has_listen_port, const char *key_
 		fputs(i + 1 < c->n_peers ? ",\n" : "\n", out);
 	}
 	fputs(");\n", out);
+}
+
+int import_write_key(const struct key *key, const char *path)
+{
+	char text[KEY_TEXT_LEN + 1];
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	key_format(key, text);
+	text[KEY_TEXT_LEN] = '\n';
+	ssize_t n = write(fd, text, sizeof(text));
+	int rc = n == sizeof(text) ? 0 : n < 0 ? -errno : -ENOSPC;
+	sodium_memzero(text, sizeof(text));
+	if (close(fd) < 0 && rc == 0)
+		rc = -errno;
+	if (rc < 0)
+		unlink(path);
+	return rc;
 }

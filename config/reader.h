@@ -37,3 +37,5 @@ int reader_check(struct config_reader *r) must_check;
 
 // The keys that a WireGuard file can set, as the text of a tailgate.conf. key_path as import_wg.
 void import_write(const struct config *c, bool has_listen_port, const char *key_path, FILE *out);
+// One line of base64 in a new file, mode 0600. 0 or -errno.
+int import_write_key(const struct key *key, const char *path) must_check;
