@@ -19,11 +19,12 @@ enum {
 	CAPTURE_PIECES = CAPTURE_SNAPLEN_MAX / 2048 + 2,
 };
 
-// Interfaces of the file: inner packets by direction, then the ports.
 enum {
-	INTERFACE_PLAIN_OUT,
-	INTERFACE_PLAIN_IN,
-	INTERFACE_PORTS,
+	// A copy's place in the file: inner packets, then those of each port.
+	SLOT_PLAIN,
+	SLOT_PORTS,
+	SLOT_COUNT = SLOT_PORTS + PORT_MAX,
+	NO_INTERFACE = UINT32_MAX,
 };
 
 struct ctl_capture {
@@ -34,6 +35,8 @@ struct ctl_capture {
 	uint32_t left; // packets to send; 0: no limit
 	bool gone;     // the connection is closed and no longer the request's
 	uint64_t start_unix_ns, start_tsc;
+	uint32_t n_interfaces;
+	uint32_t interface[SLOT_COUNT]; // of the file, or NO_INTERFACE
 };
 
 static void finish(struct ctl_capture *c)
@@ -76,24 +79,46 @@ static size_t backlog(const struct ctl_capture *c)
 		bufferevent_get_output(evhttp_connection_get_bufferevent(connection)));
 }
 
-static int add_header(struct evbuffer *out, const struct gateway *gw, uint32_t snaplen)
+static int add_interface(struct ctl_capture *c, struct evbuffer *out, unsigned slot,
+	enum pcapng_link link, uint32_t snaplen, const char *name, const char *description)
 {
+	c->interface[slot] = c->n_interfaces++;
+	return pcapng_add_interface(out, link, snaplen, name, description);
+}
+
+// The section and only such interfaces as can have packets: libpcap, and so tcpdump, reads a file
+// only if all of them have the same link type (and of raw IP only one); that is so with point=plain
+// and with point=wire. The direction is a flag of each packet.
+static int add_header(
+	struct ctl_capture *c, struct evbuffer *out, const struct capture_filter *filter)
+{
+	const struct gateway *gw = c->server->d->gw;
 	char name[40], description[160];
 	int error = pcapng_add_section(out, "tailgate " TAILGATE_VERSION);
-	if (error == 0)
-		error = pcapng_add_interface(
-			out, PCAPNG_RAW, snaplen, "plain-out", "inner packets before encryption");
-	if (error == 0)
-		error = pcapng_add_interface(
-			out, PCAPNG_RAW, snaplen, "plain-in", "inner packets after decryption");
+	for (unsigned i = 0; i < SLOT_COUNT; i++)
+		c->interface[i] = NO_INTERFACE;
+	if (error == 0 && (filter->points & 1 << CAPTURE_PLAIN_OUT))
+		error = add_interface(c, out, SLOT_PLAIN, PCAPNG_RAW, filter->snaplen, "plain",
+			"inner packets before encryption (out) and after decryption (in)");
 	for (unsigned i = 0; error == 0 && i < gw->n_ports; i++) {
 		const struct port *port = gw->port[i];
+		bool on_wire = port->kind == PORT_SHARED || port->kind == PORT_OWNED;
+		if (!(filter->points & 1 << CAPTURE_WIRE_IN) || !on_wire)
+			continue;
 		snprintf(name, sizeof(name), "wire-%s", port->name);
 		snprintf(description, sizeof(description), "WireGuard packets on %s", port->device);
-		error = pcapng_add_interface(
-			out, port->l2 ? PCAPNG_ETHERNET : PCAPNG_RAW, snaplen, name, description);
+		error = add_interface(c, out, SLOT_PORTS + i,
+			port->l2 ? PCAPNG_ETHERNET : PCAPNG_RAW, filter->snaplen, name,
+			description);
 	}
 	return error;
+}
+
+static uint32_t interface_of(const struct ctl_capture *c, const struct capture_meta *meta)
+{
+	if (meta->point == CAPTURE_PLAIN_OUT || meta->point == CAPTURE_PLAIN_IN)
+		return c->interface[SLOT_PLAIN];
+	return meta->port < PORT_MAX ? c->interface[SLOT_PORTS + meta->port] : NO_INTERFACE;
 }
 
 static const char *peer_comment(
@@ -109,21 +134,19 @@ static int add_packet(struct evbuffer *out, const struct ctl_capture *c, struct 
 {
 	const struct daemon *d = c->server->d;
 	const struct capture_meta *meta = capture_meta(copy);
-	bool wire = meta->point == CAPTURE_WIRE_IN || meta->point == CAPTURE_WIRE_OUT;
 	bool in = meta->point == CAPTURE_WIRE_IN || meta->point == CAPTURE_PLAIN_IN;
 	struct iovec pieces[CAPTURE_PIECES];
 	unsigned n = 0;
 	char key[KEY_TEXT_LEN + 1];
 
-	if (wire && meta->port >= d->gw->n_ports)
-		return 0; // sent before a way was found: it has no interface
+	uint32_t interface = interface_of(c, meta);
+	if (interface == NO_INTERFACE)
+		return 0;
 	for (struct rte_mbuf *m = copy; m != NULL && n < CAPTURE_PIECES; m = m->next)
 		pieces[n++] = (struct iovec){rte_pktmbuf_mtod(m, void *), m->data_len};
 	double after_ns = (double)(int64_t)(meta->tsc - c->start_tsc) / d->gw->tsc_per_ns;
 	struct pcapng_packet packet = {
-		.interface = wire ? INTERFACE_PORTS + meta->port
-			     : in ? INTERFACE_PLAIN_IN
-				  : INTERFACE_PLAIN_OUT,
+		.interface = interface,
 		.unix_ns = c->start_unix_ns + (uint64_t)(int64_t)after_ns,
 		.data = pieces,
 		.n = n,
@@ -239,14 +262,14 @@ static bool read_filter(struct ctl_server *s, struct evhttp_request *req, const 
 	return true;
 }
 
-static void start_stream(struct ctl_capture *c, uint32_t snaplen)
+static void start_stream(struct ctl_capture *c, const struct capture_filter *filter)
 {
 	struct evbuffer *chunk = evbuffer_new();
 	evhttp_add_header(
 		evhttp_request_get_output_headers(c->req), "Content-Type", "application/x-pcapng");
 	evhttp_connection_set_closecb(evhttp_request_get_connection(c->req), on_close, c);
 	evhttp_send_reply_start(c->req, HTTP_OK, "OK");
-	if (chunk == NULL || add_header(chunk, c->server->d->gw, snaplen) < 0)
+	if (chunk == NULL || add_header(c, chunk, filter) < 0)
 		c->gone = true; // ends it at the next tick
 	else
 		evhttp_send_reply_chunk(c->req, chunk);
@@ -283,7 +306,7 @@ void ctl_capture_handle(struct ctl_server *s, struct evhttp_request *req)
 		goto no_memory;
 	}
 	s->capture = c;
-	start_stream(c, filter.snaplen);
+	start_stream(c, &filter);
 	return;
 no_memory:
 	if (timer != NULL)
