@@ -154,7 +154,7 @@ void graph_run(struct graph *g, enum node_id node)
 void graph_flush(struct graph *g)
 {
 	for (unsigned i = 0; i < NODE_COUNT; i++) {
-		if (g->queue[i].n > 0)
+		while (g->queue[i].n > 0)
 			graph_run(g, (enum node_id)i);
 		// Only forward edges: what a node's end of round emits, later nodes still see.
 		node_state_flush(g, (enum node_id)i);

@@ -17,18 +17,19 @@ enum {
 	BURST = 64,
 };
 
-// In the order in which a packet passes them. docs/graph.md draws the edges.
+// In the order in which a packet passes them, so that one pass over the queues empties them all: an
+// edge leads to a later node, or back to its own (fragments). docs/graph.md draws the edges.
 #define NODES(X)                                                                                   \
 	X(ETH_INPUT, eth_input)	    /* Ethernet header: IP, or the kernel's business */            \
 	X(HOST_INPUT, host_input)   /* from the host TUN into the tunnel */                        \
 	X(CLASSIFY, classify)	    /* plain or WireGuard; ours or the kernel's */                 \
 	X(WG_INPUT, wg_input)	    /* split super-datagrams, message type, receiver index */      \
-	X(PUNT, punt)		    /* to the control thread */                                    \
 	X(WG_DECRYPT, wg_decrypt)   /* data packets in, allowed source */                          \
 	X(OVERLAY, overlay)	    /* MSS clamp */                                                \
 	X(ROUTE, route)		    /* TTL, next hop */                                            \
-	X(ICMP_ERROR, icmp_error)   /* tell the sender */                                          \
 	X(WG_ROUTE, wg_route)	    /* allowed IPs: which peer, which key, does it fit */          \
+	X(PUNT, punt)		    /* to the control thread */                                    \
+	X(ICMP_ERROR, icmp_error)   /* tell the sender */                                          \
 	X(WG_ENCRYPT, wg_encrypt)   /* segment, seal, outer header */                              \
 	X(LINK_OUTPUT, link_output) /* coalesce, Ethernet header; a port, or the host TUN */       \
 	X(MIRROR, mirror)	    /* frames between an owned port and the kernel */              \
