@@ -1,12 +1,9 @@
 #include "dataplane/worker.h"
 
-#include <errno.h>
+#include <poll.h>
 #include <rte_cycles.h>
 #include <rte_pause.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "dataplane/base/mailbox.h"
 
@@ -27,7 +24,9 @@ struct worker {
 	struct graph *g;
 	bool busy;
 	_Atomic bool stop;
-	int epoll;
+	// The inbox and the ports. Not an epoll set: a port may put another file behind its number.
+	struct pollfd watched[1 + PORT_MAX];
+	unsigned n_watched;
 	bool must_nap; // a port without wait handle
 	unsigned nap_us;
 	uint16_t want[PORT_MAX]; // packets to ask of each port
@@ -46,19 +45,16 @@ static enum node_id entry_of(const struct port *port)
 	}
 }
 
-static int watch(struct worker *w, int fd)
+static void watch(struct worker *w, int fd)
 {
-	struct epoll_event e = {.events = EPOLLIN};
-	return epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+	w->watched[w->n_watched++] = (struct pollfd){.fd = fd, .events = POLLIN};
 }
 
 struct worker *worker_create(struct graph *g, bool busy)
 {
 	struct worker *w = mem_alloc(sizeof(*w));
 	*w = (struct worker){.g = g, .busy = busy, .nap_us = NAP_FIRST_US};
-	w->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (w->epoll < 0 || watch(w, mailbox_fd(g->inbox)) < 0)
-		goto no_epoll;
+	watch(w, mailbox_fd(g->inbox));
 	for (unsigned i = 0; i < g->gw->n_ports; i++) {
 		struct port *port = g->gw->port[i];
 		int fd = port->ops->wait_fd(port, g->id);
@@ -66,21 +62,14 @@ struct worker *worker_create(struct graph *g, bool busy)
 		w->want[i] = RX_BURST;
 		if (fd < 0)
 			w->must_nap = true;
-		else if (watch(w, fd) < 0)
-			goto no_epoll;
+		else
+			watch(w, fd);
 	}
 	return w;
-no_epoll:
-	worker_destroy(w);
-	return NULL;
 }
 
 void worker_destroy(struct worker *w)
 {
-	if (!w)
-		return;
-	if (w->epoll >= 0)
-		close(w->epoll);
 	free(w);
 }
 
@@ -125,12 +114,12 @@ static unsigned receive(struct worker *w, uint16_t id)
 	struct graph *g = w->g;
 	struct port *port = g->gw->port[id];
 	uint64_t bytes = 0;
-	if (!atomic_load_explicit(&port->up, memory_order_relaxed))
-		return 0;
+	// Also while it is down: what came before is taken, or it would keep the worker awake.
 	unsigned n = port_rx(port, g->id, pkts, w->want[id]);
 	if (n == 0)
 		return 0;
 	count_burst(g, n);
+	g->running = (uint8_t)w->entry[id]; // receiving costs the port's first node
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *p = pkt_of(pkts[i]);
 		*p = (struct pkt){.port_in = id, .from = FROM_PORT};
@@ -147,7 +136,7 @@ static unsigned receive(struct worker *w, uint16_t id)
 	return n;
 }
 
-static unsigned round_trip(struct worker *w)
+unsigned worker_round(struct worker *w)
 {
 	struct graph *g = w->g;
 	g->now = rte_rdtsc();
@@ -183,18 +172,16 @@ static void rest(struct worker *w)
 {
 	struct graph *g = w->g;
 	struct rte_rcu_qsbr *qsbr = rcu_qsbr(g->gw->rcu);
-	struct epoll_event events[8];
+	struct timespec nap = {.tv_sec = SLEEP_MS / 1000};
 	if (g->later.n > 0 || !mailbox_sleep(g->inbox))
 		return;
 	arm(w, true);
 	rte_rcu_qsbr_thread_offline(qsbr, g->id);
 	if (w->must_nap) {
-		struct timespec nap = {.tv_nsec = (long)w->nap_us * 1000};
-		epoll_pwait2(w->epoll, events, RTE_DIM(events), &nap, NULL);
+		nap = (struct timespec){.tv_nsec = (long)w->nap_us * 1000};
 		w->nap_us = RTE_MIN(w->nap_us * 2, (unsigned)NAP_MAX_US);
-	} else {
-		epoll_wait(w->epoll, events, RTE_DIM(events), SLEEP_MS);
 	}
+	ppoll(w->watched, w->n_watched, &nap, NULL);
 	rte_rcu_qsbr_thread_online(qsbr, g->id);
 	arm(w, false);
 	mailbox_wake(g->inbox);
@@ -209,7 +196,7 @@ int worker_run(void *arg)
 	rte_rcu_qsbr_thread_register(rcu_qsbr(g->gw->rcu), g->id);
 	rte_rcu_qsbr_thread_online(rcu_qsbr(g->gw->rcu), g->id);
 	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
-		if (round_trip(w) > 0) {
+		if (worker_round(w) > 0) {
 			idle = 0;
 			w->nap_us = NAP_FIRST_US;
 		} else if (w->busy || ++idle <= IDLE_SPINS) {

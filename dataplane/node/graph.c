@@ -157,7 +157,11 @@ void graph_flush(struct graph *g)
 		while (g->queue[i].n > 0)
 			graph_run(g, (enum node_id)i);
 		// Only forward edges: what a node's end of round emits, later nodes still see.
-		node_state_flush(g, (enum node_id)i);
+		if (node_collects((enum node_id)i)) {
+			uint8_t was = charge(g, (uint8_t)i);
+			node_state_flush(g, (enum node_id)i);
+			charge(g, was);
+		}
 	}
 }
 

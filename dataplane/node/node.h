@@ -222,8 +222,8 @@ struct graph {
 	bool tracing;		// at least one packet in this round is traced
 	uint64_t now;		// TSC at the start of the round
 	uint64_t charged_until; // cycles are counted up to here
-	uint8_t running;	// enum node_id that cycles go to
-	uint16_t ip_id;		// of IPv4 headers that we make
+	uint8_t running; // enum node_id that cycles go to; outside of nodes, the port's first
+	uint16_t ip_id;	 // of IPv4 headers that we make
 	struct aead *aead;
 	struct node_queue queue[NODE_COUNT];
 	node_fn *fn[NODE_COUNT];

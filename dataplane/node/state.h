@@ -28,6 +28,12 @@ struct node_state {		    // wrk only
 struct node_state *node_state_create(struct graph *g); // [ctl]
 void node_state_destroy(struct node_state *);	       // [ctl]
 
+// Whether node_state_flush does anything for this node.
+static inline bool node_collects(enum node_id node)
+{
+	return node == NODE_WG_ENCRYPT || node == NODE_LINK_OUTPUT || node == NODE_TX;
+}
+
 // Called once per round behind each node's queue: hand on what it has collected. [wrk]
 void node_state_flush(struct graph *g, enum node_id node);
 

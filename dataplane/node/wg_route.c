@@ -33,7 +33,8 @@ static void ask_handshake(struct graph *g, struct peer *peer)
 	uint64_t pause = (uint64_t)(g->gw->tsc_per_ns * 1e6) * ASK_PAUSE_MS;
 	if (g->now - peer->asked_handshake < pause)
 		return;
-	struct worker_event e = {.type = EVENT_NEED_HANDSHAKE, .peer_id = peer->id, .worker = g->id};
+	struct worker_event e = {
+		.type = EVENT_NEED_HANDSHAKE, .peer_id = peer->id, .worker = g->id};
 	if (event_send(g, &e))
 		peer->asked_handshake = g->now;
 }
