@@ -45,6 +45,7 @@ struct slot {
 struct gro {
 	unsigned first; // slots before this have been flushed
 	unsigned end;
+	uint16_t *last;		   // entry of open that was found last, in case the next is its too
 	uint8_t victim;		   // way that the next full set gives up
 	uint16_t open[SETS][WAYS]; // slot of a run that may grow, or SLOT_NONE
 	struct slot slots[GRO_SLOTS];
@@ -76,6 +77,7 @@ struct gro *gro_create(int socket)
 	if (g == NULL)
 		return NULL;
 	memset(g->open, 0xff, sizeof(g->open));
+	g->last = &g->open[0][0];
 	return g;
 }
 
@@ -212,15 +214,21 @@ static inline bool csum_ok(const struct candidate *c, const struct ip_info *info
 	return csum_fold(csum_add(c->l3 + info->l3_len, l4_len, sum)) == 0xffff;
 }
 
-// The run that the flow may still grow, or NULL; *at: its entry in the table.
-static inline struct slot *find(
-	struct gro *g, unsigned set, const struct flow_key *f, uint16_t **at)
+static inline bool entry_is(const struct gro *g, uint16_t i, const struct flow_key *f)
 {
+	return i != SLOT_NONE && flow_equal(&g->slots[i].flow, f);
+}
+
+// The table's entry of the run that the flow may still grow, or NULL.
+static inline uint16_t *find(struct gro *g, const struct flow_key *f)
+{
+	if (likely(entry_is(g, *g->last, f)))
+		return g->last;
+	uint16_t *set = g->open[flow_set(f)];
 	for (unsigned way = 0; way < WAYS; way++) {
-		uint16_t i = g->open[set][way];
-		if (i != SLOT_NONE && flow_equal(&g->slots[i].flow, f)) {
-			*at = &g->open[set][way];
-			return &g->slots[i];
+		if (entry_is(g, set[way], f)) {
+			g->last = &set[way];
+			return g->last;
 		}
 	}
 	return NULL;
@@ -293,7 +301,7 @@ static inline void hold(struct gro *g, struct rte_mbuf *m)
 }
 
 // Begin a run with m, and leave it open where it may grow.
-static inline void begin(struct gro *g, struct rte_mbuf *m, const struct candidate *c, unsigned set)
+static inline void begin(struct gro *g, struct rte_mbuf *m, const struct candidate *c)
 {
 	uint16_t i = (uint16_t)g->end++;
 	m->data_len = c->hdr_len + c->payload; // WireGuard's padding would end up inside the run
@@ -313,13 +321,14 @@ static inline void begin(struct gro *g, struct rte_mbuf *m, const struct candida
 	};
 	if (c->push)
 		return;
-	for (unsigned way = 0; way < WAYS; way++) {
-		if (g->open[set][way] == SLOT_NONE) {
-			g->open[set][way] = i;
-			return;
-		}
-	}
-	g->open[set][g->victim++ % WAYS] = i;
+	uint16_t *set = g->open[flow_set(&c->flow)];
+	unsigned way = 0;
+	while (way < WAYS && set[way] != SLOT_NONE)
+		way++;
+	if (way == WAYS)
+		way = g->victim++ % WAYS;
+	set[way] = i;
+	g->last = &set[way];
 }
 
 static void end_all(struct gro *g)
@@ -344,10 +353,9 @@ enum gro_verdict gro_add(
 		return GRO_TAKEN;
 	}
 
-	uint16_t *at;
-	unsigned set = flow_set(&c.flow);
-	struct slot *s = find(g, set, &c.flow, &at);
-	if (s != NULL) {
+	uint16_t *at = find(g, &c.flow);
+	if (at != NULL) {
+		struct slot *s = &g->slots[*at];
 		if (kind == KIND_MERGE && can_append(s, &c)) {
 			if (!append(s, m, &c))
 				*at = SLOT_NONE;
@@ -356,7 +364,7 @@ enum gro_verdict gro_add(
 		*at = SLOT_NONE;
 	}
 	if (kind == KIND_MERGE)
-		begin(g, m, &c, set);
+		begin(g, m, &c);
 	else
 		hold(g, m);
 	return GRO_TAKEN;

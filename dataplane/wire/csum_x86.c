@@ -9,7 +9,7 @@
 
 enum {
 	STEP = 128,			 // bytes per turn of the loop
-	CHUNK_MAX = STEP * (0xffff / 2), // each of the two counter pairs gets two values per turn
+	CHUNK_MAX = STEP * (0xffff / 4), // four values per lane and turn, both counters together
 };
 
 struct counters {
@@ -23,20 +23,24 @@ static inline void count(struct counters *c, __m256i x)
 	c->upper = _mm256_add_epi32(c->upper, _mm256_srli_epi32(x, 16));
 }
 
-// The eight lanes of v, widened, in one number.
-static inline uint64_t lanes(__m256i v)
+// The lanes of both, widened, in one number.
+static inline uint64_t lanes(__m256i v, __m256i w)
 {
-	__m256i even = _mm256_and_si256(v, _mm256_set1_epi64x(0xffffffff));
-	__m256i both = _mm256_add_epi64(even, _mm256_srli_epi64(v, 32));
-	__m128i half =
-		_mm_add_epi64(_mm256_castsi256_si128(both), _mm256_extracti128_si256(both, 1));
+	const __m256i low = _mm256_set1_epi64x(0xffffffff);
+	v = _mm256_add_epi64(_mm256_and_si256(v, low), _mm256_srli_epi64(v, 32));
+	w = _mm256_add_epi64(_mm256_and_si256(w, low), _mm256_srli_epi64(w, 32));
+	v = _mm256_add_epi64(v, w);
+	__m128i half = _mm_add_epi64(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
 	return (uint64_t)_mm_cvtsi128_si64(half) + (uint64_t)_mm_extract_epi64(half, 1);
 }
 
-static inline uint64_t counted(const struct counters *c)
+// Two counters in turn, so that additions need not wait for each other; here they join.
+static inline uint64_t counted(const struct counters *a, const struct counters *b)
 {
-	__m256i lower = _mm256_sub_epi32(c->plain, _mm256_slli_epi32(c->upper, 16));
-	return lanes(lower) + lanes(c->upper);
+	__m256i plain = _mm256_add_epi32(a->plain, b->plain);
+	__m256i upper = _mm256_add_epi32(a->upper, b->upper);
+	__m256i lower = _mm256_sub_epi32(plain, _mm256_slli_epi32(upper, 16));
+	return lanes(lower, upper);
 }
 
 static inline __m256i load(const uint8_t *p)
@@ -116,7 +120,7 @@ static inline __attribute__((always_inline)) uint64_t run(
 			count(&a, v);
 		}
 		len += chunk;
-		sum += counted(&a) + counted(&b);
+		sum += counted(&a, &b);
 	}
 	return tail(dst, src, len, sum, copy);
 }
