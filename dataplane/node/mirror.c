@@ -25,7 +25,7 @@ void node_mirror(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 		struct pkt *p = pkt_of(m);
 		uint8_t l2[L2_LEN];
 		if (!pkt_is_unfinished(m)) {
-			m->ol_flags &= RTE_MBUF_F_INDIRECT;
+			m->ol_flags &= PKT_BUFFER_FLAGS;
 			graph_to(g, NODE_TX, m);
 			continue;
 		}

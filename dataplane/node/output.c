@@ -26,7 +26,8 @@ static void segment(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)
 	struct rte_mbuf *out[BURST];
 	struct gso_iter it;
 	const struct pkt *p = pkt_of(m);
-	int n = gso_iter_init(&it, m, &p->ip, g->gw->pool);
+	struct rte_mempool *pool = pkt_pool(g->gw, pkt_wire_len(m, &p->ip));
+	int n = gso_iter_init(&it, m, &p->ip, pool);
 	if (n < 0) {
 		graph_drop(g, m, DROP_SEGMENT);
 		return;
@@ -63,7 +64,7 @@ static void ask_offload(struct rte_mbuf *m, const struct ip_info *ip)
 	if (super && ip->family == IP_V4)
 		flags |= RTE_MBUF_F_TX_IP_CKSUM;
 	m->l3_len = ip->l3_len;
-	m->ol_flags = (m->ol_flags & RTE_MBUF_F_INDIRECT) | flags;
+	m->ol_flags = (m->ol_flags & PKT_BUFFER_FLAGS) | flags;
 }
 
 void output_offload(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)
@@ -84,7 +85,7 @@ void output_offload(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)
 	} else if (gso_csum_complete(m, ip) < 0) {
 		graph_drop(g, m, DROP_SEGMENT);
 	} else {
-		m->ol_flags &= RTE_MBUF_F_INDIRECT;
+		m->ol_flags &= PKT_BUFFER_FLAGS;
 		output_l2(g, m, l2);
 	}
 }

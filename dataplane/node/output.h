@@ -31,6 +31,16 @@ struct source_cache {
 	const struct peer *peer;
 };
 
+// Where an mbuf's data really lies: all that stays of its flags when offloads were dealt with.
+#define PKT_BUFFER_FLAGS (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL)
+
+// The pool whose buffers hold len bytes behind the usual headroom, if any does.
+static inline struct rte_mempool *pkt_pool(const struct gateway *gw, uint32_t len)
+{
+	return len + RTE_PKTMBUF_HEADROOM <= rte_pktmbuf_data_room_size(gw->pool) ? gw->pool
+										  : gw->super_pool;
+}
+
 static inline bool pkt_is_super(const struct rte_mbuf *m)
 {
 	return m->ol_flags & RTE_MBUF_F_RX_LRO;

@@ -182,7 +182,7 @@ static void admit(struct graph *g, struct rte_mbuf *m, struct tally *t, struct s
 	t->bytes += m->pkt_len;
 	p->from = FROM_TUNNEL;
 	m->l2_len = 0;
-	m->ol_flags &= RTE_MBUF_F_INDIRECT;
+	m->ol_flags &= PKT_BUFFER_FLAGS;
 	graph_to(g, NODE_OVERLAY, m);
 }
 

@@ -16,15 +16,18 @@ static void punt_handshake(
 	struct graph *g, struct rte_mbuf *m, const uint8_t *outer, uint32_t outer_len)
 {
 	struct rte_mbuf *copy = pkt_alloc(g);
-	if (copy) {
-		pkt_inherit(copy, m);
-		pkt_of(copy)->reason = PUNT_WG_HANDSHAKE;
-		pkt_of(copy)->outer = NULL;
-		char *to = rte_pktmbuf_append(copy, (uint16_t)(outer_len + m->data_len));
-		memcpy(to, outer, outer_len);
-		memcpy(to + outer_len, rte_pktmbuf_mtod(m, void *), m->data_len);
-		graph_to(g, NODE_PUNT, copy);
+	char *to = copy ? rte_pktmbuf_append(copy, (uint16_t)(outer_len + m->data_len)) : NULL;
+	if (unlikely(!to)) { // no buffer, or extension headers without end
+		rte_pktmbuf_free(copy);
+		graph_drop(g, m, copy ? DROP_WG_MALFORMED : DROP_NO_MBUF);
+		return;
 	}
+	pkt_inherit(copy, m);
+	pkt_of(copy)->reason = PUNT_WG_HANDSHAKE;
+	pkt_of(copy)->outer = NULL;
+	memcpy(to, outer, outer_len);
+	memcpy(to + outer_len, rte_pktmbuf_mtod(m, void *), m->data_len);
+	graph_to(g, NODE_PUNT, copy);
 	rte_pktmbuf_free(m);
 }
 
@@ -66,78 +69,125 @@ static void datagram(struct graph *g, struct rte_mbuf *m, const uint8_t *outer, 
 		graph_to(g, NODE_WG_DECRYPT, m);
 }
 
-// A datagram of len bytes at offset off of m: a view into the same buffer, or a copy where it
-// crosses into the next segment. NULL: counted.
-static struct rte_mbuf *slice(struct graph *g, struct rte_mbuf *m, uint32_t off, uint32_t len)
+// A fresh mbuf becomes a view of len bytes at offset off of m's first segment, on the reference
+// that the caller has taken. m is direct.
+static void view(struct rte_mbuf *s, struct rte_mbuf *m, uint32_t off, uint32_t len)
 {
-	struct rte_mbuf *s = pkt_alloc(g);
-	if (unlikely(!s))
+	s->buf_addr = m->buf_addr;
+	rte_mbuf_iova_set(s, rte_mbuf_iova_get(m));
+	s->buf_len = m->buf_len;
+	s->priv_size = m->priv_size;
+	s->ol_flags = RTE_MBUF_F_INDIRECT;
+	s->port = m->port;
+	s->data_off = (uint16_t)(m->data_off + off);
+	s->data_len = (uint16_t)len;
+	s->pkt_len = len;
+}
+
+// The datagram of len bytes at offset off as a copy, the outer headers in front of its data. NULL:
+// counted.
+static struct rte_mbuf *copy_out(
+	struct graph *g, const struct rte_mbuf *m, uint32_t outer_len, uint32_t off, uint32_t len)
+{
+	struct rte_mbuf *s = rte_pktmbuf_alloc(pkt_pool(g->gw, outer_len + len));
+	char *to = s ? rte_pktmbuf_append(s, (uint16_t)(outer_len + len)) : NULL;
+	if (unlikely(!to)) {
+		g->drops[s ? DROP_WG_MALFORMED : DROP_NO_MBUF]++;
+		rte_pktmbuf_free(s);
 		return NULL;
+	}
 	pkt_inherit(s, m);
-	if (likely(off + len <= m->data_len)) {
-		rte_pktmbuf_attach(s, m);
-		s->data_off = (uint16_t)(m->data_off + off);
-		s->data_len = (uint16_t)len;
-		s->pkt_len = len;
-		s->nb_segs = 1;
-		s->next = NULL;
-		s->ol_flags &= RTE_MBUF_F_INDIRECT;
-		return s;
-	}
-	char *to = rte_pktmbuf_append(s, (uint16_t)len);
-	const void *from = to ? rte_pktmbuf_read(m, off, len, to) : NULL;
-	if (unlikely(!from)) {
-		graph_drop(g, s, DROP_WG_MALFORMED);
-		return NULL;
-	}
-	if (from != to)
-		memcpy(to, from, len);
+	memcpy(to, rte_pktmbuf_mtod(m, void *), outer_len);
+	const void *from = rte_pktmbuf_read(m, off, len, to + outer_len);
+	if (from != to + outer_len)
+		memcpy(to + outer_len, from, len);
+	rte_pktmbuf_adj(s, (uint16_t)outer_len);
 	return s;
+}
+
+// The n datagrams of size bytes each, the last may be shorter, from offset off on: views, but for
+// one that does not lie in the first segment alone.
+static void slice(struct graph *g, struct rte_mbuf *m, struct rte_mbuf **s, uint32_t n,
+	uint32_t outer_len, uint32_t off, struct index_cache *cache)
+{
+	const uint8_t *outer = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint32_t size = m->tso_segsz;
+	bool direct = RTE_MBUF_DIRECT(m);
+	for (uint32_t i = 0; i < n; i++, off += size) {
+		uint32_t len = RTE_MIN(size, m->pkt_len - off);
+		if (likely(direct && off + len <= m->data_len)) {
+			rte_prefetch0(rte_pktmbuf_mtod_offset(m, char *, off + size));
+			view(s[i], m, off, len);
+			pkt_inherit(s[i], m);
+			datagram(g, s[i], outer, outer_len, cache);
+		} else {
+			// m's own reference instead of the view's
+			rte_mbuf_refcnt_update(m, -(int)direct);
+			rte_pktmbuf_free(s[i]);
+			struct rte_mbuf *c = copy_out(g, m, outer_len, off, len);
+			if (c)
+				datagram(g, c, rte_pktmbuf_mtod(c, uint8_t *) - outer_len,
+					outer_len, cache);
+		}
+		pkt_of(m)->trace = 0; // the first datagram stands for all
+	}
 }
 
 // A run of datagrams of tso_segsz bytes each, the last may be shorter (kernel: UDP GRO).
 static void split(struct graph *g, struct rte_mbuf *m, struct index_cache *cache)
 {
-	const uint8_t *outer = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct rte_mbuf *s[BURST];
 	uint32_t outer_len = pkt_of(m)->ip.l3_len + UDP_HDR_LEN;
 	uint32_t size = m->tso_segsz;
 	if (size < WG_DATA_MIN_LEN) {
 		graph_drop(g, m, DROP_WG_MALFORMED);
 		return;
 	}
-	for (uint32_t off = outer_len; off < m->pkt_len; off += size) {
-		uint32_t len = RTE_MIN(size, m->pkt_len - off);
-		struct rte_mbuf *s = slice(g, m, off, len);
-		if (!s)
+	for (uint32_t off = outer_len, n; off < m->pkt_len; off += n * size) {
+		uint32_t left = (m->pkt_len - off + size - 1) / size;
+		n = RTE_MIN(left, (uint32_t)BURST);
+		if (unlikely(rte_pktmbuf_alloc_bulk(g->gw->pool, s, n) != 0)) {
+			g->drops[DROP_NO_MBUF] += left;
 			break;
-		graph_count(g, COUNTER_DATAGRAMS_SPLIT, 1);
-		datagram(g, s, outer, outer_len, cache);
+		}
+		if (RTE_MBUF_DIRECT(m))
+			rte_mbuf_refcnt_update(m, (int16_t)n); // at once for all views
+		slice(g, m, s, n, outer_len, off, cache);
+		graph_count(g, COUNTER_DATAGRAMS_SPLIT, n);
 	}
 	rte_pktmbuf_free(m); // the views keep the buffer
 }
 
-// One datagram that lies in several segments, as some drivers receive: into one piece.
-static struct rte_mbuf *in_one_piece(struct graph *g, struct rte_mbuf *m)
+// The UDP payload of a packet that is no run of datagrams: where it lies, or copied into one piece
+// (some drivers receive into several segments).
+static void single(struct graph *g, struct rte_mbuf *m, struct index_cache *cache)
 {
-	struct rte_mbuf *s = slice(g, m, 0, m->pkt_len);
-	rte_pktmbuf_free(m);
-	return s;
+	uint32_t l3_len = pkt_of(m)->ip.l3_len, outer_len = l3_len + UDP_HDR_LEN;
+	const uint8_t *outer = rte_pktmbuf_mtod(m, const uint8_t *);
+	const struct rte_udp_hdr *udp = (const struct rte_udp_hdr *)(outer + l3_len);
+	if (unlikely(rte_be_to_cpu_16(udp->dgram_len) != m->pkt_len - l3_len)) {
+		graph_drop(g, m, DROP_WG_MALFORMED);
+		return;
+	}
+	if (unlikely(m->nb_segs > 1)) {
+		struct rte_mbuf *c = copy_out(g, m, outer_len, outer_len, m->pkt_len - outer_len);
+		rte_pktmbuf_free(m);
+		if (c)
+			datagram(
+				g, c, rte_pktmbuf_mtod(c, uint8_t *) - outer_len, outer_len, cache);
+		return;
+	}
+	rte_pktmbuf_adj(m, (uint16_t)outer_len);
+	datagram(g, m, outer, outer_len, cache);
 }
 
 void node_wg_input(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct index_cache cache = {0};
 	for (unsigned i = 0; i < n; i++) {
-		struct rte_mbuf *m = pkts[i];
-		if (pkt_is_super(m)) {
-			split(g, m, &cache);
-			continue;
-		}
-		if (m->nb_segs > 1 && !(m = in_one_piece(g, m)))
-			continue;
-		const uint8_t *outer = rte_pktmbuf_mtod(m, const uint8_t *);
-		uint32_t outer_len = pkt_of(m)->ip.l3_len + UDP_HDR_LEN;
-		rte_pktmbuf_adj(m, (uint16_t)outer_len);
-		datagram(g, m, outer, outer_len, &cache);
+		if (pkt_is_super(pkts[i]))
+			split(g, pkts[i], &cache);
+		else
+			single(g, pkts[i], &cache);
 	}
 }
