@@ -53,8 +53,7 @@ struct mirror_stats {
 };
 
 // Starts a dump; the callbacks come from the loop. base NULL: nothing is opened, messages come from
-// mirror_feed alone. NULL with errno. The FIB is emptied of what the mirror put there by nobody: it
-// outlives the mirror as it is.
+// mirror_feed alone. NULL with errno. What is in the FIB stays there when the mirror goes.
 struct mirror *mirror_create(
 	struct event_base *base, struct fib *fib, const struct mirror_env *env) must_check;
 void mirror_destroy(struct mirror *); // NULL is fine

@@ -79,10 +79,11 @@ static int parse_link(const struct nlmsghdr *nh, struct rt_link *l)
 		return -EINVAL;
 	*l = (struct rt_link){.ifindex = (uint32_t)info->ifi_index, .up = info->ifi_flags & IFF_UP};
 	const struct nlattr *name = a.at[IFLA_IFNAME], *mac = a.at[IFLA_ADDRESS];
-	if (name && mnl_attr_get_payload_len(name) > sizeof(l->name))
+	if (!name) // a wireless event: nothing else in it
+		return -ENOENT;
+	if (mnl_attr_get_payload_len(name) > sizeof(l->name))
 		return -EINVAL;
-	if (name)
-		memcpy(l->name, mnl_attr_get_payload(name), mnl_attr_get_payload_len(name));
+	memcpy(l->name, mnl_attr_get_payload(name), mnl_attr_get_payload_len(name));
 	if (l->name[sizeof(l->name) - 1] != '\0')
 		return -EINVAL;
 	l->has_mac = mac && mnl_attr_get_payload_len(mac) == sizeof(l->mac);

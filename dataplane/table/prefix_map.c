@@ -61,13 +61,15 @@ static int grow(struct prefix_map *m)
 
 int prefix_map_set(struct prefix_map *m, const struct ip_prefix *p, uint32_t value)
 {
-	if (!m->slots || m->count >= (m->mask + 1) / 4 * 3) {
+	struct prefix_slot *s = m->slots ? find(m, p) : NULL;
+	bool known = s && s->value;
+	if (!known && (!s || m->count >= (m->mask + 1) / 4 * 3)) {
 		int error = grow(m);
 		if (error)
 			return error;
+		s = find(m, p);
 	}
-	struct prefix_slot *s = find(m, p);
-	m->count += s->value == 0;
+	m->count += !known;
 	*s = (struct prefix_slot){.prefix = *p, .value = value};
 	return 0;
 }

@@ -15,7 +15,7 @@ struct prefix_map {
 	uint32_t count;
 };
 
-// Add or replace; value is not 0. 0, or -ENOMEM and the map as before.
+// Add or replace; value is not 0. 0, or -ENOMEM and the map as before (never when replacing).
 int prefix_map_set(struct prefix_map *, const struct ip_prefix *, uint32_t value) must_check;
 // 0: not there.
 uint32_t prefix_map_get(const struct prefix_map *, const struct ip_prefix *);

@@ -1,0 +1,462 @@
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdlib.h>
+
+#include "control/kernel/mirror_tables.h"
+#include "dataplane/base/log.h"
+
+enum {
+	POOL_MIN = 64,
+};
+
+static unsigned family_index(const struct ip_prefix *p)
+{
+	return p->addr.family == IP_V6;
+}
+
+static bool is_link_local(const struct ip_addr *a)
+{
+	return a->family == IP_V6 && a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
+}
+
+// -- next hops ------------------------------------------------------------------------------------
+
+// Complete the Ethernet header; false: the link has no MAC (yet).
+static bool to_neighbour(const struct mirror *m, struct nexthop *nh, const struct neigh *n)
+{
+	const struct link *l = link_find(m, nh->ifindex);
+	if (!l || !l->seen.has_mac)
+		return false;
+	nh->type = NH_LINK;
+	nh->gateway = n->addr;
+	memcpy(nh->l2, n->mac, sizeof(n->mac));
+	memcpy(nh->l2 + sizeof(n->mac), l->seen.mac, sizeof(l->seen.mac));
+	return true;
+}
+
+static uint16_t hop_mtu(const struct mirror *m, const struct hop *h)
+{
+	const struct link *l = link_find(m, h->ifindex);
+	uint32_t mtu = h->mtu ? h->mtu : l ? l->seen.mtu : 0;
+	return (uint16_t)(mtu > UINT16_MAX ? UINT16_MAX : mtu);
+}
+
+static struct nexthop unicast(const struct mirror *m, const struct hop *h)
+{
+	struct nexthop nh = {.type = NH_KERNEL, .port = PORT_NONE, .ifindex = h->ifindex};
+	nh.mtu = hop_mtu(m, h);
+	if (h->ifindex && h->ifindex == m->env.tunnel_ifindex) {
+		nh.type = NH_TUNNEL;
+		return nh;
+	}
+	uint16_t port = m->env.port_of(m->env.arg, h->ifindex);
+	if (port == PORT_NONE)
+		return nh;
+	nh.type = NH_RESOLVE;
+	nh.port = port;
+	nh.gateway = h->gateway;
+	const struct neigh *n =
+		h->gateway.family == IP_NONE ? NULL : neigh_find(m, h->ifindex, &h->gateway);
+	if (n)
+		to_neighbour(m, &nh, n);
+	return nh;
+}
+
+static struct nexthop hop_nexthop(const struct mirror *m, const struct hop *h)
+{
+	struct nexthop nh = {.type = NH_DROP, .port = PORT_NONE};
+	switch (h->type) {
+	case RTN_UNICAST:
+		return unicast(m, h);
+	case RTN_LOCAL:
+	case RTN_ANYCAST:
+		nh.type = NH_LOCAL;
+		nh.ifindex = h->ifindex;
+		break;
+	case RTN_UNREACHABLE:
+	case RTN_PROHIBIT:
+	case RTN_THROW:
+		nh.type = NH_REJECT;
+		break;
+	default: // blackhole, broadcast, multicast
+		break;
+	}
+	return nh;
+}
+
+static uint32_t *bucket_of(struct mirror *m, const struct hop *h)
+{
+	uint32_t hash = h->ifindex * 0x9e3779b1u ^ h->type ^ (uint32_t)h->mtu << 8;
+	for (unsigned i = 0; i < sizeof(h->gateway.bytes); i += 4) {
+		uint32_t gateway, source;
+		memcpy(&gateway, h->gateway.bytes + i, 4);
+		memcpy(&source, h->prefsrc.bytes + i, 4);
+		hash = (hash ^ gateway) * 0x85ebca6bu ^ (source + (hash >> 13));
+	}
+	return &m->hop_bucket[(hash ^ hash >> 16) % HOP_BUCKETS];
+}
+
+static bool same_hop(const struct hop *a, const struct hop *b)
+{
+	return a->ifindex == b->ifindex && a->type == b->type && a->mtu == b->mtu &&
+	       ip_addr_equal(&a->gateway, &b->gateway) && ip_addr_equal(&a->prefsrc, &b->prefsrc);
+}
+
+// Room for one more; NIL: no memory. The pools are arrays so that a million routes stay small.
+static uint32_t pool_take(
+	void **pool, size_t size, uint32_t *end, uint32_t *room, uint32_t free_head)
+{
+	if (free_head != NIL)
+		return free_head;
+	if (*end == *room || *room == 0) {
+		uint32_t n = *room ? *room * 2 : POOL_MIN;
+		void *bigger = realloc(*pool, n * size);
+		if (!bigger)
+			return NIL;
+		*pool = bigger;
+		*room = n;
+		*end = *end ? *end : NIL + 1;
+	}
+	return (*end)++;
+}
+
+static uint32_t hop_ref(struct mirror *m, const struct hop *want)
+{
+	uint32_t *bucket = bucket_of(m, want);
+	uint32_t number = *bucket;
+	while (number != NIL && !same_hop(&m->hops[number], want))
+		number = m->hops[number].link;
+	if (number == NIL) {
+		number = pool_take((void **)&m->hops, sizeof(*m->hops), &m->hops_end, &m->hops_room,
+			m->hops_free);
+		if (number == NIL)
+			return NIL;
+		if (number == m->hops_free)
+			m->hops_free = m->hops[number].link;
+		m->hops[number] = *want;
+		m->hops[number].link = *bucket;
+		m->hops[number].nexthop = hop_nexthop(m, want);
+		*bucket = number;
+	}
+	m->hops[number].routes++;
+	return number;
+}
+
+static void hop_unref(struct mirror *m, uint32_t number)
+{
+	struct hop *h = &m->hops[number];
+	if (--h->routes > 0)
+		return;
+	uint32_t *at = bucket_of(m, h);
+	while (*at != number)
+		at = &m->hops[*at].link;
+	*at = h->link;
+	h->link = m->hops_free;
+	m->hops_free = number;
+}
+
+bool hops_in_use(const struct mirror *m, uint32_t ifindex, const struct ip_addr *prefsrc)
+{
+	for (uint32_t i = NIL + 1; i < m->hops_end; i++) {
+		const struct hop *h = &m->hops[i];
+		if (h->routes && ((ifindex && h->ifindex == ifindex) ||
+					 (prefsrc && ip_addr_equal(&h->prefsrc, prefsrc))))
+			return true;
+	}
+	return false;
+}
+
+void hops_refresh(struct mirror *m, uint32_t ifindex, const struct ip_addr *gateway)
+{
+	for (uint32_t i = NIL + 1; i < m->hops_end; i++) {
+		struct hop *h = &m->hops[i];
+		if (h->routes == 0 || h->type != RTN_UNICAST || h->ifindex != ifindex ||
+			(gateway && !ip_addr_equal(&h->gateway, gateway)))
+			continue;
+		struct nexthop new = hop_nexthop(m, h);
+		if (nexthop_equal(&new, &h->nexthop))
+			continue;
+		// -ENOENT: a hop before this one was equal, or no prefix uses it as its best.
+		if (fib_replace(m->fib, &h->nexthop, &new) == 0)
+			m->changed = true;
+		h->nexthop = new;
+	}
+}
+
+// -- prefixes -------------------------------------------------------------------------------------
+
+static const struct hop *best_hop(const struct mirror *m, const struct ip_prefix *p)
+{
+	uint32_t first = prefix_map_get(&m->prefixes, p);
+	return first == NIL ? NULL : &m->hops[m->routes[first].hop];
+}
+
+const struct hop *route_covering(const struct mirror *m, const struct ip_addr *a)
+{
+	struct ip_prefix host = {.addr = *a, .len = (uint8_t)ip_addr_bits(a)};
+	for (int len = host.len; len >= 0; len--) {
+		if (!m->lengths[family_index(&host)][len])
+			continue;
+		struct ip_prefix p = prefix_shorten(&host, (unsigned)len);
+		const struct hop *h = best_hop(m, &p);
+		if (h)
+			return h;
+	}
+	return NULL;
+}
+
+// The neighbour at this very address, where the kernel would look for it.
+static bool neighbour_nexthop(const struct mirror *m, const struct hop *covering,
+	const struct ip_addr *a, struct nexthop *nh)
+{
+	if (!covering || covering->nexthop.type != NH_RESOLVE ||
+		covering->nexthop.gateway.family != IP_NONE)
+		return false;
+	const struct neigh *n = neigh_find(m, covering->ifindex, a);
+	*nh = covering->nexthop;
+	return n && to_neighbour(m, nh, n);
+}
+
+// What the FIB is to say of this prefix; false: nothing.
+static bool wanted(const struct mirror *m, const struct ip_prefix *p, struct nexthop *nh)
+{
+	const struct hop *h = best_hop(m, p);
+	if (p->len == ip_addr_bits(&p->addr) && !is_link_local(&p->addr) &&
+		neighbour_nexthop(m, h ? h : route_covering(m, &p->addr), &p->addr, nh))
+		return true;
+	if (!h)
+		return false;
+	*nh = h->nexthop;
+	if (is_link_local(&p->addr) && p->len >= 10 && nh->type != NH_LOCAL)
+		*nh = (struct nexthop){.type = NH_DROP, .port = PORT_NONE};
+	return true;
+}
+
+void prefix_sync(struct mirror *m, const struct ip_prefix *p)
+{
+	struct nexthop nh;
+	const struct nexthop *have = fib_get(m->fib, p);
+	int error = 0;
+	if (!wanted(m, p, &nh)) {
+		if (!have)
+			return;
+		error = fib_clear(m->fib, p);
+	} else {
+		if (have && nexthop_equal(have, &nh))
+			return;
+		error = fib_set(m->fib, p, &nh);
+	}
+	m->changed = true;
+	if (error) {
+		char text[PREFIX_TEXT_LEN];
+		m->stats.fib_errors++;
+		log_warn("kernel", "no room for the route to %s: %s", ip_prefix_format(p, text),
+			strerror(-error));
+	}
+}
+
+// -- routes ---------------------------------------------------------------------------------------
+
+static void first_set(struct mirror *m, const struct ip_prefix *p, uint32_t first)
+{
+	if (first == NIL) {
+		prefix_map_remove(&m->prefixes, p);
+		m->lengths[family_index(p)][p->len]--;
+	} else if (prefix_map_set(&m->prefixes, p, first) < 0) {
+		abort(); // replacing needs no memory
+	}
+}
+
+typedef bool match_fn(const struct mirror *, const struct route *, const void *arg);
+
+static bool is_stale(const struct mirror *m, const struct route *r, const void *)
+{
+	return r->epoch != m->epoch;
+}
+
+struct place { // of a message's route
+	uint8_t main;
+	uint32_t metric;
+	const struct hop *hop;
+};
+
+static bool is_at(const struct mirror *, const struct route *r, const void *arg)
+{
+	const struct place *at = arg;
+	return r->main == at->main && r->metric == at->metric;
+}
+
+// MTU and source are no part of what a deletion names.
+static bool is_hop_at(const struct mirror *m, const struct route *r, const void *arg)
+{
+	const struct place *at = arg;
+	const struct hop *h = &m->hops[r->hop];
+	return is_at(m, r, arg) && h->type == at->hop->type && h->ifindex == at->hop->ifindex &&
+	       ip_addr_equal(&h->gateway, &at->hop->gateway);
+}
+
+static bool routes_remove(
+	struct mirror *m, const struct ip_prefix *p, match_fn *match, const void *arg)
+{
+	uint32_t first = prefix_map_get(&m->prefixes, p), old_first = first;
+	bool any = false;
+	for (uint32_t *at = &first; *at != NIL;) {
+		uint32_t number = *at;
+		struct route *r = &m->routes[number];
+		if (!match(m, r, arg)) {
+			at = &r->next;
+			continue;
+		}
+		*at = r->next;
+		hop_unref(m, r->hop);
+		r->next = m->routes_free;
+		m->routes_free = number;
+		m->n_routes--;
+		any = true;
+	}
+	if (first != old_first)
+		first_set(m, p, first);
+	return any;
+}
+
+static bool goes_before(const struct route *a, const struct route *b)
+{
+	return a->main != b->main ? a->main < b->main : a->metric < b->metric;
+}
+
+static uint32_t find_route(const struct mirror *m, uint32_t first, const struct place *at)
+{
+	for (uint32_t i = first; i != NIL; i = m->routes[i].next) {
+		if (is_at(m, &m->routes[i], at) && same_hop(&m->hops[m->routes[i].hop], at->hop))
+			return i;
+	}
+	return NIL;
+}
+
+// Into the prefix's list at its place.
+static int insert(struct mirror *m, const struct ip_prefix *p, uint32_t number)
+{
+	uint32_t first = prefix_map_get(&m->prefixes, p);
+	uint32_t *at = &first;
+	bool known = first != NIL;
+	while (*at != NIL && !goes_before(&m->routes[number], &m->routes[*at]))
+		at = &m->routes[*at].next;
+	m->routes[number].next = *at;
+	*at = number;
+	int error = prefix_map_set(&m->prefixes, p, first);
+	if (!error && !known)
+		m->lengths[family_index(p)][p->len]++;
+	return error;
+}
+
+// 1: added; 0: it was there; -ENOMEM.
+static int route_add(struct mirror *m, const struct ip_prefix *p, const struct place *at)
+{
+	uint32_t number = find_route(m, prefix_map_get(&m->prefixes, p), at);
+	if (number != NIL) {
+		m->routes[number].epoch = m->epoch;
+		return 0;
+	}
+	struct route new = {.metric = at->metric, .main = at->main, .epoch = m->epoch};
+	new.hop = hop_ref(m, at->hop);
+	if (new.hop == NIL)
+		return -ENOMEM;
+	number = pool_take((void **)&m->routes, sizeof(*m->routes), &m->routes_end, &m->routes_room,
+		m->routes_free);
+	if (number == NIL)
+		goto no_memory;
+	bool reused = number == m->routes_free;
+	uint32_t free_next = reused ? m->routes[number].next : NIL;
+	m->routes[number] = new;
+	if (insert(m, p, number) < 0) {
+		// Only the first route of a prefix needs memory: nothing points here yet.
+		m->routes[number].next = reused ? free_next : m->routes_free;
+		m->routes_free = number;
+		goto no_memory;
+	}
+	if (reused)
+		m->routes_free = free_next;
+	m->n_routes++;
+	return 1;
+no_memory:
+	hop_unref(m, new.hop);
+	return -ENOMEM;
+}
+
+static bool route_change(
+	struct mirror *m, const struct rt_route *r, const struct rt_hop *hop, bool gone)
+{
+	struct hop h = {.ifindex = hop->ifindex, .type = r->type};
+	struct place at = {.main = r->table == RT_TABLE_MAIN, .metric = r->metric, .hop = &h};
+	if (r->type == RTN_UNICAST) {
+		h.gateway = hop->gateway;
+		h.mtu = r->mtu;
+		h.prefsrc = r->prefsrc;
+	}
+	if (gone || hop->dead)
+		return routes_remove(m, &r->dst, is_hop_at, &at);
+	int added = route_add(m, &r->dst, &at);
+	m->stats.fib_errors += added < 0;
+	return added > 0;
+}
+
+void route_apply(struct mirror *m, const struct rt_message *msg)
+{
+	const struct rt_route *r = &msg->route;
+	bool changed = false;
+	if (r->table != RT_TABLE_MAIN && r->table != RT_TABLE_LOCAL)
+		return;
+	if (msg->replace && !msg->gone) {
+		struct place at = {.main = r->table == RT_TABLE_MAIN, .metric = r->metric};
+		changed = routes_remove(m, &r->dst, is_at, &at);
+	}
+	for (unsigned i = 0; i < r->n_hops; i++)
+		changed |= route_change(m, r, &r->hop[i], msg->gone);
+	if (!changed)
+		return;
+	prefix_sync(m, &r->dst);
+	m->neighs_stale = true;
+}
+
+// Prefixes that have a route which the dump did not name; n of them, to be freed.
+static struct ip_prefix *stale_prefixes(const struct mirror *m, uint32_t *n)
+{
+	struct ip_prefix *list = NULL;
+	uint32_t room = 0;
+	*n = 0;
+	for (uint32_t i = 0; m->prefixes.slots && i <= m->prefixes.mask; i++) {
+		uint32_t r = m->prefixes.slots[i].value;
+		while (r != NIL && !is_stale(m, &m->routes[r], NULL))
+			r = m->routes[r].next;
+		if (r == NIL)
+			continue;
+		if (*n == room) {
+			room = room ? room * 2 : POOL_MIN;
+			struct ip_prefix *bigger = realloc(list, room * sizeof(*list));
+			if (!bigger)
+				break; // the next dump finds the rest
+			list = bigger;
+		}
+		list[(*n)++] = m->prefixes.slots[i].prefix;
+	}
+	return list;
+}
+
+void routes_sweep(struct mirror *m)
+{
+	uint32_t n;
+	struct ip_prefix *list = stale_prefixes(m, &n);
+	for (uint32_t i = 0; i < n; i++) {
+		routes_remove(m, &list[i], is_stale, NULL);
+		prefix_sync(m, &list[i]);
+	}
+	m->neighs_stale |= n > 0;
+	free(list);
+}
+
+void routes_fini(struct mirror *m)
+{
+	prefix_map_fini(&m->prefixes);
+	free(m->routes);
+	free(m->hops);
+}

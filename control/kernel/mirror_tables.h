@@ -1,0 +1,125 @@
+// What the mirror knows, shared by its four files: mirror.c (socket and dumps), mirror_route.c,
+// mirror_neigh.c, mirror_link.c. Nobody else includes this. Control thread only.
+#pragma once
+
+#include "control/kernel/mirror.h"
+#include "control/kernel/rtmsg.h"
+#include "dataplane/table/prefix_map.h"
+
+enum {
+	LINK_BUCKETS = 256,
+	NEIGH_BUCKETS = 4096,
+	HOP_BUCKETS = 1024,
+	ASKED_SLOTS = 1024,
+	NIL = 0, // number of no route, no hop
+};
+
+struct link {
+	struct link *next; // in its bucket
+	struct mirror_link seen;
+	struct {
+		struct rt_addr addr;
+		uint8_t epoch;
+	} * addrs; // in the kernel's order
+	uint32_t n_addrs;
+	uint8_t epoch;
+};
+
+struct neigh {		    // usable ones only
+	struct neigh *next; // in its bucket
+	struct ip_addr addr;
+	uint32_t ifindex;
+	uint8_t mac[6];
+	uint8_t epoch;
+};
+
+// Where routes lead; equal ones are shared.
+struct hop {
+	uint32_t link; // next in its bucket, or next free one
+	uint32_t routes;
+	uint32_t ifindex;
+	uint16_t mtu; // of the route
+	uint8_t type; // RTN_*
+	struct ip_addr gateway, prefsrc;
+	struct nexthop nexthop; // as it is in the FIB
+};
+
+// One hop of one route. Those of a prefix are listed best first: table local before main, then by
+// metric, then in the kernel's order.
+struct route {
+	uint32_t next;
+	uint32_t hop;
+	uint32_t metric;
+	uint8_t main; // 0: of table local
+	uint8_t epoch;
+};
+
+struct asked {
+	struct ip_addr addr;
+	uint32_t ifindex;
+	uint64_t at_ns;
+};
+
+struct mirror {
+	struct mirror_env env;
+	struct fib *fib;
+	struct mirror_stats stats;
+	uint32_t generation;
+	bool changed;	   // since on_change was last called
+	bool neighs_stale; // routes changed: which neighbours are host routes is to be seen again
+
+	struct link *link_bucket[LINK_BUCKETS];
+	struct neigh *neigh_bucket[NEIGH_BUCKETS];
+	uint32_t n_neighs;
+	struct prefix_map prefixes; // to the first route
+	uint32_t lengths[2][129];   // prefixes of each length, IPv4 and IPv6
+	struct route *routes;	    // [0] unused
+	uint32_t routes_end, routes_room, routes_free, n_routes;
+	struct hop *hops; // [0] unused
+	uint32_t hops_end, hops_room, hops_free;
+	uint32_t hop_bucket[HOP_BUCKETS];
+	struct asked asked[ASKED_SLOTS];
+
+	// A dump runs through its stages; what it did not name is removed at a stage's end.
+	uint8_t epoch;	  // of what the running or last dump named
+	unsigned stage;	  // index of what is being dumped; STAGES: no dump runs
+	bool torn;	  // the kernel's table changed under this stage: nothing is removed
+	bool ready;	  // one dump is complete
+	bool want_resync; // when this dump is over
+	uint32_t dump_seq;
+	struct mnl_socket *socket; // NULL without event base, as are:
+	struct netlink *requests;
+	struct event *readable, *resync;
+	uint8_t *buffer;
+};
+
+// mirror.c
+void mirror_want_resync(struct mirror *);
+
+// mirror_route.c
+void route_apply(struct mirror *, const struct rt_message *);
+void routes_sweep(struct mirror *);
+void routes_fini(struct mirror *);
+// The hop of the longest prefix, host routes of neighbours aside; NULL: no route.
+const struct hop *route_covering(const struct mirror *, const struct ip_addr *);
+// True when a route leads over the interface or has the address (may be NULL) as its source.
+bool hops_in_use(const struct mirror *, uint32_t ifindex, const struct ip_addr *prefsrc);
+// Next hops over the interface again, after a change of the link or of one neighbour (else NULL).
+void hops_refresh(struct mirror *, uint32_t ifindex, const struct ip_addr *gateway);
+// Bring the FIB's entry of this very prefix in line with routes and neighbours.
+void prefix_sync(struct mirror *, const struct ip_prefix *);
+
+// mirror_neigh.c
+void neigh_apply(struct mirror *, const struct rt_message *);
+void neighs_sweep(struct mirror *);
+void neighs_sync(struct mirror *); // all of them as host routes
+void neighs_fini(struct mirror *);
+const struct neigh *neigh_find(const struct mirror *, uint32_t ifindex, const struct ip_addr *);
+
+// mirror_link.c
+void link_apply(struct mirror *, const struct rt_message *);
+void addr_apply(struct mirror *, const struct rt_message *);
+void links_sweep(struct mirror *);
+void addrs_sweep(struct mirror *);
+void links_fini(struct mirror *);
+const struct link *link_find(const struct mirror *, uint32_t ifindex);
