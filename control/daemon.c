@@ -1,0 +1,322 @@
+// The daemon's life: stages of start, each undone in reverse order.
+#include "control/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "control/apply.h"
+#include "control/ctl/server.h"
+#include "control/eal.h"
+#include "control/gateway.h"
+#include "control/kernel/claim.h"
+#include "control/kernel/guard.h"
+#include "control/kernel/mirror.h"
+#include "control/privileges.h"
+#include "control/run.h"
+#include "control/underlay.h"
+#include "dataplane/base/log.h"
+
+enum {
+	REFRESH_S = 1,
+	FIRST_DUMP_S = 5, // the kernel's routes are read before traffic starts
+};
+
+// What only this file keeps.
+struct running {
+	struct daemon d;
+	struct underlay *underlay;
+	struct ctl_server *ctl;
+	struct port_claim claim;
+	struct event *signals[3], *refresh;
+	uint32_t guarded[PORT_MAX]; // interface of each shared port when the guard was last set
+	bool started;
+	char err[512];
+};
+
+static void warn(struct daemon *d, const char *line)
+{
+	log_warn("daemon", "%s", line);
+	if (d->n_warnings < RTE_DIM(d->warnings))
+		d->warnings[d->n_warnings++] = line;
+}
+
+void daemon_stop(struct daemon *d)
+{
+	event_base_loopexit(d->base, NULL);
+}
+
+static void on_stop(evutil_socket_t, short, void *arg)
+{
+	daemon_stop(arg);
+}
+
+static void on_hup(evutil_socket_t, short, void *arg)
+{
+	char err[512];
+	if (daemon_reload(arg, err) < 0)
+		return; // it has been logged
+}
+
+static uint16_t port_of(void *arg, uint32_t ifindex)
+{
+	const struct running *r = arg;
+	return gateway_port_of(r->d.gw, ifindex);
+}
+
+static void on_change(void *arg, uint32_t)
+{
+	struct running *r = arg;
+	apply_port_addresses(&r->d);
+	if (r->d.wg)
+		wg_paths_changed(r->d.wg);
+}
+
+static void on_neigh(void *arg, const struct ip_addr *addr, uint32_t ifindex)
+{
+	struct running *r = arg;
+	underlay_neighbour(r->underlay, addr, ifindex);
+}
+
+static int set_guard(struct running *r)
+{
+	const struct daemon *d = &r->d;
+	const char *devices[PORT_MAX];
+	struct guard_params params = {
+		.tun = d->config->tun,
+		.udp_port = d->wg_port,
+		.devices = devices,
+	};
+	for (unsigned i = 0; i < d->gw->n_ports; i++) {
+		const struct port *port = d->gw->port[i];
+		r->guarded[i] = port->ifindex;
+		if (port->kind == PORT_SHARED && port->ifindex)
+			devices[params.n_devices++] = port->device;
+	}
+	if (params.n_devices == 0 || !d->config->guard)
+		return 0;
+	if (d->guard)
+		return guard_update(d->guard, &params, r->err);
+	return guard_create(&params, &r->d.guard, r->err);
+}
+
+// Ports go down, come back, get another MTU or another interface under the same name.
+static void on_refresh(evutil_socket_t, short, void *arg)
+{
+	struct running *r = arg;
+	struct gateway *gw = r->d.gw;
+	bool changed = false;
+	for (unsigned i = 0; i < gw->n_ports; i++) {
+		struct port *port = gw->port[i];
+		uint16_t mtu = atomic_load(&port->mtu);
+		bool up = atomic_load(&port->up);
+		port->ops->refresh(port);
+		if (up != atomic_load(&port->up))
+			log_info("port", "%s is %s", port->name, up ? "down" : "up");
+		changed |= mtu != atomic_load(&port->mtu) || up != atomic_load(&port->up);
+		if (r->guarded[i] != port->ifindex && set_guard(r) < 0)
+			log_error("guard", "%s", r->err);
+	}
+	if (changed)
+		wg_paths_changed(r->d.wg);
+	rcu_reclaim(gw->rcu);
+}
+
+static int claim_port(struct running *r)
+{
+	struct daemon *d = &r->d;
+	int rc = port_claim_open((uint16_t)d->config->listen_port, &r->claim);
+	if (rc == -EADDRINUSE) {
+		d->wg_port_fallback = true;
+		rc = port_claim_open(0, &r->claim);
+		warn(d, "listen_port is taken by another program: a random port is in use instead; "
+			"peers that have this gateway's endpoint configured do not find it");
+	}
+	if (rc < 0) {
+		snprintf(r->err, sizeof(r->err), "UDP port %u: %s", d->config->listen_port,
+			strerror(-rc));
+		return rc;
+	}
+	d->wg_port = r->claim.port;
+	atomic_store(&d->gw->wg_port, d->wg_port);
+	log_info("daemon", "WireGuard on UDP port %u", d->wg_port);
+	return 0;
+}
+
+static int start_mirror(struct running *r)
+{
+	struct daemon *d = &r->d;
+	uint16_t host = d->gw->host_port;
+	const struct mirror_env env = {
+		.arg = r,
+		.tunnel_ifindex = host == PORT_NONE ? 0 : d->gw->port[host]->ifindex,
+		.port_of = port_of,
+		.on_change = on_change,
+		.on_neigh = on_neigh,
+	};
+	d->mirror = mirror_create(d->base, d->gw->fib, &env);
+	if (!d->mirror) {
+		snprintf(r->err, sizeof(r->err), "netlink: %s", strerror(errno));
+		return -errno;
+	}
+	underlay_set_mirror(r->underlay, d->mirror);
+	for (time_t end = time(NULL) + FIRST_DUMP_S; !mirror_ready(d->mirror) && time(NULL) < end;)
+		event_base_loop(d->base, EVLOOP_ONCE);
+	if (mirror_ready(d->mirror))
+		return 0;
+	snprintf(r->err, sizeof(r->err), "the kernel did not tell its routes within %u s",
+		FIRST_DUMP_S);
+	return -ETIMEDOUT;
+}
+
+static int start_wg(struct running *r)
+{
+	struct daemon *d = &r->d;
+	const struct wg_env env = {
+		.arg = r->underlay, .send = underlay_send, .resolve_path = underlay_path};
+	d->wg = wg_create(d->base, d->gw, &env);
+	if (!d->wg) {
+		snprintf(r->err, sizeof(r->err), "no memory for WireGuard");
+		return -ENOMEM;
+	}
+	underlay_set_wg(r->underlay, d->wg);
+	return apply_start(d, r->err);
+}
+
+static int start_ctl(struct running *r)
+{
+	const struct ctl_params params = {
+		.path = r->d.config->socket,
+		.user = r->d.config->user,
+		.metrics = r->d.config->metrics,
+	};
+	return ctl_server_create(&r->d, &params, &r->ctl, r->err);
+}
+
+static int start_signals(struct running *r)
+{
+	const struct timeval interval = {.tv_sec = REFRESH_S};
+	struct daemon *d = &r->d;
+	r->signals[0] = evsignal_new(d->base, SIGINT, on_stop, d);
+	r->signals[1] = evsignal_new(d->base, SIGTERM, on_stop, d);
+	r->signals[2] = evsignal_new(d->base, SIGHUP, on_hup, d);
+	r->refresh = event_new(d->base, -1, EV_PERSIST, on_refresh, r);
+	for (unsigned i = 0; i < RTE_DIM(r->signals); i++) {
+		if (!r->signals[i] || event_add(r->signals[i], NULL) < 0)
+			return -ENOMEM;
+	}
+	return r->refresh && event_add(r->refresh, &interval) == 0 ? 0 : -ENOMEM;
+}
+
+static bool owns_ports(const struct config *c)
+{
+	for (unsigned i = 0; i < c->n_ports; i++) {
+		if (c->ports[i].device[0])
+			return true;
+	}
+	return false;
+}
+
+static int start_gateway(struct running *r)
+{
+	struct daemon *d = &r->d;
+	int rc = privileges_limit(owns_ports(d->config));
+	if (rc < 0) {
+		snprintf(r->err, sizeof(r->err),
+			"must be started as root (it opens ports and a TUN): sudo tailgated");
+		return rc;
+	}
+	rc = eal_start(d->config, r->err);
+	if (rc == 0)
+		rc = gateway_create(d->config, &d->gw, r->err);
+	if (rc < 0)
+		return rc;
+	r->underlay = underlay_create(d->base, d->gw);
+	return r->underlay ? 0 : -ENOMEM;
+}
+
+static int start_workers(struct running *r)
+{
+	struct daemon *d = &r->d;
+	int rc = underlay_start(r->underlay);
+	if (rc == 0)
+		rc = gateway_start(d->gw, d->config->poll == CONFIG_POLL_BUSY);
+	r->started = rc == 0;
+	if (rc < 0)
+		snprintf(r->err, sizeof(r->err), "workers: %s", strerror(-rc));
+	return rc;
+}
+
+static int drop_user(struct running *r)
+{
+	int rc = privileges_user(r->d.config->user);
+	if (rc < 0)
+		snprintf(r->err, sizeof(r->err), "user = \"%s\": %s", r->d.config->user,
+			strerror(-rc));
+	return rc;
+}
+
+static int (*const stages[])(struct running *) = {
+	start_gateway,
+	claim_port,
+	start_mirror,
+	start_wg,
+	set_guard,
+	start_ctl,
+	start_signals,
+	start_workers,
+	drop_user,
+};
+
+static void finish(struct running *r)
+{
+	struct daemon *d = &r->d;
+	ctl_server_destroy(r->ctl);
+	if (d->gw && r->started)
+		gateway_stop(d->gw);
+	for (unsigned i = 0; i < RTE_DIM(r->signals); i++) {
+		if (r->signals[i])
+			event_free(r->signals[i]);
+	}
+	if (r->refresh)
+		event_free(r->refresh);
+	guard_destroy(d->guard);
+	if (d->wg)
+		apply_stop(d);
+	wg_destroy(d->wg);
+	underlay_destroy(r->underlay);
+	mirror_destroy(d->mirror);
+	port_claim_close(&r->claim);
+	gateway_destroy(d->gw);
+	config_free(d->config);
+	if (d->base)
+		event_base_free(d->base);
+}
+
+int daemon_run(struct config *config, const char *path)
+{
+	struct running *r = mem_alloc(sizeof(*r));
+	struct daemon *d = &r->d;
+	struct timespec now;
+	int rc = 0;
+	clock_gettime(CLOCK_REALTIME, &now);
+	r->claim = (struct port_claim){.fd4 = -1, .fd6 = -1};
+	d->config = config;
+	d->started_unix_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	snprintf(d->config_path, sizeof(d->config_path), "%s", path);
+	d->base = event_base_new();
+	for (unsigned i = 0; d->base && rc == 0 && i < RTE_DIM(stages); i++)
+		rc = stages[i](r);
+	if (rc == 0) {
+		log_info("daemon", "ready");
+		event_base_dispatch(d->base);
+		log_info("daemon", "stopping");
+	} else {
+		log_error("daemon", "%s", r->err[0] ? r->err : strerror(-rc));
+	}
+	finish(r);
+	free(r);
+	return rc;
+}

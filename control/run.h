@@ -1,0 +1,7 @@
+// Run a gateway until it is told to stop.
+#pragma once
+
+#include "config/config.h"
+
+// Takes the configuration over. 0 after an orderly stop, or -errno after one line in the log.
+int daemon_run(struct config *config, const char *path) must_check;
