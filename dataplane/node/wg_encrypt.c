@@ -11,11 +11,17 @@ enum {
 	TAILROOM = WG_PADDING + WG_TAG_LEN,
 };
 
-// A burst that is being collected for the AEAD.
+// A burst that is being collected for the AEAD, and what the packets of one peer add up to.
 struct seal {
 	struct aead_op op[AEAD_BURST];
 	struct rte_mbuf *m[AEAD_BURST];
 	unsigned n;
+	uint16_t tunnel_mtu;
+	uint16_t mtu; // of the peer: the limit of padding
+	struct peer *peer;
+	const struct peer_path *path;
+	uint64_t packets, bytes, wire_bytes;
+	bool any;
 };
 
 static void add(_Atomic uint64_t *counter, uint64_t n)
@@ -29,8 +35,9 @@ static void seal_run(struct graph *g, struct seal *s)
 	aead_seal(g->aead, s->op, s->n);
 	for (unsigned i = 0; i < s->n; i++) {
 		const struct pkt *p = pkt_of(s->m[i]);
-		const struct peer_path *path =
-			atomic_load_explicit(&p->peer->path, memory_order_acquire);
+		const struct peer_path *path = s->path;
+		if (unlikely(p->peer != s->peer))
+			path = atomic_load_explicit(&p->peer->path, memory_order_acquire);
 		// ECN is copied to the outer header, DSCP is not (RFC 6040 4.1; the kernel's
 		// send.c).
 		wg_send(g, s->m[i], path, p->ip.tos & 3);
@@ -38,15 +45,41 @@ static void seal_run(struct graph *g, struct seal *s)
 	s->n = 0;
 }
 
+// The peer's counters, once for a run of its packets.
+static void write_counters(const struct graph *g, const struct seal *s)
+{
+	struct peer *peer = s->peer;
+	if (!s->any)
+		return;
+	add(&peer->tx_wire_bytes, s->wire_bytes);
+	atomic_store_explicit(&peer->last_tx, g->now, memory_order_relaxed);
+	if (s->packets == 0)
+		return;
+	add(&peer->tx_packets, s->packets);
+	add(&peer->tx_bytes, s->bytes);
+	atomic_store_explicit(&peer->last_tx_data, g->now, memory_order_relaxed);
+}
+
+// The packets from here on are another peer's.
+static void switch_peer(const struct graph *g, struct seal *s, struct peer *peer)
+{
+	write_counters(g, s);
+	s->peer = peer;
+	s->path = atomic_load_explicit(&peer->path, memory_order_acquire);
+	s->mtu = s->path->mtu ? RTE_MIN(s->path->mtu, s->tunnel_mtu) : s->tunnel_mtu;
+	s->packets = s->bytes = s->wire_bytes = 0;
+	s->any = false;
+}
+
 // Header, padding, operation. m: plaintext in one piece with room at both ends.
-static void prepare(struct graph *g, struct seal *s, struct rte_mbuf *m, uint16_t mtu)
+static void prepare(struct graph *g, struct seal *s, struct rte_mbuf *m)
 {
 	struct pkt *p = pkt_of(m);
 	struct keypair *kp = p->keypair;
 	uint32_t len = m->data_len;
 	uint32_t padded = RTE_ALIGN_CEIL(len, WG_PADDING);
-	if (padded > mtu && len <= mtu)
-		padded = mtu;
+	if (unlikely(padded > s->mtu) && len <= s->mtu)
+		padded = s->mtu;
 	uint64_t counter = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
 	atomic_store_explicit(&kp->send_counter, counter + 1, memory_order_relaxed);
 	uint8_t *text = rte_pktmbuf_mtod(m, uint8_t *);
@@ -60,6 +93,10 @@ static void prepare(struct graph *g, struct seal *s, struct rte_mbuf *m, uint16_
 	m->data_off -= WG_DATA_HEADER_LEN;
 	m->data_len = (uint16_t)(padded + WG_DATA_OVERHEAD);
 	m->pkt_len = m->data_len;
+	s->any = true;
+	s->packets += len > 0;
+	s->bytes += len;
+	s->wire_bytes += m->data_len;
 	s->op[s->n] = (struct aead_op){
 		.data = text, .len = padded, .counter = counter, .key = kp->send_key};
 	s->m[s->n++] = m;
@@ -67,24 +104,13 @@ static void prepare(struct graph *g, struct seal *s, struct rte_mbuf *m, uint16_
 		seal_run(g, s);
 }
 
-// The peer's counters, once for a packet or a super-packet of n segments and len inner bytes.
-static void count(const struct graph *g, struct peer *peer, unsigned n, uint64_t len, uint64_t wire)
-{
-	add(&peer->tx_wire_bytes, wire);
-	atomic_store_explicit(&peer->last_tx, g->now, memory_order_relaxed);
-	if (len == 0)
-		return;
-	add(&peer->tx_packets, n);
-	add(&peer->tx_bytes, len);
-	atomic_store_explicit(&peer->last_tx_data, g->now, memory_order_relaxed);
-}
-
-static void segment(struct graph *g, struct seal *s, struct rte_mbuf *super, uint16_t mtu)
+static void segment(struct graph *g, struct seal *s, struct rte_mbuf *super)
 {
 	struct rte_mbuf *out[BURST];
 	struct gso_iter it;
 	struct pkt *p = pkt_of(super);
-	if (unlikely(gso_iter_init(&it, super, &p->ip, g->gw->pool) < 0)) {
+	struct rte_mempool *pool = pkt_pool(g->gw, pkt_wire_len(super, &p->ip) + TAILROOM);
+	if (unlikely(gso_iter_init(&it, super, &p->ip, pool) < 0)) {
 		graph_drop(g, super, DROP_SEGMENT);
 		return;
 	}
@@ -94,7 +120,7 @@ static void segment(struct graph *g, struct seal *s, struct rte_mbuf *super, uin
 		for (int i = 0; i < n; i++) {
 			pkt_inherit(out[i], super);
 			pkt_of(out[i])->trace = i == 0 && made == 0 ? p->trace : 0;
-			prepare(g, s, out[i], mtu);
+			prepare(g, s, out[i]);
 		}
 		made += (unsigned)n;
 	}
@@ -102,8 +128,6 @@ static void segment(struct graph *g, struct seal *s, struct rte_mbuf *super, uin
 		g->drops[DROP_NO_MBUF] += gso_iter_left(&it);
 	graph_count(g, COUNTER_SUPERS_SEGMENTED, 1);
 	graph_count(g, COUNTER_SEGMENTS_MADE, made);
-	count(g, p->peer, made, p->ip.total_len,
-		p->ip.total_len + (uint64_t)made * (WG_DATA_OVERHEAD + p->ip.l3_len + TCP_HDR_LEN));
 	rte_pktmbuf_free(super);
 }
 
@@ -113,9 +137,7 @@ static struct rte_mbuf *writable(struct graph *g, struct rte_mbuf *m)
 	if (likely(RTE_MBUF_DIRECT(m) && m->nb_segs == 1 && rte_mbuf_refcnt_read(m) == 1 &&
 		    rte_pktmbuf_headroom(m) >= HEADROOM && rte_pktmbuf_tailroom(m) >= TAILROOM))
 		return m;
-	bool large = m->pkt_len + TAILROOM + RTE_PKTMBUF_HEADROOM >
-		     rte_pktmbuf_data_room_size(g->gw->pool);
-	struct rte_mbuf *copy = rte_pktmbuf_alloc(large ? g->gw->super_pool : g->gw->pool);
+	struct rte_mbuf *copy = rte_pktmbuf_alloc(pkt_pool(g->gw, m->pkt_len + TAILROOM));
 	if (unlikely(!copy) || rte_pktmbuf_tailroom(copy) < m->pkt_len + TAILROOM) {
 		rte_pktmbuf_free(copy);
 		graph_drop(g, m, DROP_NO_MBUF);
@@ -130,7 +152,7 @@ static struct rte_mbuf *writable(struct graph *g, struct rte_mbuf *m)
 	return copy;
 }
 
-static void single(struct graph *g, struct seal *s, struct rte_mbuf *m, uint16_t mtu)
+static void single(struct graph *g, struct seal *s, struct rte_mbuf *m)
 {
 	bool partial = (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE;
 	if (partial && gso_csum_complete(m, &pkt_of(m)->ip) < 0) {
@@ -138,29 +160,32 @@ static void single(struct graph *g, struct seal *s, struct rte_mbuf *m, uint16_t
 		return;
 	}
 	m = writable(g, m);
-	if (!m)
+	if (unlikely(!m))
 		return;
-	struct peer *peer = pkt_of(m)->peer;
-	uint32_t len = m->pkt_len;
 	m->ol_flags = 0;
-	if (len == 0)
+	if (unlikely(m->pkt_len == 0))
 		graph_count(g, COUNTER_KEEPALIVES_TX, 1);
-	count(g, peer, 1, len, RTE_ALIGN_CEIL(len, WG_PADDING) + WG_DATA_OVERHEAD);
-	prepare(g, s, m, mtu);
+	prepare(g, s, m);
 }
 
 void node_wg_encrypt(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
-	struct seal s = {.n = 0};
-	uint16_t mtu = atomic_load_explicit(&g->gw->tunnel_mtu, memory_order_relaxed);
+	struct seal s; // its arrays are filled before they are read
+	s.n = 0;
+	s.peer = NULL;
+	s.any = false;
+	s.tunnel_mtu = atomic_load_explicit(&g->gw->tunnel_mtu, memory_order_relaxed);
 	for (unsigned i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		struct pkt *p = pkt_of(m);
 		p->peer = p->keypair->peer;
+		if (p->peer != s.peer)
+			switch_peer(g, &s, p->peer);
 		if (pkt_is_super(m))
-			segment(g, &s, m, mtu);
+			segment(g, &s, m);
 		else
-			single(g, &s, m, mtu);
+			single(g, &s, m);
 	}
 	seal_run(g, &s);
+	write_counters(g, &s);
 }

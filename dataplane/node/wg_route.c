@@ -67,7 +67,9 @@ static void stage(struct graph *g, struct rte_mbuf *m, struct peer *peer)
 static struct keypair *sending(const struct graph *g, const struct peer *peer)
 {
 	struct keypair *kp = atomic_load_explicit(&peer->sending, memory_order_acquire);
-	if (unlikely(!kp) || unlikely(g->now >= kp->reject_at))
+	if (unlikely(!kp) || unlikely(g->now >= kp->reject_at) ||
+		unlikely(atomic_load_explicit(&kp->send_counter, memory_order_relaxed) >=
+			 WG_REJECT_AFTER_MESSAGES))
 		return NULL;
 	return kp;
 }
