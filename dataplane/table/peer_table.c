@@ -10,8 +10,8 @@ enum {
 };
 
 struct slot {
-	struct peer *peer; // NULL: free, or within its grace period
-	uint32_t link;	   // next in its bucket, or next free id
+	struct peer *_Atomic peer; // ctl: rw, wrk: ro (RCU); NULL: free, or within its grace period
+	uint32_t link;		   // ctl only: next in its bucket, or next free id
 };
 
 struct peer_table {
@@ -85,7 +85,8 @@ int peer_table_add(
 	p->public_key = *public_key;
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	uint32_t *bucket = &t->bucket[bucket_of(public_key)];
-	t->slot[id] = (struct slot){.peer = p, .link = *bucket};
+	t->slot[id].link = *bucket;
+	atomic_store_explicit(&t->slot[id].peer, p, memory_order_release);
 	*bucket = id;
 	t->count++;
 	*out = p;
@@ -116,7 +117,7 @@ void peer_table_remove(struct peer_table *t, struct peer *p)
 	while (*at != p->id)
 		at = &t->slot[*at].link;
 	*at = t->slot[p->id].link;
-	t->slot[p->id].peer = NULL;
+	atomic_store_explicit(&t->slot[p->id].peer, NULL, memory_order_relaxed);
 	t->count--;
 	peer_set_sending(p, NULL);
 	atomic_store_explicit(&p->dead, 1, memory_order_release);
@@ -128,21 +129,24 @@ void peer_table_remove(struct peer_table *t, struct peer *p)
 struct peer *peer_table_find(const struct peer_table *t, const struct key *public_key)
 {
 	for (uint32_t id = t->bucket[bucket_of(public_key)]; id != NONE; id = t->slot[id].link) {
-		if (memcmp(&t->slot[id].peer->public_key, public_key, sizeof(*public_key)) == 0)
-			return t->slot[id].peer;
+		struct peer *p = peer_table_get(t, id);
+		if (memcmp(&p->public_key, public_key, sizeof(*public_key)) == 0)
+			return p;
 	}
 	return NULL;
 }
 
 struct peer *peer_table_get(const struct peer_table *t, uint32_t id)
 {
-	return id < PEER_MAX ? t->slot[id].peer : NULL;
+	if (id >= PEER_MAX)
+		return NULL;
+	return atomic_load_explicit(&t->slot[id].peer, memory_order_acquire);
 }
 
 struct peer *peer_table_next(const struct peer_table *t, uint32_t *id)
 {
 	while (*id < t->touched) {
-		struct peer *p = t->slot[(*id)++].peer;
+		struct peer *p = peer_table_get(t, (*id)++);
 		if (p)
 			return p;
 	}

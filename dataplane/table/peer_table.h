@@ -21,7 +21,7 @@ int peer_table_add(struct peer_table *, const struct key *public_key, const char
 void peer_table_remove(struct peer_table *, struct peer *);
 // NULL: no such peer. [ctl]
 struct peer *peer_table_find(const struct peer_table *, const struct key *public_key);
-struct peer *peer_table_get(const struct peer_table *, uint32_t id);
+struct peer *peer_table_get(const struct peer_table *, uint32_t id); // [ctl, wrk]
 // The peer with the lowest id that is at least *id, which moves behind it; NULL: no more.
 // for (uint32_t id = 0; (p = peer_table_next(t, &id));) [ctl]
 struct peer *peer_table_next(const struct peer_table *, uint32_t *id);
