@@ -4,13 +4,6 @@
 #include "dataplane/table/lookup.h"
 #include "dataplane/wire/csum.h"
 
-// Cut Ethernet padding off. False: shorter than its IP header says.
-static bool trim(struct rte_mbuf *m, uint32_t total_len)
-{
-	return m->pkt_len == total_len ||
-	       rte_pktmbuf_trim(m, (uint16_t)(m->pkt_len - total_len)) == 0;
-}
-
 static bool is_wireguard(const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip)
 {
 	uint16_t port = atomic_load_explicit(&g->gw->wg_port, memory_order_relaxed);
@@ -26,7 +19,8 @@ static void classify(struct graph *g, struct rte_mbuf *m, struct fib_cache *cach
 {
 	struct pkt *p = pkt_of(m);
 	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
-	if (ip_parse_chain(l3, m->data_len, m->pkt_len, &p->ip) < 0 || !trim(m, p->ip.total_len)) {
+	if (ip_parse_chain(l3, m->data_len, m->pkt_len, &p->ip) < 0 ||
+		!pkt_trim(m, p->ip.total_len)) {
 		graph_drop(g, m, DROP_IP_MALFORMED);
 		return;
 	}

@@ -199,9 +199,11 @@ static bool inbox_refresh(struct graph *g, struct rte_mbuf *m)
 		p->keypair = index_lookup(
 			g->gw->index, rte_le_to_cpu_32(((const struct wg_data *)l3)->receiver));
 		p->peer = p->keypair ? p->keypair->peer : NULL;
-		if (!p->keypair)
-			graph_drop(g, m, DROP_WG_INDEX);
-		return p->keypair;
+		// The index may be another peer's meanwhile, whose owner is another worker.
+		if (p->peer && p->peer->owner == g->id)
+			return true;
+		graph_drop(g, m, DROP_WG_INDEX);
+		return false;
 	case NODE_WG_ROUTE:
 		if (p->from != FROM_SELF)
 			return true;

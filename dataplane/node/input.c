@@ -32,7 +32,8 @@ void node_host_input(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 		p->from = FROM_HOST;
 		m->l2_len = 0;
 		if (ip_parse_chain(
-			    rte_pktmbuf_mtod(m, uint8_t *), m->data_len, m->pkt_len, &p->ip) < 0) {
+			    rte_pktmbuf_mtod(m, uint8_t *), m->data_len, m->pkt_len, &p->ip) < 0 ||
+			!pkt_trim(m, p->ip.total_len)) {
 			graph_drop(g, m, DROP_IP_MALFORMED);
 			continue;
 		}

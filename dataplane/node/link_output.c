@@ -10,6 +10,14 @@ static const uint8_t *l2_of(const struct pkt *p)
 	return p->nexthop ? p->nexthop->l2 : NULL;
 }
 
+// Whether the port takes what coalescing this packet may make.
+static bool takes_supers(const struct port *port, const struct ip_info *ip)
+{
+	uint64_t need =
+		ip->proto == IPPROTO_UDP ? RTE_ETH_TX_OFFLOAD_UDP_TSO : RTE_ETH_TX_OFFLOAD_TCP_TSO;
+	return port->tx_offloads & need;
+}
+
 static void coalesce(struct graph *g, struct rte_mbuf *m)
 {
 	const struct pkt *p = pkt_of(m);
@@ -45,8 +53,7 @@ void node_link_output(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 		struct rte_mbuf *m = pkts[i];
 		const struct pkt *p = pkt_of(m);
 		const struct port *port = g->gw->port[p->port_out];
-		if (p->from == FROM_TUNNEL && on &&
-			(port->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO))
+		if (p->from == FROM_TUNNEL && on && takes_supers(port, &p->ip))
 			coalesce(g, m);
 		else if (pkt_is_unfinished(m))
 			output_offload(g, m, l2_of(p));

@@ -53,6 +53,13 @@ static inline bool pkt_is_unfinished(const struct rte_mbuf *m)
 	       (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE;
 }
 
+// Cut off what lies behind the IP packet: Ethernet's padding. False: not in the last segment alone.
+static inline bool pkt_trim(struct rte_mbuf *m, uint32_t total_len)
+{
+	return likely(m->pkt_len == total_len) ||
+	       rte_pktmbuf_trim(m, (uint16_t)(m->pkt_len - total_len)) == 0;
+}
+
 // IP bytes of the largest packet that this one becomes on a wire.
 static inline uint32_t pkt_wire_len(const struct rte_mbuf *m, const struct ip_info *ip)
 {

@@ -70,12 +70,19 @@ static bool is_syn(const struct rte_mbuf *m, const struct ip_info *ip)
 	       RTE_TCP_SYN_FLAG;
 }
 
+// Whether a packet comes out of the tunnel or goes into it: between two ports nothing is in the
+// way.
+static bool is_tunnelled(const struct pkt *p)
+{
+	return p->from != FROM_PORT || p->nexthop->type == NH_TUNNEL;
+}
+
 void node_overlay(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	bool on = atomic_load_explicit(&g->gw->mss_clamp, memory_order_relaxed);
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *p = pkt_of(pkts[i]);
-		if (unlikely(on && is_syn(pkts[i], &p->ip)))
+		if (unlikely(on && is_syn(pkts[i], &p->ip) && is_tunnelled(p)))
 			clamp(g, pkts[i], p);
 		graph_to(g, p->from == FROM_HOST ? NODE_WG_ROUTE : NODE_ROUTE, pkts[i]);
 	}

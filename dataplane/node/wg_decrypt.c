@@ -81,7 +81,7 @@ static struct endpoint outer_source(const uint8_t *outer, struct ip_addr *local)
 {
 	struct endpoint e = {0};
 	struct ip_info info;
-	if (ip_parse(outer, UINT16_MAX, &info) < 0) // it was sound when it came
+	if (ip_parse(outer, UINT32_MAX, &info) < 0) // it was sound when it came
 		return e;
 	bool v4 = info.family == IP_V4;
 	const struct rte_udp_hdr *udp = (const void *)(outer + info.l3_len);
@@ -100,6 +100,8 @@ static void follow(struct graph *g, const struct pkt *p, const uint8_t **last_ou
 	*last_outer = p->outer;
 	struct worker_event e = {.type = EVENT_ROAM, .peer_id = peer->id, .worker = g->id};
 	e.source = outer_source(p->outer, &e.local);
+	if (unlikely(e.source.port == 0))
+		return;
 	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
 	bool same =
 		endpoint_equal(&path->remote, &e.source) && ip_addr_equal(&path->local, &e.local);
@@ -170,6 +172,11 @@ static void admit(struct graph *g, struct rte_mbuf *m, struct tally *t, struct s
 	}
 	m->data_len = (uint16_t)p->ip.total_len; // cut the padding off
 	m->pkt_len = p->ip.total_len;
+	if (unlikely(p->ip.family == IP_V4 &&
+		     !csum_ip4_hdr_ok(inner, rte_ipv4_hdr_len((const void *)inner)))) {
+		graph_drop(g, m, DROP_IP_CHECKSUM);
+		return;
+	}
 	if (unlikely(source_peer(g, inner, p->ip.family, c) != p->peer)) {
 		graph_drop(g, m, DROP_WG_SOURCE);
 		return;
