@@ -214,7 +214,7 @@ void too_big(struct graph *g, struct rte_mbuf *m, uint16_t mtu, enum node_id nod
 	int n = !ready || rte_pktmbuf_linearize(m) < 0
 			? -1
 			: rte_ipv4_fragment_copy_nonseg_packet(
-				  m, out, FRAGMENTS_MAX, mtu, g->gw->pool);
+				  m, out, FRAGMENTS_MAX, mtu, pkt_pool(g->gw, mtu));
 	if (n < 0) {
 		graph_drop(g, m, DROP_NO_MBUF);
 		return;

@@ -1,5 +1,6 @@
 // Data packets in: open a burst in place, then replay window, inner header, allowed source.
 // Layout and order of the checks: WireGuard paper 5.4.6; the kernel's receive.c.
+#include "dataplane/node/capture.h"
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 #include "dataplane/wire/csum.h"
@@ -189,6 +190,7 @@ static void admit(struct graph *g, struct rte_mbuf *m, struct tally *t, struct s
 	t->bytes += m->pkt_len;
 	p->from = FROM_TUNNEL;
 	m->l2_len = 0;
+	capture_copy(g, m, CAPTURE_PLAIN_IN, p->peer);
 	m->ol_flags &= PKT_BUFFER_FLAGS;
 	graph_to(g, NODE_OVERLAY, m);
 }

@@ -1,5 +1,6 @@
 // Data packets out: super-packets are segmented here, straight into the buffers that are sealed;
 // header and padding by the WireGuard paper, 5.4.6.
+#include "dataplane/node/capture.h"
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 #include "dataplane/node/state.h"
@@ -181,6 +182,7 @@ void node_wg_encrypt(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 		p->peer = p->keypair->peer;
 		if (p->peer != s.peer)
 			switch_peer(g, &s, p->peer);
+		capture_copy(g, m, CAPTURE_PLAIN_OUT, p->peer);
 		if (pkt_is_super(m))
 			segment(g, &s, m);
 		else

@@ -1,6 +1,7 @@
 // WireGuard datagrams from the wire: take super-datagrams apart where they lie, send handshakes up
 // and data on to decryption, by receiver index, on the worker that owns the peer.
 #include "dataplane/base/mailbox.h"
+#include "dataplane/node/capture.h"
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 #include "dataplane/wire/wireguard.h"
@@ -185,6 +186,7 @@ void node_wg_input(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct index_cache cache = {0};
 	for (unsigned i = 0; i < n; i++) {
+		capture_copy(g, pkts[i], CAPTURE_WIRE_IN, NULL);
 		if (pkt_is_super(pkts[i]))
 			split(g, pkts[i], &cache);
 		else

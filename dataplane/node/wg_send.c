@@ -1,5 +1,6 @@
 // Sealed datagrams towards the wire: outer headers, and runs to one peer as one super-datagram
 // where the port can segment UDP.
+#include "dataplane/node/capture.h"
 #include "dataplane/node/output.h"
 #include "dataplane/node/state.h"
 #include "dataplane/wire/csum.h"
@@ -61,6 +62,7 @@ static void finish_outer(
 static void emit(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos)
 {
 	finish_outer(g, m, path, tos);
+	capture_copy(g, m, CAPTURE_WIRE_OUT, pkt_of(m)->peer);
 	graph_to(g, NODE_TX, m);
 }
 
