@@ -4,6 +4,7 @@
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <event2/listener.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -311,6 +312,7 @@ int ctl_server_create(struct daemon *d, const struct ctl_params *params, struct 
 	snprintf(err, CTL_ERROR_LEN, "out of memory");
 	if (s == NULL)
 		return error;
+	signal(SIGPIPE, SIG_IGN); // libevent writes to clients that may have left
 	s->d = d;
 	s->http = new_http(s, on_request);
 	if (s->http != NULL)

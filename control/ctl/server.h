@@ -17,7 +17,7 @@ struct ctl_params {
 struct ctl_server;
 
 // Listen. The socket file that a dead daemon left is replaced; where a live one answers it is
-// -EADDRINUSE. 0, or -errno and one line in err.
+// -EADDRINUSE. From here on the process ignores SIGPIPE. 0, or -errno and one line in err.
 int ctl_server_create(struct daemon *, const struct ctl_params *, struct ctl_server **out,
 	char err[static CTL_ERROR_LEN]) must_check;
 // Ends a running trace and capture, closes all connections, removes the socket. NULL is fine.
