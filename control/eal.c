@@ -75,8 +75,9 @@ int eal_start(const struct config *c, char err[static 256])
 	}
 	lcores_text(c, lcores, sizeof(lcores));
 	snprintf(memory, sizeof(memory), "%u", c->memory_mb);
-	char *argv[ARGS_MAX] = {"tailgated", "--in-memory", "--no-telemetry", "--lcores", lcores,
-		"-m", memory, "--log-level", "warning"};
+	// 22.11 refuses --in-memory without hugepages; --no-shconf leaves no file behind either.
+	char *argv[ARGS_MAX] = {"tailgated", huge ? "--in-memory" : "--no-shconf", "--no-telemetry",
+		"--lcores", lcores, "-m", memory, "--log-level", "warning"};
 	int argc = 9;
 	if (!huge)
 		argv[argc++] = "--no-huge";
