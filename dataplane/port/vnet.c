@@ -145,6 +145,8 @@ int vnet_from_mbuf_offload(const struct rte_mbuf *m, bool l2, struct vnet_hdr *h
 	bool tcp = asks & RTE_MBUF_F_TX_TCP_SEG || l4_csum == RTE_MBUF_F_TX_TCP_CKSUM;
 	bool udp = asks & RTE_MBUF_F_TX_UDP_SEG || l4_csum == RTE_MBUF_F_TX_UDP_CKSUM;
 	uint64_t known = VNET_TX_ASKS | RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IPV6;
+	if (asks & RTE_MBUF_F_TX_TCP_SEG || asks & RTE_MBUF_F_TX_UDP_SEG)
+		known |= RTE_MBUF_F_TX_IP_CKSUM; // segments get theirs anyway
 	if (m->ol_flags & RTE_MBUF_F_TX_OFFLOAD_MASK & ~known || (tcp && udp) ||
 		l4_csum == RTE_MBUF_F_TX_SCTP_CKSUM)
 		return -EINVAL;
