@@ -67,9 +67,26 @@ static uint32_t tun_ifindex(const struct daemon *d)
 	return port == PORT_NONE ? 0 : d->gw->port[port]->ifindex;
 }
 
+// Everything through the tunnel: two halves, which win over the default route and leave it alone.
+static bool halves(const struct ip_prefix *p, struct ip_prefix half[static 2])
+{
+	if (p->len != 0)
+		return false;
+	half[0] = half[1] = *p;
+	half[0].len = half[1].len = 1;
+	half[1].addr.bytes[0] = 0x80;
+	return true;
+}
+
 static void route_add(struct daemon *d, const struct ip_prefix *p)
 {
 	char text[PREFIX_TEXT_LEN];
+	struct ip_prefix half[2];
+	if (halves(p, half)) {
+		route_add(d, &half[0]);
+		route_add(d, &half[1]);
+		return;
+	}
 	int r = netlink_route_add(mirror_netlink(d->mirror), p, tun_ifindex(d));
 	if (r == -EEXIST)
 		log_warn("apply", "route to %s exists already, not ours: traffic follows that one",
@@ -80,6 +97,12 @@ static void route_add(struct daemon *d, const struct ip_prefix *p)
 
 static void route_del(struct daemon *d, const struct ip_prefix *p)
 {
+	struct ip_prefix half[2];
+	if (halves(p, half)) {
+		route_del(d, &half[0]);
+		route_del(d, &half[1]);
+		return;
+	}
 	netlink_route_del(mirror_netlink(d->mirror), p, tun_ifindex(d));
 }
 

@@ -21,6 +21,7 @@ struct waiting {
 	struct rte_mbuf *m;
 	struct ip_addr neighbour;
 	uint32_t ifindex;
+	bool own;	// ours; else of the workers
 	uint64_t until; // TSC
 };
 
@@ -31,6 +32,7 @@ struct underlay { // ctl only
 	struct event *events, *punted, *tick;
 	struct waiting waiting[WAITING_MAX];
 	unsigned n_waiting;
+	unsigned seconds; // since the start
 };
 
 // Let a worker go on with a packet; full inbox: counted there as if the port were full.
@@ -39,6 +41,85 @@ static void inject(struct underlay *u, struct rte_mbuf *m, enum node_id node)
 	pkt_of(m)->node = (uint8_t)node;
 	if (!mailbox_put(u->gw->graph[0]->inbox, &m))
 		rte_pktmbuf_free(m);
+}
+
+// Keep a packet while the kernel asks for the next hop. own: a datagram of ours, that leaves by the
+// underlay's routes; otherwise one that the workers route. Full: as if nobody had answered.
+static void wait_for(struct underlay *u, struct rte_mbuf *m, const struct nexthop *nh,
+	const struct ip_addr *to, bool own)
+{
+	struct ip_addr neighbour = nh->gateway.family ? nh->gateway : *to;
+	mirror_resolve(u->mirror, nh->ifindex, &neighbour);
+	if (u->n_waiting == WAITING_MAX) {
+		pkt_of(m)->reason = ICMP_NO_NEIGHBOUR;
+		inject(u, m, NODE_ICMP_ERROR);
+		return;
+	}
+	u->waiting[u->n_waiting++] = (struct waiting){
+		.m = m,
+		.neighbour = neighbour,
+		.ifindex = nh->ifindex,
+		.own = own,
+		.until = rte_rdtsc() + rte_get_tsc_hz() * WAITING_S,
+	};
+}
+
+static struct ip_addr destination(const struct rte_mbuf *m)
+{
+	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
+	return l3[0] >> 4 == 4 ? ip_addr_v4(l3 + 16) : ip_addr_v6(l3 + 24);
+}
+
+// A datagram of ours, from its IP header on: out, beside the tunnel's own routes.
+static bool leave(struct underlay *u, struct rte_mbuf *m)
+{
+	struct nexthop nh;
+	struct ip_addr to = destination(m);
+	if (!mirror_underlay(u->mirror, &to, &nh)) {
+		rte_pktmbuf_free(m);
+		return false;
+	}
+	if (nh.type == NH_RESOLVE) {
+		wait_for(u, m, &nh, &to, true);
+		return true;
+	}
+	struct rte_ether_hdr *eth = (struct rte_ether_hdr *)rte_pktmbuf_prepend(m, L2_LEN);
+	memcpy(eth, nh.l2, L2_LEN);
+	eth->ether_type =
+		rte_cpu_to_be_16(to.family == IP_V4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
+	m->l2_len = L2_LEN;
+	pkt_of(m)->port_out = nh.port;
+	inject(u, m, NODE_TX);
+	return true;
+}
+
+void underlay_neighbour(struct underlay *u, const struct ip_addr *addr, uint32_t ifindex)
+{
+	struct waiting known[WAITING_MAX];
+	unsigned kept = 0, n = 0;
+	for (unsigned i = 0; i < u->n_waiting; i++) {
+		struct waiting *w = &u->waiting[i];
+		bool is_it = w->ifindex == ifindex && ip_addr_equal(&w->neighbour, addr);
+		*(is_it ? &known[n++] : &u->waiting[kept++]) = *w;
+	}
+	u->n_waiting = kept;
+	for (unsigned i = 0; i < n; i++) {
+		if (known[i].own)
+			leave(u, known[i].m);
+		else
+			inject(u, known[i].m, NODE_ROUTE);
+	}
+}
+
+// A packet of the workers whose next hop is not known.
+static void unresolved(struct underlay *u, struct rte_mbuf *m)
+{
+	struct ip_addr to = destination(m);
+	const struct nexthop *nh = fib_lookup(u->gw->fib, &to);
+	if (nh && nh->type == NH_RESOLVE)
+		wait_for(u, m, nh, &to, false);
+	else // it has become known meanwhile
+		inject(u, m, NODE_ROUTE);
 }
 
 static void write_ip4(
@@ -111,8 +192,7 @@ bool underlay_send(void *arg, const struct ip_addr *local, const struct endpoint
 		abort(); // written a few lines above
 	udp->dgram_cksum =
 		csum_finish_udp(csum_add(udp, udp_len, csum_pseudo(l3, &p->ip, udp_len)));
-	inject(u, m, NODE_ROUTE);
-	return true;
+	return leave(u, m);
 }
 
 // Outer header of datagrams to the endpoint, right-aligned.
@@ -151,77 +231,39 @@ bool underlay_path(void *arg, const struct endpoint *to, struct peer_path *path)
 		path->local = wish;
 		return false;
 	}
-	const struct nexthop *nh = fib_lookup(u->gw->fib, &to->addr);
-	if (nh && nh->type == NH_RESOLVE)
-		mirror_resolve(
-			u->mirror, nh->ifindex, nh->gateway.family ? &nh->gateway : &to->addr);
-	if (!nh || nh->type != NH_LINK)
+	struct nexthop nh;
+	if (!mirror_underlay(u->mirror, &to->addr, &nh))
 		return false;
-	const struct port *port = u->gw->port[nh->port];
+	if (nh.type == NH_RESOLVE) {
+		mirror_resolve(u->mirror, nh.ifindex, nh.gateway.family ? &nh.gateway : &to->addr);
+		return false;
+	}
+	const struct port *port = u->gw->port[nh.port];
 	uint16_t mtu = atomic_load(&port->mtu);
-	if (nh->mtu && nh->mtu < mtu)
-		mtu = nh->mtu;
+	if (nh.mtu && nh.mtu < mtu)
+		mtu = nh.mtu;
 	path->family = to->addr.family;
-	path->port = nh->port;
+	path->port = nh.port;
 	path->mtu = mtu - WG_DATA_OVERHEAD - UDP_HDR_LEN -
 		    (path->family == IP_V4 ? IP4_HDR_LEN : IP6_HDR_LEN);
-	write_outer(path, nh, atomic_load(&u->gw->wg_port), port->l2);
+	write_outer(path, &nh, atomic_load(&u->gw->wg_port), port->l2);
 	return true;
-}
-
-// A packet whose next hop is not known: wait for the kernel's answer.
-static void wait_for_neighbour(struct underlay *u, struct rte_mbuf *m)
-{
-	struct pkt *p = pkt_of(m);
-	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
-	struct ip_addr to = p->ip.family == IP_V4 ? ip_addr_v4(l3 + 16) : ip_addr_v6(l3 + 24);
-	const struct nexthop *nh = fib_lookup(u->gw->fib, &to);
-	if (!nh || nh->type != NH_RESOLVE) { // it has become known meanwhile
-		inject(u, m, NODE_ROUTE);
-		return;
-	}
-	struct ip_addr neighbour = nh->gateway.family ? nh->gateway : to;
-	mirror_resolve(u->mirror, nh->ifindex, &neighbour);
-	if (u->n_waiting == WAITING_MAX) {
-		p->reason = ICMP_NO_NEIGHBOUR;
-		inject(u, m, NODE_ICMP_ERROR);
-		return;
-	}
-	u->waiting[u->n_waiting++] = (struct waiting){
-		.m = m,
-		.neighbour = neighbour,
-		.ifindex = nh->ifindex,
-		.until = rte_rdtsc() + rte_get_tsc_hz() * WAITING_S,
-	};
-}
-
-void underlay_neighbour(struct underlay *u, const struct ip_addr *addr, uint32_t ifindex)
-{
-	unsigned kept = 0;
-	for (unsigned i = 0; i < u->n_waiting; i++) {
-		struct waiting *w = &u->waiting[i];
-		if (w->ifindex == ifindex && ip_addr_equal(&w->neighbour, addr))
-			inject(u, w->m, NODE_ROUTE);
-		else
-			u->waiting[kept++] = *w;
-	}
-	u->n_waiting = kept;
 }
 
 static void confirm_neighbours(void *arg, const struct wg_peer_info *info)
 {
 	struct underlay *u = arg;
-	const struct nexthop *nh = fib_lookup(u->gw->fib, &info->endpoint.addr);
+	struct nexthop nh;
 	uint64_t last = atomic_load_explicit(&info->peer->last_tx, memory_order_relaxed);
-	if (nh && nh->type == NH_LINK && rte_rdtsc() - last < rte_get_tsc_hz() * CONFIRM_S)
-		mirror_resolve(u->mirror, nh->ifindex,
-			nh->gateway.family ? &nh->gateway : &info->endpoint.addr);
+	if (rte_rdtsc() - last < rte_get_tsc_hz() * CONFIRM_S &&
+		mirror_underlay(u->mirror, &info->endpoint.addr, &nh))
+		mirror_resolve(u->mirror, nh.ifindex,
+			nh.gateway.family ? &nh.gateway : &info->endpoint.addr);
 }
 
 static void on_tick(evutil_socket_t, short, void *arg)
 {
 	struct underlay *u = arg;
-	static unsigned seconds;
 	uint64_t now = rte_rdtsc();
 	unsigned kept = 0;
 	for (unsigned i = 0; i < u->n_waiting; i++) {
@@ -235,7 +277,7 @@ static void on_tick(evutil_socket_t, short, void *arg)
 		inject(u, w->m, NODE_ICMP_ERROR);
 	}
 	u->n_waiting = kept;
-	if (u->mirror && u->wg && ++seconds % CONFIRM_S == 0)
+	if (u->mirror && u->wg && ++u->seconds % CONFIRM_S == 0)
 		wg_peers_each(u->wg, confirm_neighbours, u);
 }
 
@@ -260,7 +302,7 @@ static void handshake(struct underlay *u, struct rte_mbuf *m)
 static void take_punted(struct underlay *u, struct rte_mbuf *m)
 {
 	if (pkt_of(m)->reason == PUNT_RESOLVE) {
-		wait_for_neighbour(u, m);
+		unresolved(u, m);
 		return;
 	}
 	handshake(u, m);

@@ -238,7 +238,7 @@ static bool borrowed_source(const struct mirror *m, const struct ip_addr *to, st
 
 int mirror_source(const struct mirror *m, const struct ip_addr *to, struct ip_addr *out)
 {
-	const struct hop *h = route_covering(m, to);
+	const struct hop *h = route_underlay(m, to);
 	if (!h)
 		return -ENETUNREACH;
 	if (h->type == RTN_LOCAL || h->type == RTN_ANYCAST) {

@@ -191,18 +191,41 @@ static const struct hop *best_hop(const struct mirror *m, const struct ip_prefix
 	return first == NIL ? NULL : &m->hops[m->routes[first].hop];
 }
 
-const struct hop *route_covering(const struct mirror *m, const struct ip_addr *a)
+// The best that does not lead into the tunnel: what is sent through it must not itself enter it.
+static const struct hop *best_underlay_hop(const struct mirror *m, const struct ip_prefix *p)
+{
+	for (uint32_t n = prefix_map_get(&m->prefixes, p); n != NIL; n = m->routes[n].next) {
+		const struct hop *h = &m->hops[m->routes[n].hop];
+		if (h->nexthop.type != NH_TUNNEL)
+			return h;
+	}
+	return NULL;
+}
+
+typedef const struct hop *hop_fn(const struct mirror *, const struct ip_prefix *);
+
+static const struct hop *longest(const struct mirror *m, const struct ip_addr *a, hop_fn *best)
 {
 	struct ip_prefix host = {.addr = *a, .len = (uint8_t)ip_addr_bits(a)};
 	for (int len = host.len; len >= 0; len--) {
 		if (!m->lengths[family_index(&host)][len])
 			continue;
 		struct ip_prefix p = prefix_shorten(&host, (unsigned)len);
-		const struct hop *h = best_hop(m, &p);
+		const struct hop *h = best(m, &p);
 		if (h)
 			return h;
 	}
 	return NULL;
+}
+
+const struct hop *route_covering(const struct mirror *m, const struct ip_addr *a)
+{
+	return longest(m, a, best_hop);
+}
+
+const struct hop *route_underlay(const struct mirror *m, const struct ip_addr *a)
+{
+	return longest(m, a, best_underlay_hop);
 }
 
 // The neighbour at this very address, where the kernel would look for it.
@@ -230,6 +253,16 @@ static bool wanted(const struct mirror *m, const struct ip_prefix *p, struct nex
 	if (is_link_local(&p->addr) && p->len >= 10 && nh->type != NH_LOCAL)
 		*nh = (struct nexthop){.type = NH_DROP, .port = PORT_NONE};
 	return true;
+}
+
+bool mirror_underlay(const struct mirror *m, const struct ip_addr *to, struct nexthop *nh)
+{
+	const struct hop *h = route_underlay(m, to);
+	if (!h || h->type != RTN_UNICAST)
+		return false;
+	if (!neighbour_nexthop(m, h, to, nh))
+		*nh = h->nexthop;
+	return nh->type == NH_LINK || nh->type == NH_RESOLVE;
 }
 
 void prefix_sync(struct mirror *m, const struct ip_prefix *p)

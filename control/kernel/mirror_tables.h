@@ -102,6 +102,8 @@ void routes_sweep(struct mirror *);
 void routes_fini(struct mirror *);
 // The hop of the longest prefix, host routes of neighbours aside; NULL: no route.
 const struct hop *route_covering(const struct mirror *, const struct ip_addr *);
+// The same beside the tunnel's own routes.
+const struct hop *route_underlay(const struct mirror *, const struct ip_addr *);
 // True when a route leads over the interface or has the address (may be NULL) as its source.
 bool hops_in_use(const struct mirror *, uint32_t ifindex, const struct ip_addr *prefsrc);
 // Next hops over the interface again, after a change of the link or of one neighbour (else NULL).
