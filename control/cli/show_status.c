@@ -35,8 +35,8 @@ static void show_gateway(FILE *out, const json_t *status)
 		fprintf(out, "  last reload failed: %s\n", show_text(status, "last_reload_error"));
 	if (json_is_true(json_object_get(status, "under_load")))
 		fputs("  under load: handshakes are answered with cookies\n", out);
-	json_array_foreach(json_object_get(status, "warnings"), i, warning)
-		fprintf(out, "  warning: %s\n", json_string_value(warning));
+	json_array_foreach(json_object_get(status, "warnings"), i, warning) fprintf(
+		out, "  warning: %s\n", json_is_string(warning) ? json_string_value(warning) : "");
 }
 
 static void show_port(FILE *out, const json_t *port)
