@@ -1,0 +1,36 @@
+// Messages recorded in tests/vectors/rtnetlink.json.
+#pragma once
+
+#include "tests/unit/vectors.h"
+
+enum {
+	MESSAGE_MAX = 4096,
+};
+
+// Number i of the recording into out (MESSAGE_MAX bytes); its length, 0 behind the last.
+static inline size_t message(size_t i, uint8_t *out)
+{
+	json_t *root = vectors_load("rtnetlink.json");
+	const json_t *m = json_array_get(json_object_get(root, "messages"), i);
+	size_t len = m ? vectors_bytes(m, "message", out, MESSAGE_MAX) : 0;
+	json_decref(root);
+	return len;
+}
+
+// The message that a command led to; nth: of several.
+static inline size_t message_of(const char *command, unsigned nth, uint8_t *out)
+{
+	json_t *root = vectors_load("rtnetlink.json");
+	size_t i, len = 0;
+	json_t *m;
+	json_array_foreach(json_object_get(root, "messages"), i, m)
+	{
+		const char *text = json_string_value(json_object_get(m, "command"));
+		if (strcmp(text, command) == 0 && nth-- == 0)
+			len = vectors_bytes(m, "message", out, MESSAGE_MAX);
+	}
+	json_decref(root);
+	if (len == 0)
+		fail_msg("no record of %s", command);
+	return len;
+}
