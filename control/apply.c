@@ -6,6 +6,7 @@
 
 #include "control/gateway.h"
 #include "control/kernel/mirror.h"
+#include "control/resolve.h"
 #include "dataplane/base/log.h"
 
 static const char *peer_label(const struct config_peer *p, char text[static KEY_TEXT_LEN + 1])
@@ -171,6 +172,7 @@ int apply_start(struct daemon *d, char err[static 512])
 		return r;
 	}
 	set_peers(d, d->config);
+	resolve_set(d->resolve, d->config);
 	r = set_interfaces(d, NULL, d->config);
 	if (r < 0)
 		snprintf(err, 512, "%s: %s", d->config->tun, strerror(-r));
@@ -223,6 +225,7 @@ int daemon_reload(struct daemon *d, char err[static 512])
 	}
 	if (r < 0)
 		snprintf(err, 512, "%s: %s", d->config_path, strerror(-r));
+	resolve_set(d->resolve, c);
 	config_free(d->config);
 	d->config = c;
 	d->reloads++;

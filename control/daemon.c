@@ -15,6 +15,7 @@
 #include "control/kernel/guard.h"
 #include "control/kernel/mirror.h"
 #include "control/privileges.h"
+#include "control/resolve.h"
 #include "control/run.h"
 #include "control/underlay.h"
 #include "dataplane/base/log.h"
@@ -182,6 +183,11 @@ static int start_wg(struct running *r)
 		return -ENOMEM;
 	}
 	underlay_set_wg(r->underlay, d->wg);
+	d->resolve = resolve_create(d->base, d->wg);
+	if (!d->resolve) {
+		snprintf(r->err, sizeof(r->err), "no resolver: see /etc/resolv.conf");
+		return -ENOMEM;
+	}
 	return apply_start(d, r->err);
 }
 
@@ -285,6 +291,7 @@ static void finish(struct running *r)
 	guard_destroy(d->guard);
 	if (d->wg)
 		apply_stop(d);
+	resolve_destroy(d->resolve);
 	wg_destroy(d->wg);
 	underlay_destroy(r->underlay);
 	mirror_destroy(d->mirror);

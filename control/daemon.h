@@ -10,6 +10,7 @@
 
 struct mirror;
 struct guard;
+struct resolve;
 
 struct daemon { // ctl only
 	struct event_base *base;
@@ -19,8 +20,9 @@ struct daemon { // ctl only
 	struct wg *wg;
 	struct mirror *mirror;
 	struct guard *guard;
-	uint16_t wg_port;	   // in use
-	bool wg_port_fallback;	   // the configured one was taken
+	struct resolve *resolve;
+	uint16_t wg_port;      // in use
+	bool wg_port_fallback; // the configured one was taken
 	uint64_t started_unix_ns;
 	uint64_t reloads, reload_failures;
 	char last_reload_error[512];

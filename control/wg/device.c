@@ -234,6 +234,31 @@ static void name_peer(struct peer *peer, const struct config_peer *c)
 		c->name[0] ? c->name : key_format(&c->public_key, key));
 }
 
+// The configuration's word counts when it changes; in between the peer may roam.
+static void configure_endpoint(struct session *s, const struct endpoint *e)
+{
+	struct ip_addr any = {0};
+	if (endpoint_equal(e, &s->configured))
+		return;
+	s->configured = *e;
+	session_set_endpoint(s, e, &any);
+}
+
+int wg_peer_endpoint(struct wg *w, const struct key *public_key, const struct endpoint *e)
+{
+	struct peer *peer = peer_table_find(w->gw->peers, public_key);
+	if (!peer)
+		return -ENOENT;
+	configure_endpoint(peer->session, e);
+	return 0;
+}
+
+uint64_t wg_peer_handshake_unix_ns(const struct wg *w, const struct key *public_key)
+{
+	const struct peer *peer = peer_table_find(w->gw->peers, public_key);
+	return peer ? ((const struct session *)peer->session)->handshake_unix_ns : 0;
+}
+
 int wg_peer_set(struct wg *w, const struct config_peer *c, bool roaming)
 {
 	struct peer *peer = peer_table_find(w->gw->peers, &c->public_key);
@@ -256,11 +281,8 @@ int wg_peer_set(struct wg *w, const struct config_peer *c, bool roaming)
 	atomic_store(&peer->has_psk, !key_is_zero(&c->preshared_key));
 	atomic_store(&peer->roaming, roaming);
 	int allowed = set_allowed(s, c->allowed_ips, c->n_allowed_ips);
-	if (c->endpoint.port != 0 && !endpoint_equal(&c->endpoint, &s->configured)) {
-		struct ip_addr any = {0};
-		s->configured = c->endpoint;
-		session_set_endpoint(s, &c->endpoint, &any);
-	}
+	if (c->endpoint.port != 0)
+		configure_endpoint(s, &c->endpoint);
 	set_keepalive(s, c->persistent_keepalive_s);
 	return r < 0 ? r : allowed;
 }

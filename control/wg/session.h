@@ -31,6 +31,11 @@ const struct key *wg_public_key(const struct wg *);
 int wg_peer_set(struct wg *, const struct config_peer *, bool roaming);
 int wg_peer_remove(struct wg *, const struct key *public_key); // 0 or -ENOENT
 
+// The peer's configured endpoint is now this one (its name was looked up). 0 or -ENOENT.
+int wg_peer_endpoint(struct wg *, const struct key *public_key, const struct endpoint *);
+// When its newest session began; 0: none, or no such peer.
+uint64_t wg_peer_handshake_unix_ns(const struct wg *, const struct key *public_key);
+
 // A handshake message from a worker. from/to: outer addresses. len: bytes at data.
 void wg_receive(struct wg *, const uint8_t *data, size_t len, const struct endpoint *from,
 	const struct ip_addr *to);
