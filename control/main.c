@@ -1,27 +1,14 @@
 // tailgated: options, then the daemon.
-#include <errno.h>
-#include <getopt.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "config/config.h"
+#include "control/options.h"
 #include "control/run.h"
-#include "dataplane/base/log.h"
-
-#define DEFAULT_CONFIG "/etc/tailgate/tailgate.conf"
 
 enum {
 	EXIT_USAGE = 2,
-};
-
-static const struct option options[] = {
-	{"config", required_argument, NULL, 'c'},
-	{"check", required_argument, NULL, 'k'},
-	{"version", no_argument, NULL, 'V'},
-	{"help", no_argument, NULL, 'h'},
-	{0},
 };
 
 static int load(const char *path, struct config **out)
@@ -39,37 +26,39 @@ static int check(const char *path)
 	struct config *c;
 	if (load(path, &c) < 0)
 		return EXIT_FAILURE;
-	printf("%s: all right, %u ports, %u peers\n", path, c->n_ports, c->n_peers);
+	printf("%s: all right: ports %u, peers %u\n", path, c->n_ports, c->n_peers);
 	config_free(c);
 	return EXIT_SUCCESS;
 }
 
+static int run(const struct daemon_args *args)
+{
+	struct config *c;
+	if (load(args->config, &c) < 0)
+		return EXIT_FAILURE;
+	if (args->has_log_level)
+		c->log_level = args->log_level;
+	log_init((enum log_level)c->log_level);
+	return daemon_run(c, args->config) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
-	const char *path = DEFAULT_CONFIG;
-	struct config *config;
-	int o;
+	struct daemon_args args;
+	char err[DAEMON_OPTIONS_ERROR_LEN];
 	if (sodium_init() < 0)
 		return EXIT_FAILURE;
-	while ((o = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-		switch (o) {
-		case 'c':
-			path = optarg;
-			break;
-		case 'k':
-			return check(optarg);
-		case 'V':
-			puts("tailgated " TAILGATE_VERSION);
-			return EXIT_SUCCESS;
-		case 'h':
-			puts("usage: tailgated [--config FILE] | --check FILE");
-			return EXIT_SUCCESS;
-		default:
-			return EXIT_USAGE;
-		}
+	if (daemon_options_parse(argc, argv, &args, err) < 0) {
+		fprintf(stderr, "tailgated: %s\n", err);
+		return EXIT_USAGE;
 	}
-	if (load(path, &config) < 0)
-		return EXIT_FAILURE;
-	log_init((enum log_level)config->log_level);
-	return daemon_run(config, path) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	if (args.help) {
+		daemon_options_print_help(stdout);
+		return EXIT_SUCCESS;
+	}
+	if (args.version) {
+		puts("tailgated " TAILGATE_VERSION);
+		return EXIT_SUCCESS;
+	}
+	return args.check ? check(args.check) : run(&args);
 }
