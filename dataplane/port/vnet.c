@@ -42,6 +42,20 @@ static int find_l4(struct rte_mbuf *m, bool l2, struct l4_place *l4)
 	return 0;
 }
 
+// CRC32c; rte_hash_crc wants its data aligned.
+static uint32_t crc32c(const uint8_t *data, uint32_t len)
+{
+	uint32_t crc = UINT32_MAX;
+	for (; len >= 8; data += 8, len -= 8) {
+		uint64_t word;
+		memcpy(&word, data, sizeof(word));
+		crc = rte_hash_crc_8byte(word, crc);
+	}
+	for (; len > 0; data++, len--)
+		crc = rte_hash_crc_1byte(*data, crc);
+	return ~crc;
+}
+
 // The sender relied on hardware that this port does not have further on: do its work.
 static int complete_csum(const struct vnet_hdr *h, struct rte_mbuf *m, const struct l4_place *l4)
 {
@@ -51,8 +65,8 @@ static int complete_csum(const struct vnet_hdr *h, struct rte_mbuf *m, const str
 		if (m->nb_segs != 1 || field + 4 > m->data_len)
 			return -EINVAL;
 		memset(at, 0, 4); // RFC 9260 6.8, appendix A: CRC32c, stored as it is computed
-		uint32_t crc = ~rte_hash_crc(rte_pktmbuf_mtod_offset(m, void *, h->csum_start),
-			m->data_len - h->csum_start, UINT32_MAX);
+		uint32_t crc = crc32c(rte_pktmbuf_mtod_offset(m, const uint8_t *, h->csum_start),
+			m->data_len - h->csum_start);
 		memcpy(at, &crc, sizeof(crc));
 		return 0;
 	}
