@@ -298,8 +298,8 @@ static void test_stats(void **)
 		"\nhandshakes\n  none\n",
 		"            22.5  segments per super-packet before encryption\n",
 		"             0.0  WireGuard datagrams per super-packet sent\n",
-		"         1              2  ##########\n       4-7              6  "
-		"##############################\n",
+		"         1              2  ##########\n",
+		"       4-7              6  ##############################\n",
 		"tx                          320           32.0            200\n",
 		"               5  rx_packets\n",
 		"packets                       3           1000\n",
@@ -391,10 +391,14 @@ static void test_trace(void **)
 // A daemon of another version: members missing or of another type.
 static void test_strange_answers(void **)
 {
-	static const char *const answers[] = {"{}", "[]", "[1,2]",
-		"{\"peers\":[1,\"x\",{}],\"ports\":[null,{}],\"warnings\":[\"a\"]}",
-		"{\"drops\":{},\"nodes\":[[]],\"workers\":[{\"burst_packets\":7}],\"packets\":[[]]"
-		"}"};
+	static const char *const answers[] = {
+		"{}",
+		"[]",
+		"[1,2]",
+		"{\"peers\":[1,\"x\",{}],\"ports\":[null,{}],\"warnings\":[\"a\",1]}",
+		"{\"drops\":{},\"nodes\":[[]],\"workers\":[{\"burst_packets\":7}]}",
+		"{\"packets\":[[]]}",
+	};
 	static void (*const printers[])(FILE *, const void *) = {
 		print_status, print_all_stats, print_top, print_trace};
 	for (unsigned i = 0; i < N(answers); i++) {
