@@ -9,6 +9,11 @@ cd "$(dirname "$0")"
 # shellcheck source=tests/net/lib.sh
 source ./lib.sh
 
+resets() { # OutRsts of the hosts, who would answer a packet that arrives twice or out of nowhere
+	in_ns client awk '/^Tcp: [0-9]/ {print $15}' /proc/net/snmp
+	in_ns server awk '/^Tcp: [0-9]/ {print $15}' /proc/net/snmp
+}
+
 lab_begin
 need_kind "$dut"
 lab_up "$dut" "$dut"
@@ -22,12 +27,11 @@ ping_lossless server fd01::2 -c 20 -i 0.05
 check "20 requests at the server" test "$(captured requests)" = 20
 check "no inner packet in the clear" test "$(captured plain)" = 0
 
-say "a TCP stream: no duplicates, no resets, no unreachables"
-before=$(in_ns client awk '/^Tcp: [0-9]/ {print $15}' /proc/net/snmp)
-iperf_server server
-on client iperf3 -c 10.2.0.2 -t 2 -C cubic
-after=$(in_ns client awk '/^Tcp: [0-9]/ {print $15}' /proc/net/snmp)
-check "no connection was reset" test "$before" = "$after"
+say "a TCP stream: no resets, no unreachables"
+before=$(resets)
+transfer client server 10.2.0.2 50
+transfer server client 10.1.0.2 50
+check "no connection was reset" test "$before" = "$(resets)"
 check "no ICMP unreachable for UDP 41641" test "$(captured unreachable)" = 0
 
 say "junk to UDP 41641 is not answered either"
