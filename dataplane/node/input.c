@@ -10,16 +10,19 @@ void node_eth_input(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 		const struct port *port = g->gw->port[pkt_of(m)->port_in];
 		if (i + 1 < n)
 			rte_prefetch0(rte_pktmbuf_mtod(pkts[i + 1], void *));
+		bool v4 = eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
 		bool ip = m->data_len > L2_LEN &&
-			  (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4) ||
-				  eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6));
+			  (v4 || eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6));
 		m->l2_len = L2_LEN;
 		if (!ip || !rte_is_same_ether_addr(&eth->dst_addr, &port->mac)) {
 			leave_to_kernel(g, m, false);
 			continue;
 		}
-		rte_pktmbuf_adj(m, L2_LEN);
-		graph_to(g, NODE_CLASSIFY, m);
+		const uint8_t *l3 = (const uint8_t *)rte_pktmbuf_adj(m, L2_LEN);
+		if (likely(l3[0] >> 4 == (v4 ? 4 : 6)))
+			graph_to(g, NODE_CLASSIFY, m);
+		else
+			graph_drop(g, m, DROP_IP_MALFORMED);
 	}
 }
 
