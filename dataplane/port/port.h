@@ -6,9 +6,9 @@
 //   segment, or the size of each UDP payload. RTE_MBUF_F_RX_L4_CKSUM_NONE marks a checksum that the
 //   sender left to the hardware: it is to be completed before the packet leaves this machine.
 // - A packet to send has l2_len, l3_len, l4_len set where a flag asks for an offload
-//   (RTE_MBUF_F_TX_TCP_SEG, _UDP_SEG with tso_segsz, _TCP_CKSUM, _UDP_CKSUM with _IPV4 or _IPV6), and
-//   its L4 checksum field then holds the sum of the pseudo header, length included (the kernel's
-//   convention; ethdev.c turns it into DPDK's). Chains of segments are welcome.
+//   (RTE_MBUF_F_TX_TCP_SEG, _UDP_SEG with tso_segsz, _TCP_CKSUM, _UDP_CKSUM with _IPV4 or _IPV6),
+//   and its L4 checksum field then holds the sum of the pseudo header, length included (the
+//   kernel's convention; ethdev.c turns it into DPDK's). Chains of segments are welcome.
 #pragma once
 
 #include <rte_ethdev.h>
@@ -20,8 +20,8 @@ enum {
 	PORT_MAX = 32,	     // ports of one gateway, mirrors and the host TUN included
 	PORT_QUEUE_MAX = 32, // one queue per worker
 	PORT_NONE = 0xffff,
-	PKT_PRIV_LEN = 64,   // private area of every mbuf: struct pkt of node/node.h
-	PORT_BURST = 64,     // packets that rx and tx take at most
+	PKT_PRIV_LEN = 64, // private area of every mbuf: struct pkt of node/node.h
+	PORT_BURST = 64,   // packets that rx and tx take at most
 	L2_LEN = 14,
 };
 
@@ -37,14 +37,14 @@ struct port_stats {
 	uint64_t rx_packets; // super-packets count once
 	uint64_t rx_bytes;
 	uint64_t rx_supers;
-	uint64_t rx_errors;  // truncated, or a vnet header that makes no sense
-	uint64_t rx_missed;  // the kernel or the NIC had no room (PACKET_STATISTICS, imissed)
-	uint64_t rx_nombuf;  // our own pool was empty
+	uint64_t rx_errors; // truncated, or a vnet header that makes no sense
+	uint64_t rx_missed; // the kernel or the NIC had no room (PACKET_STATISTICS, imissed)
+	uint64_t rx_nombuf; // our own pool was empty
 	uint64_t tx_packets;
 	uint64_t tx_bytes;
 	uint64_t tx_supers;
-	uint64_t tx_errors;  // refused by the kernel: the packet is lost
-	uint64_t tx_full;    // ring or socket buffer full: handed back to the caller
+	uint64_t tx_errors; // refused by the kernel: the packet is lost
+	uint64_t tx_full;   // ring or socket buffer full: handed back to the caller
 } __rte_cache_aligned;
 
 struct port;
@@ -54,32 +54,35 @@ struct port_ops {
 	uint16_t (*rx)(struct port *, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
 	// Send a burst. Returns how many the port took, in order; those belong to it. [wrk]
 	uint16_t (*tx)(struct port *, uint16_t queue, struct rte_mbuf **pkts, uint16_t n);
-	// A descriptor that polls readable when rx has work, or -1: then the worker naps. The number
-	// stays; refresh may put another file behind it, so poll(2) it and keep it in no epoll set.
+	// A descriptor that polls readable when rx has work, or -1: then the worker naps. The
+	// number stays; refresh may put another file behind it, so poll(2) it and keep it in no
+	// epoll set.
 	int (*wait_fd)(struct port *, uint16_t queue);
-	// Before (true) and after (false) sleeping on wait_fd; NULL where nothing is to be done. [wrk]
+	// Before (true) and after (false) sleeping on wait_fd; NULL where nothing is to be done.
+	// [wrk]
 	void (*wait_arm)(struct port *, uint16_t queue, bool on);
-	// Link state and MTU as of now, into up and mtu. [ctl, about once a second; on netlink events]
+	// Link state and MTU as of now, into up and mtu. [ctl, about once a second; on netlink
+	// events]
 	void (*refresh)(struct port *);
 	void (*close)(struct port *);
 };
 
 struct port {
 	const struct port_ops *ops; // this block: fixed after init
-	char name[IFNAME_LEN];	     // the configuration's
-	char device[128];	     // interface name, PCI address or vdev string
+	char name[IFNAME_LEN];	    // the configuration's
+	char device[128];	    // interface name, PCI address or vdev string
 	enum port_kind kind;
 	uint16_t id;
 	uint16_t n_queues;
-	uint32_t ifindex;	     // the kernel's interface: for an owned port, of its mirror
+	uint32_t ifindex; // the kernel's interface: for an owned port, of its mirror
 	bool l2;
 	struct rte_ether_addr mac;
-	uint64_t rx_offloads;	     // RTE_ETH_RX_OFFLOAD_*: TCP_LRO = super-packets may arrive
-	uint64_t tx_offloads;	     // RTE_ETH_TX_OFFLOAD_*: TCP_TSO, UDP_TSO, TCP_CKSUM, UDP_CKSUM
-	struct port *peer;	     // owned <-> mirror
+	uint64_t rx_offloads; // RTE_ETH_RX_OFFLOAD_*: TCP_LRO = super-packets may arrive
+	uint64_t tx_offloads; // RTE_ETH_TX_OFFLOAD_*: TCP_TSO, UDP_TSO, TCP_CKSUM, UDP_CKSUM
+	struct port *peer;    // owned <-> mirror
 
-	_Atomic bool up;	     // ctl: rw, wrk: ro (relaxed)
-	_Atomic uint16_t mtu;	     // ctl: rw, wrk: ro (relaxed); bytes behind the Ethernet header
+	_Atomic bool up;      // ctl: rw, wrk: ro (relaxed)
+	_Atomic uint16_t mtu; // ctl: rw, wrk: ro (relaxed); bytes behind the Ethernet header
 	struct port_stats stats[PORT_QUEUE_MAX];
 };
 
@@ -88,22 +91,25 @@ struct port_params {
 	const char *name;
 	const char *device;
 	uint16_t id;
-	uint16_t n_queues;	     // workers
-	uint16_t mtu;		     // TUN, mirror: set on the interface; 0: leave
-	struct rte_mempool *pool;    // 2 KiB data room and PKT_PRIV_LEN private area
+	uint16_t n_queues;		// workers
+	uint16_t mtu;			// TUN, mirror: set on the interface; 0: leave
+	struct rte_mempool *pool;	// 2 KiB data room and PKT_PRIV_LEN private area
 	struct rte_mempool *super_pool; // SUPER_ROOM data room: kernel ports receive into these
 };
 
 enum {
-	// One received super-packet lies in one buffer, so that its datagrams can be decrypted where
-	// they lie; the few bytes of a 64 KiB packet that do not fit continue in an mbuf of the pool.
+	// One received super-packet lies in one buffer, so that its datagrams can be decrypted
+	// where they lie; the few bytes of a 64 KiB packet that do not fit continue in an mbuf of
+	// the pool.
 	SUPER_ROOM = 65535,
 };
 
 // Each returns 0 and the port, or -errno with one line in err (what is missing, what to do). [ctl]
 int port_tun_open(const struct port_params *, struct port **out, char err[static 256]) must_check;
-int port_shared_open(const struct port_params *, struct port **out, char err[static 256]) must_check;
-int port_mirror_open(const struct port_params *, struct port **out, char err[static 256]) must_check;
+int port_shared_open(
+	const struct port_params *, struct port **out, char err[static 256]) must_check;
+int port_mirror_open(
+	const struct port_params *, struct port **out, char err[static 256]) must_check;
 int port_owned_open(const struct port_params *, struct port **out, char err[static 256]) must_check;
 
 // Make a mirror's MAC and MTU those of its owned port, and each the other's peer. [ctl]
