@@ -16,7 +16,7 @@ enum {
 	CAPTURE_DRAIN = 64,
 	// A client that reads too slowly: what is not taken off the ring is counted as lost.
 	CAPTURE_BACKLOG = 8 << 20,
-	CAPTURE_PIECES = CAPTURE_SNAPLEN_MAX / 2048 + 2,
+	CAPTURE_PIECES = CAPTURE_SNAPLEN_MAX / CAPTURE_ROOM,
 };
 
 enum {
@@ -114,11 +114,11 @@ static int add_header(
 	return error;
 }
 
-static uint32_t interface_of(const struct ctl_capture *c, const struct capture_meta *meta)
+static uint32_t interface_of(const struct ctl_capture *c, const struct capture_slot *copy)
 {
-	if (meta->point == CAPTURE_PLAIN_OUT || meta->point == CAPTURE_PLAIN_IN)
+	if (copy->point == CAPTURE_PLAIN_OUT || copy->point == CAPTURE_PLAIN_IN)
 		return c->interface[SLOT_PLAIN];
-	return meta->port < PORT_MAX ? c->interface[SLOT_PORTS + meta->port] : NO_INTERFACE;
+	return copy->port < PORT_MAX ? c->interface[SLOT_PORTS + copy->port] : NO_INTERFACE;
 }
 
 static const char *peer_comment(
@@ -130,47 +130,47 @@ static const char *peer_comment(
 	return peer != NULL && peer->name[0] != '\0' ? peer->name : key_format(key, text);
 }
 
-static int add_packet(struct evbuffer *out, const struct ctl_capture *c, struct rte_mbuf *copy)
+static int add_packet(struct evbuffer *out, const struct ctl_capture *c, struct capture_slot *copy)
 {
 	const struct daemon *d = c->server->d;
-	const struct capture_meta *meta = capture_meta(copy);
-	bool in = meta->point == CAPTURE_WIRE_IN || meta->point == CAPTURE_PLAIN_IN;
+	bool in = copy->point == CAPTURE_WIRE_IN || copy->point == CAPTURE_PLAIN_IN;
 	struct iovec pieces[CAPTURE_PIECES];
 	unsigned n = 0;
 	char key[KEY_TEXT_LEN + 1];
 
-	uint32_t interface = interface_of(c, meta);
+	uint32_t interface = interface_of(c, copy);
 	if (interface == NO_INTERFACE)
 		return 0;
-	for (struct rte_mbuf *m = copy; m != NULL && n < CAPTURE_PIECES; m = m->next)
-		pieces[n++] = (struct iovec){rte_pktmbuf_mtod(m, void *), m->data_len};
-	double after_ns = (double)(int64_t)(meta->tsc - c->start_tsc) / d->gw->tsc_per_ns;
+	for (struct capture_slot *slot = copy; slot != NULL && n < CAPTURE_PIECES;
+		slot = slot->next)
+		pieces[n++] = (struct iovec){slot->data, slot->n};
+	double after_ns = (double)(int64_t)(copy->tsc - c->start_tsc) / d->gw->tsc_per_ns;
 	struct pcapng_packet packet = {
 		.interface = interface,
 		.unix_ns = c->start_unix_ns + (uint64_t)(int64_t)after_ns,
 		.data = pieces,
 		.n = n,
-		.len = meta->len,
+		.len = copy->len,
 		.direction = in ? PCAPNG_IN : PCAPNG_OUT,
-		.comment = peer_comment(d, &meta->peer_key, key),
+		.comment = peer_comment(d, &copy->peer_key, key),
 	};
 	return pcapng_add_packet(out, &packet);
 }
 
-// Up to limit packets off the ring into the stream; true: the last one wanted was among them.
+// Packets off the ring into the stream; true: the last one wanted was among them.
 static bool send_packets(struct ctl_capture *c, struct evbuffer *chunk)
 {
-	struct rte_mbuf *copies[CAPTURE_DRAIN];
+	struct capture_slot *copies[CAPTURE_DRAIN];
 	unsigned drained = 0, n;
 	bool done = false;
 	do {
 		unsigned want =
 			c->left > 0 ? RTE_MIN(c->left, (uint32_t)CAPTURE_DRAIN) : CAPTURE_DRAIN;
 		n = capture_drain(c->capture, copies, want);
-		for (unsigned i = 0; i < n; i++)
-			if (add_packet(chunk, c, copies[i]) < 0)
-				done = true;
-		rte_pktmbuf_free_bulk(copies, n);
+		for (unsigned i = 0; i < n; i++) {
+			done |= add_packet(chunk, c, copies[i]) < 0;
+			capture_release(c->capture, copies[i]);
+		}
 		if (c->left > 0 && n > 0) {
 			c->left -= n;
 			done |= c->left == 0;

@@ -1,46 +1,51 @@
 #include "dataplane/node/capture.h"
 
 #include <errno.h>
-#include <rte_errno.h>
-#include <rte_malloc.h>
 #include <rte_ring.h>
+#include <stdlib.h>
 
 enum {
-	CAPTURE_ROOM = 2048,
-	CAPTURE_RING = 4096, // holds every buffer
+	CAPTURE_RING = CAPTURE_SLOTS + 1, // either ring holds all slots
+	CAPTURE_PIECES = CAPTURE_SNAPLEN_MAX / CAPTURE_ROOM,
 };
 
 struct capture {
 	struct capture_filter filter; // fixed after init
 	bool one_peer;		      // fixed after init: peer_key is set
-	struct rte_mempool *pool;     // wrk: takes, ctl: gives back
-	struct rte_ring *ring;	      // wrk: in, ctl: out
+	struct capture_slot *slots;   // CAPTURE_SLOTS
+	struct rte_ring *free;	      // wrk: out, ctl: in
+	struct rte_ring *full;	      // wrk: in, ctl: out; first slots of packets
 };
+
+static struct rte_ring *ring_create(unsigned flags)
+{
+	void *ring = NULL;
+	if (posix_memalign(
+		    &ring, RTE_CACHE_LINE_SIZE, (size_t)rte_ring_get_memsize(CAPTURE_RING)) != 0)
+		return NULL;
+	if (rte_ring_init(ring, "capture", CAPTURE_RING, flags) != 0) {
+		free(ring);
+		return NULL;
+	}
+	return ring;
+}
 
 int capture_create(const struct capture_filter *filter, struct capture **out)
 {
-	static unsigned serial; // old ones live on until workers have let go of them; [ctl]
-	char name[RTE_RING_NAMESIZE];
-
 	struct capture *c = calloc(1, sizeof(*c));
 	if (c == NULL)
 		return -ENOMEM;
 	c->filter = *filter;
 	c->one_peer = !key_is_zero(&filter->peer_key);
-
-	serial++;
-	snprintf(name, sizeof(name), "capture_%u", serial);
-	uint32_t room = RTE_MIN(filter->snaplen, (uint32_t)CAPTURE_ROOM);
-	c->pool = rte_pktmbuf_pool_create(name, CAPTURE_BUFFERS, 0,
-		RTE_ALIGN_CEIL(sizeof(struct capture_meta), RTE_MBUF_PRIV_ALIGN),
-		(uint16_t)(room + RTE_PKTMBUF_HEADROOM), SOCKET_ID_ANY);
-	if (c->pool != NULL)
-		c->ring = rte_ring_create(name, CAPTURE_RING, SOCKET_ID_ANY, RING_F_SC_DEQ);
-	if (c->ring == NULL) {
-		int error = -rte_errno;
+	c->slots = calloc(CAPTURE_SLOTS, sizeof(*c->slots)); // pages come with first use
+	c->free = ring_create(RING_F_SP_ENQ);
+	c->full = ring_create(RING_F_SC_DEQ);
+	if (c->slots == NULL || c->free == NULL || c->full == NULL) {
 		capture_destroy(c);
-		return error;
+		return -ENOMEM;
 	}
+	for (unsigned i = 0; i < CAPTURE_SLOTS; i++)
+		rte_ring_sp_enqueue(c->free, &c->slots[i]);
 	*out = c;
 	return 0;
 }
@@ -48,11 +53,9 @@ int capture_create(const struct capture_filter *filter, struct capture **out)
 void capture_destroy(void *capture)
 {
 	struct capture *c = capture;
-	struct rte_mbuf *copy;
-	while (c->ring != NULL && rte_ring_sc_dequeue(c->ring, (void **)&copy) == 0)
-		rte_pktmbuf_free(copy);
-	rte_ring_free(c->ring);
-	rte_mempool_free(c->pool);
+	free(c->full);
+	free(c->free);
+	free(c->slots);
 	free(c);
 }
 
@@ -73,9 +76,18 @@ void capture_stop(struct gateway *gw, struct capture *c)
 			atomic_store_explicit(&gw->graph[i]->capture, NULL, memory_order_release);
 }
 
-unsigned capture_drain(struct capture *c, struct rte_mbuf **copies, unsigned n)
+unsigned capture_drain(struct capture *c, struct capture_slot **packets, unsigned n)
 {
-	return rte_ring_sc_dequeue_burst(c->ring, (void **)copies, n, NULL);
+	return rte_ring_sc_dequeue_burst(c->full, (void **)packets, n, NULL);
+}
+
+void capture_release(struct capture *c, struct capture_slot *packet)
+{
+	while (packet != NULL) {
+		struct capture_slot *next = packet->next;
+		rte_ring_sp_enqueue(c->free, packet);
+		packet = next;
+	}
 }
 
 // The outer header's remote side: the source of what comes in, the destination of what goes out.
@@ -121,14 +133,24 @@ static bool wanted(const struct graph *g, const struct capture *c, const struct 
 	return !c->one_peer || is_of_peer(g, c, m, point, port, peer);
 }
 
-// The packet's data with the l2 bytes in front of it, cut to the capture's length.
-static struct rte_mbuf *copy_packet(const struct capture *c, const struct rte_mbuf *m, uint16_t l2)
+// Fill slots with the first bytes of the packet and the l2 bytes in front of it.
+static void copy_packet(struct capture_slot *const slots[], unsigned n, const struct rte_mbuf *m,
+	uint16_t l2, uint32_t bytes)
 {
-	struct rte_mbuf *copy = rte_pktmbuf_copy(m, c->pool, 0, c->filter.snaplen - l2);
-	if (copy != NULL && l2 > 0)
-		memcpy(rte_pktmbuf_prepend(copy, l2), rte_pktmbuf_mtod(m, const uint8_t *) - l2,
-			l2);
-	return copy;
+	uint32_t from = 0, front = RTE_MIN((uint32_t)l2, bytes);
+	memcpy(slots[0]->data, rte_pktmbuf_mtod(m, const uint8_t *) - l2, front);
+	bytes -= front;
+	for (unsigned i = 0; i < n; i++, front = 0) {
+		uint32_t len = RTE_MIN(bytes, CAPTURE_ROOM - front);
+		uint8_t *to = slots[i]->data + front;
+		const void *data = len > 0 ? rte_pktmbuf_read(m, from, len, to) : to;
+		if (data != to)
+			memcpy(to, data, len);
+		slots[i]->n = front + len;
+		slots[i]->next = i + 1 < n ? slots[i + 1] : NULL;
+		from += len;
+		bytes -= len;
+	}
 }
 
 void capture_packet(struct graph *g, struct capture *c, const struct rte_mbuf *m,
@@ -140,19 +162,18 @@ void capture_packet(struct graph *g, struct capture *c, const struct rte_mbuf *m
 		return;
 
 	uint16_t l2 = point == CAPTURE_WIRE_IN ? m->l2_len : 0;
-	struct rte_mbuf *copy = copy_packet(c, m, l2);
-	if (copy == NULL)
-		goto lost;
-	*capture_meta(copy) = (struct capture_meta){
-		.tsc = rte_rdtsc(),
-		.len = m->pkt_len + l2,
-		.port = port,
-		.point = point,
-		.peer_key = peer != NULL ? peer->public_key : (struct key){},
-	};
-	if (rte_ring_mp_enqueue(c->ring, copy) == 0)
+	uint32_t bytes = RTE_MIN(m->pkt_len + l2, c->filter.snaplen);
+	struct capture_slot *slots[CAPTURE_PIECES];
+	unsigned n = (bytes + CAPTURE_ROOM - 1) / CAPTURE_ROOM;
+	if (rte_ring_mc_dequeue_bulk(c->free, (void **)slots, n, NULL) == 0) {
+		graph_count(g, COUNTER_CAPTURE_LOST, 1);
 		return;
-	rte_pktmbuf_free(copy);
-lost:
-	graph_count(g, COUNTER_CAPTURE_LOST, 1);
+	}
+	copy_packet(slots, n, m, l2, bytes);
+	slots[0]->len = m->pkt_len + l2;
+	slots[0]->tsc = rte_rdtsc();
+	slots[0]->port = port;
+	slots[0]->point = point;
+	slots[0]->peer_key = peer != NULL ? peer->public_key : (struct key){};
+	rte_ring_mp_enqueue(c->full, slots[0]);
 }

@@ -1,6 +1,6 @@
-// Copies of packets for 'tailgate capture'. Workers copy into buffers of the capture's own and put
-// them on a ring; the control thread drains it. Nothing waits: without a buffer or a place on the
-// ring the copy is lost and COUNTER_CAPTURE_LOST counts it.
+// Copies of packets for 'tailgate capture'. Workers copy into slots of the capture's own and put
+// them on a ring; the control thread drains it. Nothing waits: without free slots the copy is lost
+// and COUNTER_CAPTURE_LOST counts it. The slots are ordinary memory: what DPDK has is for packets.
 #pragma once
 
 #include <stdatomic.h>
@@ -18,7 +18,8 @@ enum capture_point {
 };
 
 enum {
-	CAPTURE_BUFFERS = 4095, // of 2 KiB; a power of two less 1 suits the mempool best
+	CAPTURE_SLOTS = 4095, // what a ring of 4096 holds
+	CAPTURE_ROOM = 2048,  // bytes of a slot
 	CAPTURE_SNAPLEN_DEFAULT = 65535,
 	CAPTURE_SNAPLEN_MAX = 262144,
 	CAPTURE_SNAPLEN_MIN = 64,
@@ -33,23 +34,22 @@ struct capture_filter {
 	struct endpoint peer_endpoint;
 };
 
-// The private area of a copy. // worker, then ctl
-struct capture_meta {
+// A copy, or a piece of one. // worker, then ctl
+struct capture_slot {
+	struct capture_slot *next; // the packet goes on there, or NULL
+	uint32_t n;		   // bytes of data
+	// In the first slot of a packet:
+	uint32_t len; // of the original, Ethernet header included
 	uint64_t tsc;
-	uint32_t len;	     // of the original, Ethernet header included
 	uint16_t port;	     // as in the filter
 	uint8_t point;	     // enum capture_point
 	struct key peer_key; // zero: none known
+	uint8_t data[CAPTURE_ROOM];
 };
-
-static inline struct capture_meta *capture_meta(struct rte_mbuf *copy)
-{
-	return (struct capture_meta *)rte_mbuf_to_priv(copy);
-}
 
 struct capture;
 
-// Make a capture that no worker feeds yet. 0 or -errno (-ENOMEM: no room for its buffers). [ctl]
+// Make a capture that no worker feeds yet. 0 or -ENOMEM. [ctl]
 int capture_create(const struct capture_filter *, struct capture **out) must_check;
 // No worker may hold it any more: after capture_stop, by rcu_defer. Takes undrained copies along.
 // [ctl]
@@ -58,8 +58,9 @@ void capture_destroy(void *capture);
 int capture_start(struct gateway *, struct capture *) must_check;
 // Workers let go of it within a round. [ctl]
 void capture_stop(struct gateway *, struct capture *);
-// Up to n copies, oldest first; the caller frees them. Returns how many. [ctl]
-unsigned capture_drain(struct capture *, struct rte_mbuf **copies, unsigned n);
+// Up to n packets, oldest first; each is to be given back. Returns how many. [ctl]
+unsigned capture_drain(struct capture *, struct capture_slot **packets, unsigned n);
+void capture_release(struct capture *, struct capture_slot *packet); // [ctl]
 
 void capture_packet(struct graph *g, struct capture *c, const struct rte_mbuf *m,
 	enum capture_point point, const struct peer *peer); // [wrk]

@@ -236,6 +236,49 @@ static void test_capture_client_leaves(void **)
 	json_decref(ask("GET", "/tailgate/v0/status", 200));
 }
 
+// Packets of several segments and slots come out as they went in, cut at the snap length.
+static void test_capture_pieces(void **)
+{
+	static const uint32_t lengths[] = {1, 63, 64, 2047, 2048, 2049, 4096, 6000};
+	struct graph *g = fixture.gw.graph[0];
+	for (unsigned i = 0; i < RTE_DIM(lengths); i++) {
+		struct capture *c;
+		struct capture_slot *copy;
+		struct capture_filter filter = {
+			.points = UINT32_MAX, .port = PORT_NONE, .snaplen = 5000};
+		uint32_t want = RTE_MIN(lengths[i] + 6, filter.snaplen), got = 0;
+		assert_int_equal(capture_create(&filter, &c), 0);
+		assert_int_equal(capture_start(&fixture.gw, c), 0);
+		struct rte_mbuf *m = test_packet(6);
+		memset(rte_pktmbuf_mtod(m, void *), 'e', 6);
+		rte_pktmbuf_adj(m, 6);
+		m->l2_len = 6;
+		for (uint32_t at = 0; at < lengths[i]; at += 1000) {
+			uint32_t len = RTE_MIN(1000u, lengths[i] - at);
+			struct rte_mbuf *segment = at == 0 ? m : test_packet(len);
+			if (at == 0)
+				memset(rte_pktmbuf_append(m, (uint16_t)len), 0x45, len);
+			memset(rte_pktmbuf_mtod(segment, void *), (int)(at / 1000), len);
+			if (at > 0)
+				assert_int_equal(rte_pktmbuf_chain(m, segment), 0);
+		}
+		capture_copy(g, m, CAPTURE_WIRE_IN, NULL);
+		rte_pktmbuf_free(m);
+		assert_int_equal(capture_drain(c, &copy, 1), 1);
+		assert_int_equal(copy->len, lengths[i] + 6);
+		for (struct capture_slot *slot = copy; slot != NULL; slot = slot->next)
+			for (uint32_t k = 0; k < slot->n; k++, got++)
+				if (slot->data[k] != (got < 6 ? 'e' : (got - 6) / 1000))
+					fail_msg("byte %u of %u", got, lengths[i]);
+		assert_int_equal(got, want);
+		capture_release(c, copy);
+		assert_int_equal(capture_drain(c, &copy, 1), 0);
+		capture_stop(&fixture.gw, c);
+		capture_destroy(c);
+	}
+	assert_int_equal(rte_mempool_in_use_count(t.pool), 0);
+}
+
 // Nobody drains: what does not fit is lost and counted, and nothing leaks.
 static void test_capture_full(void **)
 {
@@ -246,8 +289,14 @@ static void test_capture_full(void **)
 	assert_int_equal(capture_start(&fixture.gw, c), 0);
 	assert_int_equal(capture_start(&fixture.gw, c), -EBUSY);
 	uint64_t before = g->counters[COUNTER_CAPTURE_LOST];
-	for (unsigned i = 0; i < CAPTURE_BUFFERS + 100; i++)
+	for (unsigned i = 0; i < CAPTURE_SLOTS + 100; i++)
 		capture_one(CAPTURE_PLAIN_IN, 200, NULL);
+	assert_int_equal(g->counters[COUNTER_CAPTURE_LOST] - before, 100);
+	// What was given back can be used again.
+	struct capture_slot *copy;
+	assert_int_equal(capture_drain(c, &copy, 1), 1);
+	capture_release(c, copy);
+	capture_one(CAPTURE_PLAIN_IN, 200, NULL);
 	assert_int_equal(g->counters[COUNTER_CAPTURE_LOST] - before, 100);
 	capture_stop(&fixture.gw, c);
 	assert_null(g->capture);
@@ -289,6 +338,7 @@ int main(void)
 		cmocka_unit_test(test_capture_of_wire_with_ethernet),
 		cmocka_unit_test(test_capture_by_endpoint),
 		cmocka_unit_test(test_capture_client_leaves),
+		cmocka_unit_test(test_capture_pieces),
 		cmocka_unit_test(test_capture_full),
 		cmocka_unit_test(test_destroy_while_busy),
 	};
