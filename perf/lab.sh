@@ -3,13 +3,13 @@
 #
 # CPU time of the gateways per 10^9 bytes carried. A kernel books softirq work to whatever it
 # interrupts, so the gateway processes' own time says too little for a gateway that leaves work to
-# the kernel, and too much for one that is interrupted by it. Three figures are therefore kept:
+# the kernel, and too much for one that is interrupted by it. These figures are therefore kept:
 #   busy      the machine's time that was not idle, all cores
 #   iperf     user and system time of iperf3's client and server
 #   process   user and system time of the gateway processes, all threads
-# and the gateways' figure is busy - iperf: their processes, kernel threads and softirqs, both
-# gateways summed. Whatever else runs on the machine counts too; "other" says how busy it was
-# while nothing of ours ran.
+#   other     that of all other programs
+# and the gateways' figure is busy - iperf - other: their processes, kernel threads and softirqs
+# outside of any program, both gateways summed.
 # shellcheck disable=SC2034 # some of it is for the programs
 set -euo pipefail
 
@@ -22,6 +22,13 @@ busy_ticks() { # user nice system idle iowait irq softirq ...
 	local user nice system irq softirq
 	read -r _ user nice system _ _ irq softirq _ </proc/stat
 	echo $((user + nice + system + irq + softirq))
+}
+
+# All programs, the children that they have waited for included; no kernel threads (PF_KTHREAD).
+program_ticks() {
+	cat /proc/[0-9]*/stat 2>/dev/null | awk '
+		{ sub(/.*\) /, ""); if (int($7 / 2097152) % 2 == 0) sum += $12 + $13 + $14 + $15 }
+		END { print sum }'
 }
 
 gateway_ticks() {
@@ -41,30 +48,34 @@ other_load() { # busy cores in the next half second
 
 # measure GATEWAY CASE SECONDS: one iperf3 run from client to server; prints a JSON object
 measure() {
-	local args=(-t "$3") other busy process server times
+	local args=(-t "$3") load busy process server programs times
 	case $2 in
 	reverse) args+=(-R) ;;
 	parallel) args+=(-P 4) ;;
 	esac
-	other=$(other_load)
+	load=$(other_load)
+	programs=$(program_ticks)
 	busy=$(busy_ticks) process=$(gateway_ticks) server=$(cpu_ticks "${lab_pid[iperf-server]}")
 	TIMEFORMAT='%U %S'
 	times=$({ time iperf client 10.2.0.2 "${args[@]}" >"$lab_dir/iperf.json"; } 2>&1)
 	busy=$(($(busy_ticks) - busy)) process=$(($(gateway_ticks) - process))
 	server=$(($(cpu_ticks "${lab_pid[iperf-server]}") - server))
+	programs=$(($(program_ticks) - programs))
 	jq -c --arg gateway "$1" --arg case "$2" --argjson hz "$hz" --argjson busy $busy \
 		--argjson process $process --argjson server $server --argjson client "$(jq -n "${times/ / + }")" \
-		--argjson other "$other" '
+		--argjson programs $programs --argjson load "$load" '
 		(.error | select(.)) |= error |
-		(.end.sum_received.bytes / 1e9) as $gb | ($server / $hz + $client) as $iperf | {
+		(.end.sum_received.bytes / 1e9) as $gb | ($server / $hz + $client) as $iperf |
+		($programs / $hz - $iperf - $process / $hz) as $other | {
 			gateway: $gateway, case: $case,
 			bits_per_second: (.end.sum_received.bits_per_second | floor),
 			retransmits: .end.sum_sent.retransmits,
-			gateway_cpu_s_per_gb: (($busy / $hz - $iperf) / $gb),
+			gateway_cpu_s_per_gb: (($busy / $hz - $iperf - $other) / $gb),
 			gateway_process_cpu_s_per_gb: ($process / $hz / $gb),
-			lab_cpu_s_per_gb: ($busy / $hz / $gb),
+			lab_cpu_s_per_gb: (($busy / $hz - $other) / $gb),
 			gb: $gb, busy_cpu_s: ($busy / $hz), iperf_cpu_s: $iperf,
-			process_cpu_s: ($process / $hz), other_busy_cores: $other
+			process_cpu_s: ($process / $hz),
+			other_cpu_s: $other, other_busy_cores: $load
 		}' "$lab_dir/iperf.json"
 }
 
