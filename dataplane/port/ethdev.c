@@ -242,6 +242,8 @@ static void ethdev_close(struct port *p)
 {
 	struct ethdev_port *ep = ethdev_of(p);
 	struct rte_eth_dev_info info = {0};
+	for (unsigned q = 0; q < PORT_QUEUE_MAX; q++)
+		rte_pktmbuf_free_bulk(ep->early[q].pkts, ep->early[q].n);
 	if (ep->dev != RTE_MAX_ETHPORTS) {
 		if (ep->started)
 			(void)!rte_eth_dev_stop(ep->dev);

@@ -5,6 +5,16 @@
 
 #include "dataplane/port/port.h"
 
+enum {
+	ETHDEV_EARLY = 8, // fewer make some vector drivers return nothing
+};
+
+// Packets that were found while going to sleep; rx hands them out first. // wrk only
+struct ethdev_early {
+	uint16_t n;
+	struct rte_mbuf *pkts[ETHDEV_EARLY];
+};
+
 struct ethdev_port {
 	struct port port;
 	struct rte_mempool *pool, *super_pool; // fixed after init, like all below
@@ -18,6 +28,7 @@ struct ethdev_port {
 	bool started;
 	bool ip_csum;	 // the device writes the IPv4 checksum of segments
 	bool interrupts; // the driver can wake a sleeping worker
+	struct ethdev_early early[PORT_QUEUE_MAX];
 };
 
 static inline struct ethdev_port *ethdev_of(struct port *p)

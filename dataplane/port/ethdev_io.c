@@ -21,13 +21,23 @@ static void fix_lro(const struct port *p, struct rte_mbuf *m)
 		m->packet_type |= RTE_PTYPE_L4_TCP;
 }
 
+static uint16_t take_early(struct ethdev_early *early, struct rte_mbuf **pkts, uint16_t n)
+{
+	n = RTE_MIN(n, early->n);
+	memcpy(pkts, early->pkts, n * sizeof(*pkts));
+	early->n -= n;
+	memmove(early->pkts, &early->pkts[n], early->n * sizeof(*pkts));
+	return n;
+}
+
 uint16_t ethdev_rx(struct port *p, uint16_t queue, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct ethdev_port *ep = ethdev_of(p);
 	struct port_stats *stats = &p->stats[queue];
 	if (unlikely(queue >= ep->n_rx))
 		return 0;
-	uint16_t got = rte_eth_rx_burst(ep->dev, queue, pkts, n);
+	uint16_t got = unlikely(ep->early[queue].n > 0) ? take_early(&ep->early[queue], pkts, n)
+							: rte_eth_rx_burst(ep->dev, queue, pkts, n);
 	for (uint16_t i = 0; i < got; i++) {
 		struct rte_mbuf *m = pkts[i];
 		m->port = p->id;
@@ -174,13 +184,20 @@ int ethdev_wait_fd(struct port *p, uint16_t queue)
 
 void ethdev_wait_arm(struct port *p, uint16_t queue, bool on)
 {
-	const struct ethdev_port *ep = ethdev_of(p);
+	struct ethdev_port *ep = ethdev_of(p);
+	struct ethdev_early *early = &ep->early[queue];
 	struct pollfd fd = {.fd = ethdev_wait_fd(p, queue), .events = POLLIN};
-	uint64_t count;
+	uint64_t count = 1;
 	if (fd.fd < 0)
 		return;
 	if (on) {
 		(void)!rte_eth_dev_rx_intr_enable(ep->dev, queue);
+		// What came since the last rx interrupts nobody any more: do it in its place. There
+		// is no way to ask all drivers but to receive.
+		if (early->n == 0)
+			early->n = rte_eth_rx_burst(ep->dev, queue, early->pkts, ETHDEV_EARLY);
+		if (early->n > 0)
+			(void)!write(fd.fd, &count, sizeof(count));
 		return;
 	}
 	(void)!rte_eth_dev_rx_intr_disable(ep->dev, queue);

@@ -222,6 +222,27 @@ static void check_wake(struct port *from, struct port *to)
 	}
 }
 
+// A packet that came before the queue was armed wakes too.
+static void check_no_lost_wake(struct port *from, struct port *to)
+{
+	struct pollfd fd = {.fd = to->ops->wait_fd(to, 0), .events = POLLIN};
+	struct rte_mbuf *m = frame_build(&plain[0], pool, &from->mac, &to->mac);
+	to->ops->wait_arm(to, 0, true);
+	to->ops->wait_arm(to, 0, false);
+	assert_int_equal(port_tx(from, 0, &m, 1), 1);
+	assert_int_equal(poll(&fd, 1, 20), 0);
+	to->ops->wait_arm(to, 0, true);
+	assert_int_equal(poll(&fd, 1, WAIT_MS), 1);
+	to->ops->wait_arm(to, 0, false);
+	m = receive(to, &plain[0]);
+	assert_non_null(m);
+	rte_pktmbuf_free(m);
+	m = frame_build(&plain[0], pool, &from->mac, &to->mac);
+	assert_int_equal(port_tx(from, 0, &m, 1), 1);
+	to->ops->wait_arm(to, 0, true); // found, and freed when the port is closed
+	to->ops->wait_arm(to, 0, false);
+}
+
 static void test_vhost(void **)
 {
 	char device[128];
@@ -244,6 +265,7 @@ static void test_vhost(void **)
 	expect_refused(guest, &uso); // DPDK has none
 	check_full(guest, host, &offloaded[2], 100);
 	check_wake(host, guest);
+	check_no_lost_wake(host, guest);
 	assert_int_equal(host->ops->wait_fd(host, 0), -1); // the worker naps
 	guest->ops->close(guest);
 	host->ops->close(host);
