@@ -8,10 +8,13 @@
 struct aead {
 	const struct aead_engine *engine; // fixed after create
 	void *state;			  // wrk only
+	// For the bursts that the engine does not suit; NULL when an engine was asked for by name.
+	const struct aead_engine *other;
+	void *other_state;
 };
 
 // The fastest first; the last one is the reference and runs everywhere.
-static const struct aead_engine *const engines[] = {&aead_ipsecmb, &aead_sodium};
+static const struct aead_engine *const engines[] = {&aead_avx512, &aead_ipsecmb, &aead_sodium};
 
 enum { SELF_TEST_SPACE = 9000 + AEAD_TAG_LEN };
 
@@ -74,20 +77,36 @@ done:
 	return good;
 }
 
-static bool start_engine(struct aead *aead, const struct aead_engine *engine)
+// The state of an engine that works; NULL: it does not run here, or it is wrong.
+static void *start_engine(const struct aead_engine *engine)
 {
 	void *state = engine->create();
 
-	if (!state)
-		return false;
-	if (!aead_self_test(engine, state)) {
+	if (state && !aead_self_test(engine, state)) {
 		log_warn("crypto", "engine %s fails its self-test; not used", engine->name);
 		engine->destroy(state);
-		return false;
+		state = NULL;
 	}
-	aead->engine = engine;
-	aead->state = state;
-	return true;
+	return state;
+}
+
+// The first of engines[first..] that works.
+static bool start_first(struct aead *aead, unsigned first)
+{
+	for (unsigned i = first; i < sizeof(engines) / sizeof(engines[0]); i++) {
+		aead->engine = engines[i];
+		aead->state = start_engine(engines[i]);
+		if (aead->state)
+			return true;
+	}
+	return false;
+}
+
+static void start_other(struct aead *aead)
+{
+	aead->other_state = start_engine(&aead_ipsecmb);
+	if (aead->other_state)
+		aead->other = &aead_ipsecmb;
 }
 
 // The first engine to try: -1 for an unknown name.
@@ -113,9 +132,12 @@ struct aead *aead_create(const char *engine)
 	aead = calloc(1, sizeof(*aead));
 	if (!aead || sodium_init() < 0)
 		goto no_memory;
-	for (unsigned i = (unsigned)first; i < sizeof(engines) / sizeof(engines[0]); i++)
-		if (start_engine(aead, engines[i]))
-			return aead;
+	if (!start_first(aead, (unsigned)first))
+		goto no_memory;
+	if (first == 0 && (!engine || strcmp(engine, engines[0]->name)) && aead->engine->suits)
+		start_other(aead);
+	return aead;
+
 no_memory:
 	free(aead);
 	errno = ENOMEM;
@@ -127,6 +149,8 @@ void aead_destroy(struct aead *aead)
 	if (!aead)
 		return;
 	aead->engine->destroy(aead->state);
+	if (aead->other)
+		aead->other->destroy(aead->other_state);
 	free(aead);
 }
 
@@ -143,11 +167,19 @@ const struct aead_engine *aead_engine_of(const struct aead *aead, void **state)
 
 void aead_seal(struct aead *aead, const struct aead_op ops[], unsigned n)
 {
-	if (n)
+	if (!n)
+		return;
+	if (aead->other && !aead->engine->suits(ops, n))
+		aead->other->seal(aead->other_state, ops, n);
+	else
 		aead->engine->seal(aead->state, ops, n);
 }
 
 uint64_t aead_open(struct aead *aead, const struct aead_op ops[], unsigned n)
 {
-	return n ? aead->engine->open(aead->state, ops, n) : 0;
+	if (!n)
+		return 0;
+	if (aead->other && !aead->engine->suits(ops, n))
+		return aead->other->open(aead->other_state, ops, n);
+	return aead->engine->open(aead->state, ops, n);
 }

@@ -27,12 +27,14 @@ struct aead_engine {
 	void (*destroy)(void *state);
 	void (*seal)(void *state, const struct aead_op ops[], unsigned n);
 	uint64_t (*open)(void *state, const struct aead_op ops[], unsigned n);
+	// Is this burst its own, n > 0, or is intel-ipsec-mb faster? NULL: all are.
+	bool (*suits)(const struct aead_op ops[], unsigned n);
 	// NULL in an engine that knows nothing but bursts.
 	void (*seal_message)(void *state, const struct aead_message *message);
 	bool (*open_message)(void *state, const struct aead_message *message);
 };
 
-extern const struct aead_engine aead_ipsecmb, aead_sodium;
+extern const struct aead_engine aead_avx512, aead_ipsecmb, aead_sodium;
 
 static inline void aead_nonce(uint8_t nonce[static AEAD_NONCE_LEN], uint64_t counter)
 {

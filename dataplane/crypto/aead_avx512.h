@@ -1,0 +1,89 @@
+// The AVX-512 engine's two halves, and what they share while a burst runs. Only its files and
+// tests include this.
+//
+// ChaCha20 runs in flat lanes: a zmm holds one word of 16 blocks, and the blocks are taken from
+// whatever packets the burst has, first the n blocks that make the Poly1305 keys, then the data.
+// Poly1305 runs eight messages (or pieces of messages) in the eight 64-bit lanes of a zmm.
+#pragma once
+
+#include <immintrin.h>
+
+#include "dataplane/crypto/aead_engine.h"
+
+// The rest of the tree is built for the baseline CPU. Files that include this end with the pop.
+#if defined(__clang__)
+#pragma clang attribute push(                                                                      \
+	__attribute__((target("avx512f,avx512bw,avx512vl,avx512ifma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512ifma")
+#endif
+
+enum {
+	CHACHA_BLOCK = 64,
+	CHACHA_WORDS = 16,
+	SET = 16,	 // lanes of a zmm of 32-bit words
+	LANES = 2 * SET, // two sets fill the latency of each other's instructions
+	POLY_BLOCK = 16,
+	POLY_WINDOW = 64, // what a lane takes in one step: 4 blocks
+	POLY_LANES = 8,
+	POLY_KEY_WORDS = 8, // r, then s, little-endian words
+};
+
+// Three limbs of 44, 44 and 42 bits, eight lanes.
+struct fe {
+	__m512i v[3];
+};
+
+// A multiplier: the limbs, and 20 times limbs 1 and 2 (2^132 = 4 * 5 modulo 2^130 - 5).
+struct fe_factor {
+	__m512i r[3], s[3]; // s[0] is not used
+};
+
+// The data of lane i is 64 bytes at at[i]; a lane with less is in tails and works in spare[i].
+struct chacha_lanes {
+	uint32_t counter[LANES + SET], nonce_lo[LANES + SET], nonce_hi[LANES + SET];
+	const uint8_t *key[LANES + SET];
+	uint8_t *at[LANES + SET];
+	unsigned n;	 // lanes in use
+	unsigned n_keys; // the first of them are key blocks
+	unsigned n_tails;
+	struct {
+		uint8_t *at;
+		uint32_t len, lane;
+	} tails[LANES];
+};
+
+// Where the next lanes come from. Packets go in the order of work.order.
+struct chacha_cursor {
+	unsigned key;	 // next packet whose key block is due
+	unsigned packet; // next packet with data
+	uint32_t block;	 // its next block, from 0
+};
+
+struct work {
+	__m512i state[2][CHACHA_WORDS]; // initial words
+	__m512i stream[2][CHACHA_WORDS];
+	struct fe_factor powers[4], stride, last;
+	__m512i spare[LANES];
+	uint32_t poly_key[POLY_KEY_WORDS][AEAD_BURST + LANES]; // by position in order
+	uint8_t tags[AEAD_BURST][AEAD_TAG_LEN];		       // likewise
+	struct chacha_lanes lanes;
+	struct chacha_cursor cursor;
+	const struct aead_op *ops;
+	unsigned n;
+	uint64_t skip;			// packets (by position) whose data is left alone
+	const uint8_t *only_key;	// of all packets, or NULL
+	uint8_t order[AEAD_BURST + 64]; // longest first
+};
+
+static_assert(sizeof(((struct work *)0)->tags) == AEAD_BURST * AEAD_TAG_LEN);
+
+// Fill the next lanes; false: none are left.
+bool aead_avx512_fill(struct work *w);
+// Keystream of the lanes into w->stream; the keys among them into w->poly_key.
+void aead_avx512_rounds(struct work *w);
+// Keystream onto the data of the lanes.
+void aead_avx512_xor(struct work *w);
+// Tags of all packets, w->tags, from w->poly_key and the data as it is now.
+void aead_avx512_poly(struct work *w);

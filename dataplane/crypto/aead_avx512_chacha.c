@@ -1,0 +1,289 @@
+// ChaCha20 in flat lanes.
+#include "dataplane/crypto/aead_avx512.h"
+
+// The rounds need all 32 registers and no more. Compilers spill here, so the order is fixed by
+// hand: two quarter rounds of each set side by side (latency 2, four pipes, two that rotate).
+#define ADD(x, y) "vpaddd %%zmm" #y ",%%zmm" #x ",%%zmm" #x "\n\t"
+#define XOR(x, y) "vpxord %%zmm" #y ",%%zmm" #x ",%%zmm" #x "\n\t"
+#define ROL(x, n) "vprold $" #n ",%%zmm" #x ",%%zmm" #x "\n\t"
+#define ADD4(a, b, c, d, e, f, g, h) ADD(a, b) ADD(c, d) ADD(e, f) ADD(g, h)
+#define XOR_ROL4(a, b, c, d, e, f, g, h, n)                                                        \
+	XOR(a, b) XOR(c, d) XOR(e, f) XOR(g, h) ROL(a, n) ROL(c, n) ROL(e, n) ROL(g, n)
+#define QUARTERS4(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)                                  \
+	ADD4(a, b, e, f, i, j, m, n)                                                               \
+	XOR_ROL4(d, a, h, e, l, i, p, m, 16)                                                       \
+	ADD4(c, d, g, h, k, l, o, p)                                                               \
+	XOR_ROL4(b, c, f, g, j, k, n, o, 12)                                                       \
+	ADD4(a, b, e, f, i, j, m, n)                                                               \
+	XOR_ROL4(d, a, h, e, l, i, p, m, 8)                                                        \
+	ADD4(c, d, g, h, k, l, o, p)                                                               \
+	XOR_ROL4(b, c, f, g, j, k, n, o, 7)
+
+#define DOUBLE_ROUND_1                                                                             \
+	QUARTERS4(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)                            \
+	QUARTERS4(0, 5, 10, 15, 1, 6, 11, 12, 2, 7, 8, 13, 3, 4, 9, 14)
+#define DOUBLE_ROUND_2                                                                             \
+	QUARTERS4(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29)                        \
+	QUARTERS4(2, 6, 10, 14, 18, 22, 26, 30, 3, 7, 11, 15, 19, 23, 27, 31)                      \
+	QUARTERS4(0, 5, 10, 15, 16, 21, 26, 31, 1, 6, 11, 12, 17, 22, 27, 28)                      \
+	QUARTERS4(2, 7, 8, 13, 18, 23, 24, 29, 3, 4, 9, 14, 19, 20, 25, 30)
+
+#define LOAD(n) "vmovdqa64 64*" #n "(%[in]),%%zmm" #n "\n\t"
+#define FINISH(n)                                                                                  \
+	"vpaddd 64*" #n "(%[in]),%%zmm" #n ",%%zmm" #n "\n\tvmovdqa64 %%zmm" #n ",64*" #n          \
+	"(%[out])\n\t"
+#define EACH_0(M)                                                                                  \
+	M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15)
+#define EACH_1(M)                                                                                  \
+	M(16)                                                                                      \
+	M(17) M(18) M(19) M(20) M(21) M(22) M(23) M(24) M(25) M(26) M(27) M(28) M(29) M(30) M(31)
+#define CLOBBER_0                                                                                  \
+	"zmm0", "zmm1", "zmm2", "zmm3", "zmm4", "zmm5", "zmm6", "zmm7", "zmm8", "zmm9", "zmm10",   \
+		"zmm11", "zmm12", "zmm13", "zmm14", "zmm15"
+#define CLOBBER_1                                                                                  \
+	"zmm16", "zmm17", "zmm18", "zmm19", "zmm20", "zmm21", "zmm22", "zmm23", "zmm24", "zmm25",  \
+		"zmm26", "zmm27", "zmm28", "zmm29", "zmm30", "zmm31"
+
+static void rounds_1(const void *in, void *out)
+{
+	unsigned left = 10;
+
+	asm volatile(EACH_0(LOAD) "1:\n\t" DOUBLE_ROUND_1 "dec %[left]\n\tjnz 1b\n\t" EACH_0(FINISH)
+		     : [left] "+r"(left)
+		     : [in] "r"(in), [out] "r"(out)
+		     : "memory", "cc", CLOBBER_0);
+}
+
+static void rounds_2(const void *in, void *out)
+{
+	unsigned left = 10;
+
+	asm volatile(EACH_0(LOAD) EACH_1(LOAD) "1:\n\t" DOUBLE_ROUND_2
+					       "dec %[left]\n\tjnz 1b\n\t" EACH_0(FINISH)
+						       EACH_1(FINISH)
+		     : [left] "+r"(left)
+		     : [in] "r"(in), [out] "r"(out)
+		     : "memory", "cc", CLOBBER_0, CLOBBER_1);
+}
+
+// One lane per packet: block 0 of its stream begins with the Poly1305 key.
+static void fill_keys(struct work *w)
+{
+	struct chacha_lanes *l = &w->lanes;
+
+	while (w->cursor.key < w->n && l->n < LANES) {
+		const struct aead_op *op = &w->ops[w->order[w->cursor.key++]];
+
+		l->counter[l->n] = 0;
+		l->nonce_lo[l->n] = (uint32_t)op->counter;
+		l->nonce_hi[l->n] = (uint32_t)(op->counter >> 32);
+		l->key[l->n] = op->key;
+		l->at[l->n] = (uint8_t *)&w->spare[l->n];
+		l->n++;
+	}
+	l->n_keys = l->n;
+}
+
+static inline __m512i iota32(void)
+{
+	return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+// n lanes from l->n on: blocks of one packet. Writes whole vectors; what is too much is
+// overwritten by the next run.
+static inline void fill_run(
+	struct chacha_lanes *l, const struct aead_op *op, uint32_t block, unsigned n)
+{
+	const __m512i lo = _mm512_set1_epi32((int)(uint32_t)op->counter);
+	const __m512i hi = _mm512_set1_epi32((int)(uint32_t)(op->counter >> 32));
+	const __m512i key = _mm512_set1_epi64((long long)(uintptr_t)op->key);
+	const __m512i steps = _mm512_setr_epi64(0, 64, 128, 192, 256, 320, 384, 448);
+
+	for (unsigned i = 0; i < n; i += SET) {
+		const unsigned lane = l->n + i;
+		const __m512i counter = _mm512_add_epi32(
+			_mm512_set1_epi32((int)(block + i + 1)), iota32()); // data: from 1
+
+		_mm512_storeu_si512(l->counter + lane, counter);
+		_mm512_storeu_si512(l->nonce_lo + lane, lo);
+		_mm512_storeu_si512(l->nonce_hi + lane, hi);
+	}
+	for (unsigned i = 0; i < n; i += 8) {
+		const uint8_t *at = op->data + (size_t)(block + i) * CHACHA_BLOCK;
+
+		_mm512_storeu_si512(l->at + l->n + i,
+			_mm512_add_epi64(_mm512_set1_epi64((long long)(uintptr_t)at), steps));
+		_mm512_storeu_si512(l->key + l->n + i, key);
+	}
+	l->n += n;
+}
+
+static void fill_data(struct work *w)
+{
+	struct chacha_cursor *c = &w->cursor;
+	struct chacha_lanes *l = &w->lanes;
+
+	while (c->packet < w->n && l->n < LANES) {
+		const struct aead_op *op = &w->ops[w->order[c->packet]];
+		const uint32_t blocks = (op->len + CHACHA_BLOCK - 1) / CHACHA_BLOCK;
+		uint32_t n = blocks - c->block;
+
+		if (w->skip >> c->packet & 1)
+			n = 0;
+		if (n > LANES - l->n)
+			n = LANES - l->n;
+		if (n)
+			fill_run(l, op, c->block, n);
+		c->block += n;
+		if (n && c->block == blocks && op->len % CHACHA_BLOCK) {
+			l->tails[l->n_tails].at = l->at[l->n - 1];
+			l->tails[l->n_tails].len = op->len % CHACHA_BLOCK;
+			l->tails[l->n_tails++].lane = l->n - 1;
+			l->at[l->n - 1] = (uint8_t *)&w->spare[l->n - 1];
+		}
+		if (c->block == blocks || (w->skip >> c->packet & 1)) {
+			c->packet++;
+			c->block = 0;
+		}
+	}
+}
+
+// Words 4 to 11 of a set from the keys of its lanes: a transposition of 16 times 32 bytes.
+static void fill_key_words(struct work *w, unsigned set)
+{
+	const uint8_t *const *key = w->lanes.key + set * SET;
+	__m512i pair[8], words[8];
+
+	// pair i: lanes i and i + 4 (for i < 4), lanes i + 4 and i + 8: a quarter of a zmm is 4
+	// words of one lane.
+	for (unsigned half = 0; half < 2; half++) {
+		__m512i q[4];
+
+		for (unsigned i = 0; i < 4; i++) {
+			__m512i x = _mm512_castsi128_si512(
+				_mm_loadu_si128((const __m128i *)(key[i] + 16 * half)));
+			x = _mm512_inserti32x4(
+				x, _mm_loadu_si128((const __m128i *)(key[i + 4] + 16 * half)), 1);
+			x = _mm512_inserti32x4(
+				x, _mm_loadu_si128((const __m128i *)(key[i + 8] + 16 * half)), 2);
+			q[i] = _mm512_inserti32x4(
+				x, _mm_loadu_si128((const __m128i *)(key[i + 12] + 16 * half)), 3);
+		}
+		pair[0] = _mm512_unpacklo_epi32(q[0], q[1]);
+		pair[1] = _mm512_unpackhi_epi32(q[0], q[1]);
+		pair[2] = _mm512_unpacklo_epi32(q[2], q[3]);
+		pair[3] = _mm512_unpackhi_epi32(q[2], q[3]);
+		words[4 * half] = _mm512_unpacklo_epi64(pair[0], pair[2]);
+		words[4 * half + 1] = _mm512_unpackhi_epi64(pair[0], pair[2]);
+		words[4 * half + 2] = _mm512_unpacklo_epi64(pair[1], pair[3]);
+		words[4 * half + 3] = _mm512_unpackhi_epi64(pair[1], pair[3]);
+	}
+	for (unsigned i = 0; i < 8; i++)
+		w->state[set][4 + i] = words[i];
+}
+
+static void fill_state(struct work *w, unsigned set)
+{
+	const struct chacha_lanes *l = &w->lanes;
+	__m512i *s = w->state[set];
+
+	if (!w->only_key)
+		fill_key_words(w, set);
+	s[12] = _mm512_loadu_si512(l->counter + set * SET);
+	s[14] = _mm512_loadu_si512(l->nonce_lo + set * SET);
+	s[15] = _mm512_loadu_si512(l->nonce_hi + set * SET);
+}
+
+bool aead_avx512_fill(struct work *w)
+{
+	struct chacha_lanes *l = &w->lanes;
+
+	l->n = 0;
+	l->n_tails = 0;
+	fill_keys(w);
+	fill_data(w);
+	if (!l->n)
+		return false;
+	for (unsigned i = l->n; i < LANES; i++) { // idle lanes work on nothing
+		l->at[i] = (uint8_t *)&w->spare[i];
+		l->key[i] = l->key[0];
+	}
+	return true;
+}
+
+void aead_avx512_rounds(struct work *w)
+{
+	const struct chacha_lanes *l = &w->lanes;
+	const unsigned first_key = w->cursor.key - l->n_keys;
+
+	fill_state(w, 0);
+	if (l->n > SET) {
+		fill_state(w, 1);
+		rounds_2(w->state, w->stream);
+	} else {
+		rounds_1(w->state, w->stream);
+	}
+	for (unsigned from = 0; from < l->n_keys; from += SET)
+		for (unsigned i = 0; i < POLY_KEY_WORDS; i++)
+			_mm512_storeu_si512(
+				w->poly_key[i] + first_key + from, w->stream[from / SET][i]);
+}
+
+static inline void xor_block(uint8_t *at, __m512i stream)
+{
+	_mm512_storeu_si512(at, _mm512_xor_si512(_mm512_loadu_si512(at), stream));
+}
+
+// A transposition of 16 times 16 words. Lane 4 m + i is quarter m of what i selects.
+static void xor_set(struct chacha_lanes *l, const __m512i stream[static CHACHA_WORDS], unsigned set)
+{
+	uint8_t *const *at = l->at + set * SET;
+	__m512i y[4][4];
+
+	for (unsigned q = 0; q < 4; q++) {
+		const __m512i *x = stream + 4 * q;
+		const __m512i a = _mm512_unpacklo_epi32(x[0], x[1]);
+		const __m512i b = _mm512_unpackhi_epi32(x[0], x[1]);
+		const __m512i c = _mm512_unpacklo_epi32(x[2], x[3]);
+		const __m512i d = _mm512_unpackhi_epi32(x[2], x[3]);
+
+		y[q][0] = _mm512_unpacklo_epi64(a, c);
+		y[q][1] = _mm512_unpackhi_epi64(a, c);
+		y[q][2] = _mm512_unpacklo_epi64(b, d);
+		y[q][3] = _mm512_unpackhi_epi64(b, d);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		const __m512i a = _mm512_shuffle_i32x4(y[0][i], y[1][i], 0x44);
+		const __m512i b = _mm512_shuffle_i32x4(y[0][i], y[1][i], 0xee);
+		const __m512i c = _mm512_shuffle_i32x4(y[2][i], y[3][i], 0x44);
+		const __m512i d = _mm512_shuffle_i32x4(y[2][i], y[3][i], 0xee);
+
+		xor_block(at[i], _mm512_shuffle_i32x4(a, c, 0x88));
+		xor_block(at[4 + i], _mm512_shuffle_i32x4(a, c, 0xdd));
+		xor_block(at[8 + i], _mm512_shuffle_i32x4(b, d, 0x88));
+		xor_block(at[12 + i], _mm512_shuffle_i32x4(b, d, 0xdd));
+	}
+}
+
+void aead_avx512_xor(struct work *w)
+{
+	struct chacha_lanes *l = &w->lanes;
+
+	for (unsigned i = 0; i < l->n_tails; i++) {
+		const __mmask64 mask = (UINT64_C(1) << l->tails[i].len) - 1;
+		w->spare[l->tails[i].lane] = _mm512_maskz_loadu_epi8(mask, l->tails[i].at);
+	}
+	for (unsigned set = 0; set * SET < l->n; set++)
+		if (l->n_keys < (set + 1) * SET)
+			xor_set(l, w->stream[set], set);
+	for (unsigned i = 0; i < l->n_tails; i++) {
+		const __mmask64 mask = (UINT64_C(1) << l->tails[i].len) - 1;
+		_mm512_mask_storeu_epi8(l->tails[i].at, mask, w->spare[l->tails[i].lane]);
+	}
+}
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
