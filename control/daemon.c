@@ -67,28 +67,52 @@ static uint16_t port_of(void *arg, uint32_t ifindex)
 	return gateway_port_of(r->d.gw, ifindex);
 }
 
-static void on_change(void *arg, uint32_t)
-{
-	struct running *r = arg;
-	apply_port_addresses(&r->d);
-	if (r->d.wg)
-		wg_paths_changed(r->d.wg);
-}
-
 static void on_neigh(void *arg, const struct ip_addr *addr, uint32_t ifindex)
 {
 	struct running *r = arg;
 	underlay_neighbour(r->underlay, addr, ifindex);
 }
 
+// Our addresses, and what the peers' allowed IPs hold, for kernels that cannot look up at ingress.
+static unsigned guard_locals(const struct daemon *d, struct ip_prefix *out)
+{
+	static const enum ip_family families[] = {IP_V4, IP_V6};
+	unsigned n = 0;
+	for (unsigned i = 0; i < d->gw->n_ports * RTE_DIM(families); i++) {
+		uint32_t ifindex = d->gw->port[i / 2]->ifindex;
+		if (mirror_port_addr(d->mirror, ifindex, families[i % 2], &out[n].addr)) {
+			out[n].len = (uint8_t)ip_addr_bits(&out[n].addr);
+			n++;
+		}
+	}
+	return n;
+}
+
+static struct ip_prefix *guard_routed(const struct config *c, unsigned *n)
+{
+	unsigned total = 0;
+	for (unsigned i = 0; i < c->n_peers; i++)
+		total += c->peers[i].n_allowed_ips;
+	struct ip_prefix *list = mem_alloc((total + 1) * sizeof(*list));
+	*n = 0;
+	for (unsigned i = 0; i < c->n_peers; i++) {
+		for (unsigned j = 0; j < c->peers[i].n_allowed_ips; j++)
+			list[(*n)++] = c->peers[i].allowed_ips[j];
+	}
+	return list;
+}
+
 static int set_guard(struct running *r)
 {
-	const struct daemon *d = &r->d;
+	struct daemon *d = &r->d;
 	const char *devices[PORT_MAX];
+	struct ip_prefix locals[PORT_MAX * 2];
 	struct guard_params params = {
 		.tun = d->config->tun,
 		.udp_port = d->wg_port,
 		.devices = devices,
+		.locals = locals,
+		.n_locals = guard_locals(d, locals),
 	};
 	for (unsigned i = 0; i < d->gw->n_ports; i++) {
 		const struct port *port = d->gw->port[i];
@@ -98,9 +122,22 @@ static int set_guard(struct running *r)
 	}
 	if (params.n_devices == 0 || !d->config->guard)
 		return 0;
-	if (d->guard)
-		return guard_update(d->guard, &params, r->err);
-	return guard_create(&params, &r->d.guard, r->err);
+	struct ip_prefix *routed = guard_routed(d->config, &params.n_routed);
+	params.routed = routed;
+	int rc = d->guard ? guard_update(d->guard, &params, r->err)
+			  : guard_create(&params, &d->guard, r->err);
+	free(routed);
+	return rc;
+}
+
+static void on_change(void *arg, uint32_t)
+{
+	struct running *r = arg;
+	apply_port_addresses(&r->d);
+	if (r->d.wg)
+		wg_paths_changed(r->d.wg);
+	if (r->d.guard && !guard_has_fib(r->d.guard) && set_guard(r) < 0)
+		log_error("guard", "%s", r->err);
 }
 
 // Ports go down, come back, get another MTU or another interface under the same name.
