@@ -46,6 +46,12 @@ static inline bool pkt_is_super(const struct rte_mbuf *m)
 	return m->ol_flags & RTE_MBUF_F_RX_LRO;
 }
 
+static inline bool pkt_is_multicast(const struct rte_mbuf *m, const struct ip_info *ip)
+{
+	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
+	return ip->family == IP_V4 ? (l3[16] & 0xf0) == 0xe0 : l3[24] == 0xff;
+}
+
 // Its sender left segmentation or checksum to the hardware.
 static inline bool pkt_is_unfinished(const struct rte_mbuf *m)
 {

@@ -20,11 +20,6 @@ static bool decrement_ttl(uint8_t *l3, struct ip_info *ip)
 	return true;
 }
 
-static bool is_multicast(const uint8_t *l3, uint8_t family)
-{
-	return family == IP_V4 ? (l3[16] & 0xf0) == 0xe0 : l3[24] == 0xff;
-}
-
 // Out of a link: does it fit?
 static void to_link(struct graph *g, struct rte_mbuf *m, const struct nexthop *nh)
 {
@@ -70,7 +65,7 @@ static void forward(struct graph *g, struct rte_mbuf *m, const struct nexthop *n
 static void route(struct graph *g, struct rte_mbuf *m, const struct nexthop *nh)
 {
 	struct pkt *p = pkt_of(m);
-	if (is_multicast(rte_pktmbuf_mtod(m, uint8_t *), p->ip.family)) {
+	if (pkt_is_multicast(m, &p->ip)) {
 		graph_drop(g, m, DROP_BROADCAST);
 		return;
 	}

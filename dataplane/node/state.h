@@ -7,7 +7,9 @@
 enum {
 	CHAINS = 4,		 // peers whose datagrams are being collected at once
 	CHAIN_SEGMENTS_MAX = 64, // UDP_MAX_SEGMENTS of older kernels
-	CHAIN_BYTES_MAX = 65000, // of UDP payload in one super-datagram
+	// UDP payload of one super-datagram: with IPv6 and Ethernet headers 65535 bytes, beyond which
+	// the kernel segments it itself.
+	CHAIN_BYTES_MAX = 65535 - L2_LEN - IP6_HDR_LEN - UDP_HDR_LEN,
 };
 
 // Datagrams of equal length to one peer, to leave as one super-datagram.

@@ -153,6 +153,8 @@ void node_wg_route(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 			peer_of(g, rte_pktmbuf_mtod(m, uint8_t *), p->ip.family, &cache);
 		if (likely(peer))
 			to_peer(g, m, peer);
+		else if (pkt_is_multicast(m, &p->ip)) // the host's router solicitations and reports
+			graph_drop(g, m, DROP_BROADCAST);
 		else
 			icmp_reply(g, m, ICMP_NO_PEER, 0);
 	}
