@@ -11,13 +11,13 @@ enum {
 
 // UDP checksum of an outer header without offload. IPv4 may leave it out (RFC 768), and the tag
 // protects more than it would.
-static uint16_t udp_checksum(const struct rte_mbuf *m, const uint8_t *l3, uint32_t l3_len, bool v4)
+static uint16_t udp_checksum(const struct rte_mbuf *m, const uint8_t *l3, bool v4)
 {
 	if (v4)
 		return 0;
-	uint32_t l4_len = m->pkt_len - l3_len;
+	uint32_t at = (uint32_t)m->l2_len + m->l3_len, l4_len = m->pkt_len - at;
 	uint64_t sum = csum_pseudo6(l3, IPPROTO_UDP, l4_len);
-	return csum_finish_udp(csum_mbuf(m, l3_len, l4_len, sum));
+	return csum_finish_udp(csum_mbuf(m, at, l4_len, sum));
 }
 
 // Lengths, checksums and flags of the outer header in front of m's data.
@@ -54,7 +54,7 @@ static void finish_outer(
 		m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
 		udp->dgram_cksum = csum_fold(path->udp_pseudo + udp->dgram_len);
 	} else {
-		udp->dgram_cksum = udp_checksum(m, l3, l3_len, v4);
+		udp->dgram_cksum = udp_checksum(m, l3, v4);
 	}
 	pkt_of(m)->port_out = path->port;
 }
