@@ -9,6 +9,7 @@
 
 #include "control/apply.h"
 #include "control/ctl/server.h"
+#include "control/default_port.h"
 #include "control/eal.h"
 #include "control/gateway.h"
 #include "control/kernel/claim.h"
@@ -270,6 +271,12 @@ static int start_gateway(struct running *r)
 		snprintf(r->err, sizeof(r->err),
 			"must be started as root (it opens ports and a TUN): sudo tailgated");
 		return rc;
+	}
+	if (d->config->n_ports == 0 && default_port_add(d->config) < 0) {
+		snprintf(r->err, sizeof(r->err),
+			"no ports in %s and no default route to choose one by: add ports = (...)",
+			d->config_path);
+		return -ENETUNREACH;
 	}
 	rc = eal_start(d->config, r->err);
 	if (rc == 0)
