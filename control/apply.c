@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "control/default_port.h"
 #include "control/gateway.h"
 #include "control/kernel/mirror.h"
 #include "control/resolve.h"
@@ -213,6 +214,8 @@ int daemon_reload(struct daemon *d, char err[static 512])
 		log_error("reload", "nothing changed: %s", err);
 		return r;
 	}
+	if (c->n_ports == 0 && default_port_add(c) < 0)
+		log_warn("reload", "no default route now; the port in use stays");
 	warn_fixed(d->config, c);
 	log_init((enum log_level)c->log_level);
 	gateway_tune(d->gw, c);
