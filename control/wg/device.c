@@ -35,7 +35,7 @@ static void on_tick(evutil_socket_t, short, void *arg)
 {
 	struct wg *w = arg;
 	struct peer *peer;
-	uint64_t now = rte_rdtsc();
+	uint64_t now = wg_now(w);
 	for (uint32_t id = 0; (peer = peer_table_next(w->gw->peers, &id));)
 		session_tick(peer->session, now);
 	rcu_reclaim(w->gw->rcu);
@@ -61,7 +61,7 @@ static void session_destroy(struct session *s)
 	struct wg *w = s->wg;
 	for (uint32_t i = 0; i < s->n_allowed; i++)
 		allowedips_clear(w->gw->allowed, &s->allowed[i], s->peer);
-	session_wipe_keys(s);
+	session_reset(s);
 	peer_table_remove(w->gw->peers, s->peer);
 	noise_remote_fini(&s->remote);
 	free(s->allowed);
@@ -84,11 +84,16 @@ void wg_destroy(struct wg *w)
 	mem_wipe_free(w, sizeof(*w));
 }
 
+// The newest timestamp stays: an initiation that was recorded before the change would still open,
+// and its sender could take the peer's endpoint over.
 static int session_set_remote(struct session *s, const struct key *psk)
 {
-	noise_remote_fini(&s->remote);
-	int r = noise_remote_init(&s->remote, &s->wg->identity, &s->peer->public_key, psk);
+	struct noise_remote remote;
+	int r = noise_remote_init(&remote, &s->wg->identity, &s->peer->public_key, psk);
+	memcpy(remote.timestamp, s->remote.timestamp, sizeof(remote.timestamp));
+	s->remote = remote;
 	s->remote_valid = r == 0;
+	noise_remote_fini(&remote);
 	return r;
 }
 
@@ -108,10 +113,12 @@ int wg_set_key(struct wg *w, const struct key *private_key)
 	w->identity = identity;
 	w->has_key = true;
 	noise_identity_fini(&identity);
+	if (wg_peer_remove(w, &w->identity.public_key) == 0)
+		log_warn("wg", "the new key is that of a peer, which is removed");
 	for (uint32_t id = 0; (peer = peer_table_next(w->gw->peers, &id));) {
 		struct session *s = peer->session;
 		struct key psk = s->remote.preshared_key;
-		session_wipe_keys(s);
+		session_reset(s);
 		if (session_set_remote(s, &psk) < 0)
 			log_warn("wg", "peer %s: its public key cannot be used", peer->name);
 		sodium_memzero(&psk, sizeof(psk));
@@ -224,7 +231,7 @@ static void set_keepalive(struct session *s, uint32_t seconds)
 	s->keepalive_s = seconds;
 	// As wg(8) does: the first one at once, which shakes hands.
 	if (starts)
-		s->persistent_from = rte_rdtsc() - wg_tsc(s->wg, seconds * 1000ull);
+		s->persistent_from = wg_now(s->wg) - wg_tsc(s->wg, seconds * 1000ull);
 }
 
 static void name_peer(struct peer *peer, const struct config_peer *c)
@@ -274,7 +281,7 @@ int wg_peer_set(struct wg *w, const struct config_peer *c, bool roaming)
 		r = session_set_remote(s, &c->preshared_key);
 	} else if (sodium_memcmp(&s->remote.preshared_key, &c->preshared_key, sizeof(struct key)) !=
 		   0) {
-		session_wipe_keys(s);
+		session_reset(s);
 		r = session_set_remote(s, &c->preshared_key);
 	}
 	name_peer(peer, c);

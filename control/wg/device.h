@@ -23,11 +23,12 @@ struct session {
 	uint64_t hs_retry_at;
 	unsigned hs_attempts;
 	uint64_t initiation_received; // the last accepted one
+	uint64_t told_unix_ns;	      // timestamp of our last initiation
 	struct cookie_jar jar;
 
 	struct keypair *current, *previous, *next; // as in the kernel's noise_keypairs
 	uint64_t derived;			   // when the last keypair was made
-	uint64_t handshake_unix_ns;
+	uint64_t handshake_unix_ns;		   // when the last one came into use
 
 	struct endpoint endpoint; // where we send; port 0: nowhere
 	struct endpoint configured;
@@ -36,8 +37,10 @@ struct session {
 	uint32_t n_allowed;
 	uint32_t keepalive_s;
 	uint64_t heard_from, keepalive_at; // data came at, and nothing went since: keepalive
+	uint64_t kept_alive;		   // when the last keepalive was asked for
 	uint64_t asked_from, silent_at;	   // data went at, and nothing came since: new handshake
-	uint64_t persistent_from;	   // last look of the persistent keepalive
+	uint64_t settled;	  // no answer is expected to data of before: there was a handshake
+	uint64_t persistent_from; // last look of the persistent keepalive
 
 	uint64_t sent, received, failed; // handshakes
 };
@@ -52,13 +55,24 @@ struct wg { // ctl only
 	struct cookie_maker cookies;
 	struct ratelimit *ratelimit;
 	struct session **by_slot; // of reserved indices: low bits of the index
-	uint64_t last_unix_ns;	  // of our TAI64N: never goes back
 	uint64_t load_until;	  // under load until then
 	uint32_t handshake_rate;  // initiations a second that are no load
 	uint64_t second_start;
 	uint32_t second_count;
 	uint64_t counters[WG_COUNTER_COUNT];
+	uint64_t tsc_ahead, unix_ahead_ns; // fixed: 0, but tests move the clocks
 };
+
+// The clock of all timers, TSC; and the same in nanoseconds.
+static inline uint64_t wg_now(const struct wg *w)
+{
+	return rte_rdtsc() + w->tsc_ahead;
+}
+
+static inline uint64_t wg_now_ns(const struct wg *w)
+{
+	return (uint64_t)((double)wg_now(w) / w->gw->tsc_per_ns);
+}
 
 static inline uint64_t wg_tsc(const struct wg *w, uint64_t ms)
 {
@@ -71,9 +85,11 @@ static inline void wg_count(struct wg *w, enum wg_counter c)
 }
 
 // handshake.c
-void session_initiate(struct session *, bool is_retry); // unless one was sent within 5 s
-void session_wipe_keys(struct session *);		// all keypairs and the handshake
+// Begin a handshake, unless one is under way (is_retry: begin it anew) or was sent within 5 s.
+void session_initiate(struct session *, bool is_retry);
+void session_wipe_keypairs(struct session *);
 void session_wipe_handshake(struct session *);
+void session_reset(struct session *); // both, and the next handshake need not wait
 void session_confirmed(struct session *, uint32_t index);
 // timers.c
 void session_tick(struct session *, uint64_t now);

@@ -9,33 +9,34 @@
 #include "dataplane/base/mailbox.h"
 #include "dataplane/crypto/x25519.h"
 
-static uint64_t unix_ns(void)
+static uint64_t unix_ns(const struct wg *w)
 {
 	struct timespec ts;
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec + w->unix_ahead_ns;
 }
 
-static uint64_t monotonic_ns(void)
+// TAI64N that grows even when the clock is set back: the peer refuses what is not newer. Of each
+// peer's own, so that many handshakes do not run ahead of the clock: a restart could not catch up.
+static void timestamp(struct session *s, uint8_t out[static WG_TAI64N_LEN])
 {
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
-// TAI64N that grows even when the clock is set back: peers refuse what is not newer.
-static void timestamp(struct wg *w, uint8_t out[static WG_TAI64N_LEN])
-{
-	uint64_t now = unix_ns(), least = w->last_unix_ns + (1 << 24);
-	w->last_unix_ns = RTE_MAX(now, least);
-	noise_tai64n(out, w->last_unix_ns);
+	uint64_t now = unix_ns(s->wg), least = s->told_unix_ns + (1 << 24);
+	s->told_unix_ns = RTE_MAX(now, least);
+	noise_tai64n(out, s->told_unix_ns);
 }
 
 static int take_index(struct wg *w, struct session *s, uint32_t *index)
 {
-	int r = index_alloc(w->gw->index, randombytes_random(), index);
+	// 0 stands for none.
+	int r = index_alloc(w->gw->index, randombytes_uniform(UINT32_MAX) + 1, index);
+	if (r == 0 && *index == 0) {
+		index_free(w->gw->index, 0);
+		r = -ENOSPC; // all above the drawn one are taken
+	}
 	if (r == 0)
 		w->by_slot[*index % INDEX_SLOTS] = s;
+	else
+		wg_count(w, WG_COUNTER_NO_INDEX);
 	return r;
 }
 
@@ -62,13 +63,19 @@ void session_wipe_handshake(struct session *s)
 	noise_handshake_fini(&s->hs);
 }
 
-void session_wipe_keys(struct session *s)
+void session_wipe_keypairs(struct session *s)
 {
 	peer_set_sending(s->peer, NULL);
 	drop_keypair(s, &s->current);
 	drop_keypair(s, &s->previous);
 	drop_keypair(s, &s->next);
+}
+
+void session_reset(struct session *s)
+{
+	session_wipe_keypairs(s);
 	session_wipe_handshake(s);
+	s->hs_sent = 0;
 }
 
 void session_initiate(struct session *s, bool is_retry)
@@ -77,9 +84,10 @@ void session_initiate(struct session *s, bool is_retry)
 	struct wg_initiation message;
 	struct key ephemeral;
 	uint8_t tai[WG_TAI64N_LEN];
-	uint64_t now = rte_rdtsc();
+	uint64_t now = wg_now(w);
 	uint32_t index;
 	if (!w->has_key || !s->remote_valid || s->endpoint.port == 0 ||
+		(s->hs_retry_at && !is_retry) ||
 		(s->hs_sent && now - s->hs_sent < wg_tsc(w, WG_REKEY_TIMEOUT_S * 1000)))
 		return;
 	unsigned attempts = is_retry ? s->hs_attempts : 0;
@@ -88,7 +96,7 @@ void session_initiate(struct session *s, bool is_retry)
 		return;
 	s->hs_index = index;
 	x25519_generate(ephemeral.bytes);
-	timestamp(w, tai);
+	timestamp(s, tai);
 	int r = noise_initiation_create(
 		&s->hs, &w->identity, &s->remote, index, ephemeral.bytes, tai, &message);
 	sodium_memzero(&ephemeral, sizeof(ephemeral));
@@ -96,7 +104,7 @@ void session_initiate(struct session *s, bool is_retry)
 		session_wipe_handshake(s);
 		return;
 	}
-	cookie_jar_stamp(&s->jar, &message, sizeof(message), monotonic_ns());
+	cookie_jar_stamp(&s->jar, &message, sizeof(message), wg_now_ns(w));
 	s->hs_sent = now;
 	s->hs_attempts = attempts + 1;
 	s->hs_retry_at = now + wg_tsc(w, WG_REKEY_TIMEOUT_S * 1000 +
@@ -113,7 +121,7 @@ static struct keypair *make_keypair(struct session *s, struct noise_handshake *h
 	struct noise_keys keys;
 	if (noise_keys_derive(hs, &keys) < 0)
 		return NULL;
-	uint64_t now = rte_rdtsc();
+	uint64_t now = wg_now(w);
 	struct keypair *kp = mem_alloc(sizeof(*kp));
 	memcpy(kp->recv_key, keys.recv.bytes, KEY_LEN);
 	memcpy(kp->send_key, keys.send.bytes, KEY_LEN);
@@ -128,25 +136,31 @@ static struct keypair *make_keypair(struct session *s, struct noise_handshake *h
 	atomic_store(&kp->confirmed, keys.initiator);
 	noise_keys_fini(&keys);
 	s->derived = now;
-	s->handshake_unix_ns = unix_ns();
 	return kp;
+}
+
+// Both sides have the keypair: what the kernel's wg_timers_handshake_complete does.
+static void handshake_complete(struct session *s)
+{
+	s->handshake_unix_ns = unix_ns(s->wg);
+	session_wipe_handshake(s);
 }
 
 // Our initiation was answered: use the new keypair at once.
 static void begin_as_initiator(struct session *s, struct keypair *kp)
 {
+	index_publish(s->wg->gw->index, kp); // before an answer can come
+	peer_set_sending(s->peer, kp);
 	drop_keypair(s, &s->previous);
-	if (s->next) {
+	if (s->next) { // the peer began as well and may use that one
+		drop_keypair(s, &s->current);
 		s->previous = s->next;
 		s->next = NULL;
-		peer_set_sending(s->peer, kp);
-		drop_keypair(s, &s->current);
 	} else {
 		s->previous = s->current;
 	}
 	s->current = kp;
-	index_publish(s->wg->gw->index, kp);
-	peer_set_sending(s->peer, kp);
+	handshake_complete(s);
 	session_tell_worker(s, SELF_KEYED);
 }
 
@@ -168,12 +182,13 @@ void session_confirmed(struct session *s, uint32_t index)
 	s->previous = s->current;
 	s->current = s->next;
 	s->next = NULL;
+	handshake_complete(s);
 	session_tell_worker(s, SELF_FLUSH);
 }
 
 static void learn_endpoint(struct session *s, const struct endpoint *from, const struct ip_addr *to)
 {
-	if (s->endpoint.port == 0 || atomic_load(&s->peer->roaming))
+	if (from->port != 0 && (s->endpoint.port == 0 || atomic_load(&s->peer->roaming)))
 		session_set_endpoint(s, from, to);
 }
 
@@ -193,7 +208,7 @@ static void respond(struct wg *w, struct session *s, struct noise_handshake *hs)
 		return;
 	}
 	begin_as_responder(s, kp);
-	cookie_jar_stamp(&s->jar, &message, sizeof(message), monotonic_ns());
+	cookie_jar_stamp(&s->jar, &message, sizeof(message), wg_now_ns(w));
 	wg_count(w, WG_COUNTER_RESPONSE_SENT);
 	if (!w->env.send(w->env.arg, &s->local, &s->endpoint, (uint8_t *)&message, sizeof(message)))
 		wg_count(w, WG_COUNTER_NO_PATH);
@@ -208,7 +223,7 @@ static void initiation(struct wg *w, const uint8_t *data, size_t len, const stru
 	const struct ip_addr *to)
 {
 	struct noise_handshake hs = {0};
-	uint64_t now = rte_rdtsc();
+	uint64_t now = wg_now(w);
 	int r = noise_initiation_open(&hs, &w->identity, data, len);
 	if (r < 0) {
 		wg_count(w, WG_COUNTER_FORGED);
@@ -233,7 +248,7 @@ static void initiation(struct wg *w, const uint8_t *data, size_t len, const stru
 		s->failed++;
 		goto out;
 	}
-	s->initiation_received = now;
+	s->initiation_received = s->settled = now;
 	s->received++;
 	wg_count(w, WG_COUNTER_INITIATION_RECEIVED);
 	learn_endpoint(s, from, to);
@@ -242,18 +257,28 @@ out:
 	noise_handshake_fini(&hs);
 }
 
+static bool has_index(const struct keypair *kp, uint32_t index)
+{
+	return kp && kp->local_index == index;
+}
+
+// Whose handshake or keypair has this index of ours; NULL: nobody's.
 static struct session *session_of(const struct wg *w, uint32_t index)
 {
 	struct session *s = w->by_slot[index % INDEX_SLOTS];
-	return s && s->hs_index == index ? s : NULL;
+	return s && (s->hs_index == index || has_index(s->current, index) ||
+			    has_index(s->next, index) || has_index(s->previous, index))
+		       ? s
+		       : NULL;
 }
 
 static void response(struct wg *w, const uint8_t *data, size_t len, const struct endpoint *from,
 	const struct ip_addr *to)
 {
 	const struct wg_response *m = (const struct wg_response *)data;
-	struct session *s = session_of(w, rte_le_to_cpu_32(m->receiver));
-	if (!s) {
+	uint32_t index = rte_le_to_cpu_32(m->receiver);
+	struct session *s = session_of(w, index);
+	if (!s || s->hs_index != index) {
 		wg_count(w, WG_COUNTER_UNKNOWN_INDEX);
 		return;
 	}
@@ -266,7 +291,7 @@ static void response(struct wg *w, const uint8_t *data, size_t len, const struct
 	if (!kp)
 		return;
 	s->hs_index = 0; // now the keypair's
-	session_wipe_handshake(s);
+	s->settled = wg_now(w);
 	wg_count(w, WG_COUNTER_RESPONSE_RECEIVED);
 	learn_endpoint(s, from, to);
 	begin_as_initiator(s, kp);
@@ -275,24 +300,24 @@ static void response(struct wg *w, const uint8_t *data, size_t len, const struct
 static void cookie(struct wg *w, const uint8_t *data, size_t len)
 {
 	const struct wg_cookie_reply *m = (const struct wg_cookie_reply *)data;
-	struct session *s = w->by_slot[rte_le_to_cpu_32(m->receiver) % INDEX_SLOTS];
+	struct session *s = session_of(w, rte_le_to_cpu_32(m->receiver));
 	if (!s) {
 		wg_count(w, WG_COUNTER_UNKNOWN_INDEX);
 		return;
 	}
-	bool ok = cookie_jar_consume(&s->jar, &s->remote, data, len, monotonic_ns()) == 0;
+	bool ok = cookie_jar_consume(&s->jar, &s->remote, data, len, wg_now_ns(w)) == 0;
 	wg_count(w, ok ? WG_COUNTER_COOKIE_RECEIVED : WG_COUNTER_FORGED);
 }
 
 bool wg_under_load(const struct wg *w)
 {
-	return rte_rdtsc() < w->load_until;
+	return wg_now(w) < w->load_until;
 }
 
 // Load: many messages wait, or more came within this second than the configuration expects.
 static bool measure_load(struct wg *w)
 {
-	uint64_t now = rte_rdtsc();
+	uint64_t now = wg_now(w);
 	if (now - w->second_start > wg_tsc(w, 1000)) {
 		w->second_start = now;
 		w->second_count = 0;
@@ -308,7 +333,7 @@ static bool admit(struct wg *w, const uint8_t *data, size_t len, const struct en
 	const struct ip_addr *to)
 {
 	struct wg_cookie_reply reply;
-	uint64_t now = monotonic_ns();
+	uint64_t now = wg_now_ns(w);
 	if (!cookie_mac1_valid(&w->identity, data, len)) {
 		wg_count(w, WG_COUNTER_BAD_MAC1);
 		return false;
@@ -355,15 +380,15 @@ void wg_event(struct wg *w, const struct worker_event *e)
 	struct session *s = peer->session;
 	switch (e->type) {
 	case EVENT_NEED_HANDSHAKE:
-		if (!s->hs_retry_at)
-			session_initiate(s, false);
+		session_initiate(s, false);
 		break;
 	case EVENT_CONFIRMED:
 		session_confirmed(s, e->index);
 		break;
 	case EVENT_ROAM:
-		if (atomic_load(&peer->roaming))
-			session_set_endpoint(s, &e->source, &e->local);
+		// Of a session that lasts, not of one that a change of keys ended.
+		if (session_of(w, e->index) == s)
+			learn_endpoint(s, &e->source, &e->local);
 		break;
 	default:
 		break;

@@ -80,6 +80,7 @@ void wg_peers_each(struct wg *, void (*fn)(void *arg, const struct wg_peer_info 
 	X(REPLAYED, "handshake_replayed", "timestamp not newer than the last: replay, or the peer's clock went back") \
 	X(FLOOD, "handshake_flood", "initiations of one peer closer than 20 ms")                   \
 	X(UNKNOWN_INDEX, "handshake_unknown_index", "answer to no handshake of ours")              \
+	X(NO_INDEX, "handshake_no_index", "no session index is free")                              \
 	X(GAVE_UP, "handshake_gave_up", "no answer for 90 s")                                      \
 	X(NO_PATH, "handshake_no_path", "no route or neighbour towards the endpoint")
 
