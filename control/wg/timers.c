@@ -19,7 +19,8 @@ static uint64_t load(const _Atomic uint64_t *t)
 
 static void passive_keepalive(struct session *s, uint64_t now)
 {
-	uint64_t data = load(&s->peer->last_rx_data), sent = load(&s->peer->last_tx);
+	uint64_t data = load(&s->peer->last_rx_data);
+	uint64_t sent = RTE_MAX(load(&s->peer->last_tx), s->kept_alive);
 	if (data <= sent || sent > s->heard_from)
 		s->keepalive_at = 0;
 	if (data <= sent)
@@ -31,12 +32,21 @@ static void passive_keepalive(struct session *s, uint64_t now)
 	if (now < s->keepalive_at)
 		return;
 	s->keepalive_at = 0;
+	s->kept_alive = now;
 	session_tell_worker(s, SELF_KEEPALIVE);
+}
+
+// The address that we send from may be the trouble: let the route choose again.
+static void forget_source(struct session *s)
+{
+	s->local = (struct ip_addr){0};
+	session_update_path(s);
 }
 
 static void unanswered(struct session *s, uint64_t now)
 {
-	uint64_t data = load(&s->peer->last_tx_data), heard = load(&s->peer->last_rx);
+	uint64_t data = load(&s->peer->last_tx_data);
+	uint64_t heard = RTE_MAX(load(&s->peer->last_rx), s->settled);
 	if (data <= heard || heard > s->asked_from)
 		s->silent_at = 0;
 	if (data <= heard)
@@ -49,6 +59,8 @@ static void unanswered(struct session *s, uint64_t now)
 	if (now < s->silent_at)
 		return;
 	s->silent_at = 0;
+	s->settled = now;
+	forget_source(s);
 	log_info("wg", "peer %s: no answer for %u s, shaking hands again", s->peer->name,
 		WG_UNANSWERED_S);
 	session_initiate(s, false);
@@ -59,6 +71,7 @@ static void retry(struct session *s, uint64_t now)
 	if (s->hs_retry_at == 0 || now < s->hs_retry_at)
 		return;
 	if (s->hs_attempts <= WG_GIVE_UP_ATTEMPTS) {
+		forget_source(s);
 		session_initiate(s, true);
 		return;
 	}
@@ -75,7 +88,8 @@ static void persistent_keepalive(struct session *s, uint64_t now)
 {
 	uint64_t interval = wg_tsc(s->wg, s->keepalive_s * 1000ull);
 	uint64_t last = RTE_MAX(load(&s->peer->last_tx), load(&s->peer->last_rx));
-	if (s->keepalive_s == 0 || now - RTE_MAX(last, s->persistent_from) < interval)
+	// A worker's time may be later than now.
+	if (s->keepalive_s == 0 || now < RTE_MAX(last, s->persistent_from) + interval)
 		return;
 	s->persistent_from = now;
 	if (s->current)
@@ -93,5 +107,5 @@ void session_tick(struct session *s, uint64_t now)
 	passive_keepalive(s, now);
 	unanswered(s, now);
 	if (now - s->derived > wg_tsc(s->wg, WG_WIPE_KEYS_S * 1000))
-		session_wipe_keys(s);
+		session_wipe_keypairs(s);
 }
