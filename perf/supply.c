@@ -122,7 +122,7 @@ static void put_udp(uint8_t *l4, uint16_t port, uint32_t len)
 static void put_inner(
 	uint8_t *l3, const struct test_case *c, uint32_t len, uint32_t seq, uint16_t id)
 {
-	uint32_t here = RTE_IPV4(10, 1, 0, 2), there = RTE_IPV4(10, 2, 0, 2);
+	uint32_t here = gw_ip4(10, 1, 0, 2), there = gw_ip4(10, 2, 0, 2);
 	put_ip4(l3, is_super(c) ? IPPROTO_TCP : IPPROTO_UDP, len, c->decrypt ? there : here,
 		c->decrypt ? here : there, id);
 	uint8_t *l4 = l3 + IP4_HDR_LEN;
@@ -168,8 +168,8 @@ static void fill_sealed(const struct supply *s, struct gw *g, const struct test_
 	uint32_t len = sealed_len(c), udp_len = UDP_HDR_LEN + c->segs * len;
 	uint8_t *l2 = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)(OUTER_LEN + c->segs * len));
 	put_ether(l2, &s->port);
-	put_ip4(l2 + L2_LEN, IPPROTO_UDP, IP4_HDR_LEN + udp_len, RTE_IPV4(192, 0, 2, 2),
-		RTE_IPV4(192, 0, 2, 1), 1);
+	put_ip4(l2 + L2_LEN, IPPROTO_UDP, IP4_HDR_LEN + udp_len, gw_ip4(192, 0, 2, 2),
+		gw_ip4(192, 0, 2, 1), 1);
 	put_udp(l2 + L2_LEN + IP4_HDR_LEN, GW_PORT, udp_len);
 	for (unsigned i = 0; i < c->segs; i++) {
 		struct wg_data *h = (struct wg_data *)(l2 + OUTER_LEN + i * len);

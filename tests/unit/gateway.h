@@ -49,6 +49,12 @@ struct gw {
 	uint8_t outer;
 };
 
+// Host order; RTE_IPV4 shifts into the sign.
+static inline uint32_t gw_ip4(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+	return a << 24 | b << 16 | c << 8 | d;
+}
+
 static inline const uint8_t *gw_peer_mac(uint8_t number)
 {
 	static uint8_t mac[3][6] = {{2, 1, 1, 1, 1, 0}, {2, 1, 1, 1, 1, 1}, {2, 1, 1, 1, 1, 2}};
@@ -143,7 +149,7 @@ static inline void gw_addresses(struct gw *g)
 {
 	for (unsigned i = 0; i < GW_PORTS; i++) {
 		bool wan = i == GW_WAN;
-		uint32_t v4 = wan ? RTE_IPV4(192, 0, 2, g->number) : RTE_IPV4(10, g->number, 0, 1);
+		uint32_t v4 = wan ? gw_ip4(192, 0, 2, g->number) : gw_ip4(10, g->number, 0, 1);
 		struct ip_addr *v6 = mem_alloc(sizeof(*v6));
 		*v6 = (struct ip_addr){.bytes = {0xfd, g->number, [15] = 1}, .family = IP_V6};
 		if (wan)
@@ -203,8 +209,8 @@ static inline void gw_outer4(uint8_t *l3, uint8_t from, uint8_t to)
 		.fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG),
 		.time_to_live = 64,
 		.next_proto_id = IPPROTO_UDP,
-		.src_addr = rte_cpu_to_be_32(RTE_IPV4(192, 0, 2, from)),
-		.dst_addr = rte_cpu_to_be_32(RTE_IPV4(192, 0, 2, to)),
+		.src_addr = rte_cpu_to_be_32(gw_ip4(192, 0, 2, from)),
+		.dst_addr = rte_cpu_to_be_32(gw_ip4(192, 0, 2, to)),
 	};
 }
 

@@ -58,8 +58,8 @@ static inline void inner_build(const struct spec *s, uint8_t from, uint8_t to, s
 {
 	flow_build(s, p);
 	if (flow_is_v4(p->b)) {
-		put32(p->b + 12, RTE_IPV4(10, from, 0, 2));
-		put32(p->b + 16, RTE_IPV4(10, to, 0, 2));
+		put32(p->b + 12, gw_ip4(10, from, 0, 2));
+		put32(p->b + 16, gw_ip4(10, to, 0, 2));
 	} else {
 		memset(p->b + 8, 0, 32);
 		p->b[8] = p->b[24] = 0xfd;
@@ -246,7 +246,8 @@ static inline void sealed_raw(struct two *t, const uint8_t *text, uint32_t len, 
 		.receiver = rte_cpu_to_le_32(kp->remote_index),
 		.counter = rte_cpu_to_le_64(kp->send_counter),
 	};
-	memcpy(h + 1, text, len);
+	if (len > 0)
+		memcpy(h + 1, text, len);
 	struct aead_op op = {.data = (uint8_t *)(h + 1),
 		.len = len,
 		.counter = kp->send_counter++,

@@ -173,7 +173,7 @@ static void errors_come_from_our_address(void **state)
 {
 	struct two *t = *state;
 	struct flat p;
-	atomic_store(&t->a.gw.port_addr4[GW_HOST], rte_cpu_to_be_32(RTE_IPV4(100, 64, 0, 1)));
+	atomic_store(&t->a.gw.port_addr4[GW_HOST], rte_cpu_to_be_32(gw_ip4(100, 64, 0, 1)));
 	source_of_errors(t, (uint8_t[]){10, 1, 0, 1});
 	atomic_store(&t->a.gw.port_addr4[GW_LAN], 0);
 	source_of_errors(t, (uint8_t[]){100, 64, 0, 1});

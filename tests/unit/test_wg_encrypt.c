@@ -117,7 +117,7 @@ static const struct {
 	{"two segments", 600, 300, 1900},
 	{"many segments", 1300, 60, 100},
 	{"headers cut off", 600, 14 + 20, 1900},
-	{"no headroom", 600, 0, 0, 1},
+	{"no headroom", 600, 0, 0, 2},
 	{"little headroom", 600, 0, 0, 50},
 	{"somebody else's too", 600, 0, 0, 0, true},
 	{"up to the buffer's end", 2048 - 14 - 28, 0, 0},

@@ -9,8 +9,8 @@ enum {
 static void outer_build(const uint8_t *message, uint32_t len, struct flat *p)
 {
 	flow_build(&(struct spec){.proto = IPPROTO_UDP, .payload = len}, p);
-	put32(p->b + 12, RTE_IPV4(192, 0, 2, 2));
-	put32(p->b + 16, RTE_IPV4(192, 0, 2, 1));
+	put32(p->b + 12, gw_ip4(192, 0, 2, 2));
+	put32(p->b + 16, gw_ip4(192, 0, 2, 1));
 	put16(p->b + 20, GW_PORT);
 	put16(p->b + 22, GW_PORT);
 	if (message)
