@@ -109,7 +109,7 @@ static int set_guard(struct running *r)
 	const char *devices[PORT_MAX];
 	struct ip_prefix locals[PORT_MAX * 2];
 	struct guard_params params = {
-		.tun = d->config->tun,
+		.tun = d->config->tun[0] ? d->config->tun : NULL,
 		.udp_port = d->wg_port,
 		.devices = devices,
 		.locals = locals,

@@ -13,6 +13,7 @@ struct guard { // ctl only
 	char table[GUARD_NAME_LEN];
 	bool owned; // the kernel removes the table with us
 	bool fib;
+	bool forwards;		      // there is a table of the inet family, too
 	struct guard_counters before; // of tables that were replaced
 };
 
@@ -76,6 +77,26 @@ static void put_rules(FILE *f, const struct guard_params *p, const struct guard_
 	put_prefixes(f, p->routed, p->n_routed, "counter name routed drop");
 }
 
+// A packet that comes straight from a socket in another namespace whose interface has the same
+// number (veth: both ends may be 2) is one of the interface's own to the fib expression at ingress
+// (Linux, nft_fib_can_skip), and passes. Behind the kernel's routing there is no doubt left.
+static void put_forward(
+	FILE *f, const struct guard *g, const struct guard_params *p, const struct guard_way *way)
+{
+	const char *owner = way->owned ? "flags owner\n" : "";
+	fprintf(f, "add table inet %s%s\ndelete table inet %s\n", g->table,
+		way->owned ? " { flags owner; }" : "", g->table);
+	if (!p->tun || p->n_devices == 0)
+		return;
+	fprintf(f,
+		"table inet %s {\n%scounter routed { }\nchain forward {\n"
+		"type filter hook forward priority -300; policy accept;\noifname \"%s\" iifname {",
+		g->table, owner, p->tun);
+	for (unsigned i = 0; i < p->n_devices; i++)
+		fprintf(f, "%s \"%s\"", i ? "," : "", p->devices[i]);
+	fprintf(f, " } counter name routed drop\n}\n}\n");
+}
+
 // One transaction: what was there goes and what is to be comes, or nothing changes.
 static char *script(
 	const struct guard *g, const struct guard_params *p, const struct guard_way *way)
@@ -95,6 +116,7 @@ static char *script(
 		fprintf(f, "}\n");
 	}
 	fprintf(f, "}\n");
+	put_forward(f, g, p, way);
 	fclose(f);
 	return text;
 }
@@ -118,6 +140,7 @@ static int install(struct guard *g, const struct guard_params *p, char err[stati
 		if (rc == 0) {
 			g->owned = ways[i].owned;
 			g->fib = ways[i].fib;
+			g->forwards = p->tun && p->n_devices > 0;
 			return 0;
 		}
 		explain(g, err);
@@ -186,10 +209,10 @@ static void add_counter(const char *name, json_t *counter, struct guard_counters
 	}
 }
 
-int guard_counters(struct guard *g, struct guard_counters *out)
+static int add_counters(struct guard *g, const char *family, struct guard_counters *sum)
 {
 	char command[64];
-	snprintf(command, sizeof(command), "list counters table netdev %s", g->table);
+	snprintf(command, sizeof(command), "list counters table %s %s", family, g->table);
 	nft_ctx_output_set_flags(g->nft, NFT_CTX_OUTPUT_JSON);
 	int rc = run(g, command);
 	json_t *root = json_loads(nft_ctx_get_output_buffer(g->nft), 0, NULL);
@@ -198,7 +221,6 @@ int guard_counters(struct guard *g, struct guard_counters *out)
 		json_decref(root);
 		return -EIO;
 	}
-	*out = g->before;
 	size_t i;
 	json_t *item;
 	json_array_foreach(json_object_get(root, "nftables"), i, item)
@@ -206,10 +228,21 @@ int guard_counters(struct guard *g, struct guard_counters *out)
 		json_t *counter = json_object_get(item, "counter");
 		const char *name = json_string_value(json_object_get(counter, "name"));
 		if (name)
-			add_counter(name, counter, out);
+			add_counter(name, counter, sum);
 	}
 	json_decref(root);
 	return 0;
+}
+
+int guard_counters(struct guard *g, struct guard_counters *out)
+{
+	struct guard_counters sum = g->before;
+	int rc = add_counters(g, "netdev", &sum);
+	if (rc == 0 && g->forwards)
+		rc = add_counters(g, "inet", &sum);
+	if (rc == 0)
+		*out = sum;
+	return rc;
 }
 
 bool guard_has_fib(const struct guard *g)
@@ -229,6 +262,9 @@ void guard_destroy(struct guard *g)
 	char command[64];
 	snprintf(command, sizeof(command), "delete table netdev %s", g->table);
 	(void)!run(g, command); // gone already: somebody cleaned up
+	snprintf(command, sizeof(command), "delete table inet %s", g->table);
+	if (g->forwards)
+		(void)!run(g, command);
 	nft_ctx_free(g->nft);
 	free(g);
 }

@@ -2,7 +2,10 @@
 // takes from a shared port, before it spends work on it. Packet sockets bound to ETH_P_ALL have
 // seen the packet by then.
 //
-// The table belongs to this process (Linux 5.12: nobody else changes it, and it goes when the
+// What slips through there on its way into the tunnel is dropped behind the kernel's routing, in a
+// table of the same name of the inet family.
+//
+// The tables belong to this process (Linux 5.12: nobody else changes it, and it goes when the
 // process ends, however it ends). On older kernels it stays after a kill -9, and then drops
 // only the gateway's own UDP port; the next start replaces it, or: nft delete table netdev NAME.
 #pragma once
