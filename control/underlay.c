@@ -13,6 +13,7 @@ enum {
 	DATAGRAM_MAX = 1500,
 	PER_WAKE_UP = 256, // messages of workers that one wake-up works off
 	WAITING_MAX = 512, // packets that wait for neighbours
+	WAITING_OWN = 256, // of them ours: forged senders must not take the places of others
 	WAITING_S = 3,	   // then the next hop counts as unreachable (the kernel asks 3 times)
 	CONFIRM_S = 20,	   // neighbours of peers in use are confirmed this often
 };
@@ -31,30 +32,44 @@ struct underlay { // ctl only
 	struct wg *wg;
 	struct event *events, *punted, *tick;
 	struct waiting waiting[WAITING_MAX];
-	unsigned n_waiting;
+	unsigned n_waiting, n_waiting_own;
 	unsigned seconds; // since the start
 };
 
-// Let a worker go on with a packet; full inbox: counted there as if the port were full.
-static void inject(struct underlay *u, struct rte_mbuf *m, enum node_id node)
+// Let a worker go on with a packet. False: its inbox is full, the packet is gone.
+static bool inject(struct underlay *u, struct rte_mbuf *m, enum node_id node)
 {
 	pkt_of(m)->node = (uint8_t)node;
-	if (!mailbox_put(u->gw->graph[0]->inbox, &m))
+	if (mailbox_put(u->gw->graph[0]->inbox, &m))
+		return true;
+	rte_pktmbuf_free(m);
+	return false;
+}
+
+// Nobody answered at the next hop: whoever sent it is told. Nobody has to tell us.
+static void unreachable(struct underlay *u, struct rte_mbuf *m, bool own)
+{
+	if (own) {
 		rte_pktmbuf_free(m);
+		return;
+	}
+	pkt_of(m)->reason = ICMP_NO_NEIGHBOUR;
+	inject(u, m, NODE_ICMP_ERROR);
 }
 
 // Keep a packet while the kernel asks for the next hop. own: a datagram of ours, that leaves by the
-// underlay's routes; otherwise one that the workers route. Full: as if nobody had answered.
-static void wait_for(struct underlay *u, struct rte_mbuf *m, const struct nexthop *nh,
+// underlay's routes; otherwise one that the workers route. False: too many wait, as if nobody had
+// answered.
+static bool wait_for(struct underlay *u, struct rte_mbuf *m, const struct nexthop *nh,
 	const struct ip_addr *to, bool own)
 {
 	struct ip_addr neighbour = nh->gateway.family ? nh->gateway : *to;
 	mirror_resolve(u->mirror, nh->ifindex, &neighbour);
-	if (u->n_waiting == WAITING_MAX) {
-		pkt_of(m)->reason = ICMP_NO_NEIGHBOUR;
-		inject(u, m, NODE_ICMP_ERROR);
-		return;
+	if (u->n_waiting == WAITING_MAX || (own && u->n_waiting_own == WAITING_OWN)) {
+		unreachable(u, m, own);
+		return false;
 	}
+	u->n_waiting_own += own;
 	u->waiting[u->n_waiting++] = (struct waiting){
 		.m = m,
 		.neighbour = neighbour,
@@ -62,6 +77,7 @@ static void wait_for(struct underlay *u, struct rte_mbuf *m, const struct nextho
 		.own = own,
 		.until = rte_rdtsc() + rte_get_tsc_hz() * WAITING_S,
 	};
+	return true;
 }
 
 static struct ip_addr destination(const struct rte_mbuf *m)
@@ -79,18 +95,15 @@ static bool leave(struct underlay *u, struct rte_mbuf *m)
 		rte_pktmbuf_free(m);
 		return false;
 	}
-	if (nh.type == NH_RESOLVE) {
-		wait_for(u, m, &nh, &to, true);
-		return true;
-	}
+	if (nh.type == NH_RESOLVE)
+		return wait_for(u, m, &nh, &to, true);
 	struct rte_ether_hdr *eth = (struct rte_ether_hdr *)rte_pktmbuf_prepend(m, L2_LEN);
 	memcpy(eth, nh.l2, L2_LEN);
 	eth->ether_type =
 		rte_cpu_to_be_16(to.family == IP_V4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
 	m->l2_len = L2_LEN;
 	pkt_of(m)->port_out = nh.port;
-	inject(u, m, NODE_TX);
-	return true;
+	return inject(u, m, NODE_TX);
 }
 
 void underlay_neighbour(struct underlay *u, const struct ip_addr *addr, uint32_t ifindex)
@@ -100,6 +113,7 @@ void underlay_neighbour(struct underlay *u, const struct ip_addr *addr, uint32_t
 	for (unsigned i = 0; i < u->n_waiting; i++) {
 		struct waiting *w = &u->waiting[i];
 		bool is_it = w->ifindex == ifindex && ip_addr_equal(&w->neighbour, addr);
+		u->n_waiting_own -= is_it && w->own;
 		*(is_it ? &known[n++] : &u->waiting[kept++]) = *w;
 	}
 	u->n_waiting = kept;
@@ -273,8 +287,8 @@ static void on_tick(evutil_socket_t, short, void *arg)
 			u->waiting[kept++] = *w;
 			continue;
 		}
-		pkt_of(w->m)->reason = ICMP_NO_NEIGHBOUR;
-		inject(u, w->m, NODE_ICMP_ERROR);
+		u->n_waiting_own -= w->own;
+		unreachable(u, w->m, w->own);
 	}
 	u->n_waiting = kept;
 	if (u->mirror && u->wg && ++u->seconds % CONFIRM_S == 0)
