@@ -207,10 +207,12 @@ static bool inbox_refresh(struct graph *g, struct rte_mbuf *m)
 	case NODE_WG_ROUTE:
 		if (p->from != FROM_SELF)
 			return true;
+		// As above: the id may be another peer's.
 		p->peer = peer_table_get(g->gw->peers, (uint32_t)p->counter);
-		if (!p->peer)
-			graph_drop(g, m, DROP_PEER_GONE);
-		return p->peer;
+		if (p->peer && p->peer->owner == g->id)
+			return true;
+		graph_drop(g, m, DROP_PEER_GONE);
+		return false;
 	case NODE_ROUTE:
 		p->nexthop = p->ip.family == IP_V4 ? fib_lookup4(g->gw->fib, l3 + 16)
 						   : fib_lookup6(g->gw->fib, l3 + 24);

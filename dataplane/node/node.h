@@ -128,7 +128,7 @@ enum event_type {
 struct worker_event { // element of the worker-to-control mailbox
 	uint32_t type;
 	uint32_t peer_id;
-	uint32_t index; // local index of the keypair, or 0
+	uint32_t index; // local index of the keypair that it is about, or 0
 	uint32_t worker;
 	struct endpoint source; // EVENT_ROAM
 	struct ip_addr local;

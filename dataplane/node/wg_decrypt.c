@@ -68,6 +68,9 @@ static void ask_rekey(struct graph *g, struct keypair *kp)
 	if (!kp->initiator || g->now < kp->rekey_recv_at ||
 		g->now - peer->asked_handshake < pause_tsc(g))
 		return;
+	// What comes late on the one before asks for nothing: there is a newer.
+	if (atomic_load_explicit(&peer->sending, memory_order_relaxed) != kp)
+		return;
 	struct worker_event e = {
 		.type = EVENT_NEED_HANDSHAKE,
 		.peer_id = peer->id,
@@ -99,7 +102,12 @@ static void follow(struct graph *g, const struct pkt *p, const uint8_t **last_ou
 	if (p->outer == *last_outer || !atomic_load_explicit(&peer->roaming, memory_order_relaxed))
 		return;
 	*last_outer = p->outer;
-	struct worker_event e = {.type = EVENT_ROAM, .peer_id = peer->id, .worker = g->id};
+	struct worker_event e = {
+		.type = EVENT_ROAM,
+		.peer_id = peer->id,
+		.index = p->keypair->local_index,
+		.worker = g->id,
+	};
 	e.source = outer_source(p->outer, &e.local);
 	if (unlikely(e.source.port == 0))
 		return;
