@@ -53,6 +53,7 @@ static void begin(struct work *w, const struct aead_op ops[], unsigned n)
 	w->ops = ops;
 	w->n = n;
 	w->skip = 0;
+	w->lanes_used = 0;
 	w->cursor = (struct chacha_cursor){0};
 	w->only_key = ops[0].key;
 	for (unsigned i = 1; i < n; i++)
@@ -72,17 +73,31 @@ static void begin(struct work *w, const struct aead_op ops[], unsigned n)
 	}
 }
 
-// Everything that came from a key: memory here, registers, and what compilers spilled.
+// What compilers spilled: the deepest frame, aead_avx512_poly's, is 5 KB.
+static __attribute__((noinline)) void wipe_stack(void)
+{
+	uint8_t below[6144];
+
+	explicit_bzero(below, sizeof(below));
+}
+
+// Everything that came from a key, as far as this burst has used it. The registers too.
 static void wipe(struct work *w)
 {
-	explicit_bzero(w->state, sizeof(w->state));
-	explicit_bzero(w->stream, sizeof(w->stream));
-	explicit_bzero(w->powers, sizeof(w->powers));
-	explicit_bzero(&w->stride, sizeof(w->stride));
-	explicit_bzero(&w->last, sizeof(w->last));
-	explicit_bzero(w->spare, sizeof(w->spare));
-	explicit_bzero(w->poly_key, sizeof(w->poly_key));
-	explicit_bzero(w->tags, sizeof(w->tags));
+	const unsigned sets = (w->lanes_used + SET - 1) / SET;
+	const unsigned keys = (w->n + SET - 1) / SET * SET; // stored a vector at a time
+
+	for (unsigned i = 0; i < sets; i++) {
+		explicit_bzero(w->state[i] + 4, sizeof(w->state[i]) / 2);
+		explicit_bzero(w->stream[i], sizeof(w->stream[i]));
+		explicit_bzero(w->spare + i * SET, sizeof(w->spare[0]) * SET);
+	}
+	for (unsigned i = 0; i < POLY_KEY_WORDS; i++)
+		explicit_bzero(w->poly_key[i], sizeof(w->poly_key[i][0]) * keys);
+	explicit_bzero(w->powers, sizeof(w->powers[0]) * (w->n > 1 ? 2 : 1));
+	explicit_bzero(w->tags, w->n * AEAD_TAG_LEN);
+	wipe_stack();
+	aead_avx512_wipe_registers();
 }
 
 static void seal(void *state, const struct aead_op ops[], unsigned n)
@@ -168,8 +183,4 @@ const struct aead_engine aead_avx512 = {
 	.suits = suits,
 };
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "dataplane/crypto/aead_avx512_end.h"

@@ -10,7 +10,8 @@
 
 #include "dataplane/crypto/aead_engine.h"
 
-// The rest of the tree is built for the baseline CPU. Files that include this end with the pop.
+// The rest of the tree is built for the baseline CPU. Files that include this end with
+// aead_avx512_end.h.
 #if defined(__clang__)
 #pragma clang attribute push(                                                                      \
 	__attribute__((target("avx512f,avx512bw,avx512vl,avx512ifma"))), apply_to = function)
@@ -30,14 +31,20 @@ enum {
 	POLY_KEY_WORDS = 8, // r, then s, little-endian words
 };
 
-// Three limbs of 44, 44 and 42 bits, eight lanes.
+// A number modulo 2^130 - 5 in each of eight lanes: limbs of 44, 44 and 42 bits.
 struct fe {
-	__m512i v[3];
+	__m512i l0, l1, l2;
 };
 
 // A multiplier: the limbs, and 20 times limbs 1 and 2 (2^132 = 4 * 5 modulo 2^130 - 5).
 struct fe_factor {
-	__m512i r[3], s[3]; // s[0] is not used
+	__m512i r0, r1, r2, s1, s2;
+};
+
+// Powers of r for a group of eight lanes, and for lanes that share a packet what multiplies the sum
+// in each step and at the end.
+struct poly_powers {
+	struct fe_factor r1, r2, r3, r4, stride, last;
 };
 
 // The data of lane i is 64 bytes at at[i]; a lane with less is in tails and works in spare[i].
@@ -61,10 +68,26 @@ struct chacha_cursor {
 	uint32_t block;	 // its next block, from 0
 };
 
+// A group: packets first..first + n of the order in eight lanes.
+struct poly_group {
+	__m512i off;	     // bytes from the packet's start to the window, signed
+	__m512i stride;	     // bytes from window to window: 64 for each lane of the packet
+	__m512i len;	     // of the packet
+	__m512i data;	     // address of the packet
+	__m512i pick;	     // lane to packet of the group, 32-bit
+	__m512i behind;	     // windows between the lane's last one and the packet's
+	unsigned steps;	     // of the longest lane
+	unsigned whole_from; // from this step to the one before the last, lanes have 64 bytes
+	unsigned first, n;   // packets
+	bool shared;	     // does any packet have several lanes?
+	__mmask8 wide[3];    // lanes of packets with more than 1, 2, 4 lanes
+	uint8_t first_lane[POLY_LANES];
+};
+
 struct work {
 	__m512i state[2][CHACHA_WORDS]; // initial words
 	__m512i stream[2][CHACHA_WORDS];
-	struct fe_factor powers[4], stride, last;
+	struct poly_powers powers[2]; // of two groups side by side
 	__m512i spare[LANES];
 	uint32_t poly_key[POLY_KEY_WORDS][AEAD_BURST + LANES]; // by position in order
 	uint8_t tags[AEAD_BURST][AEAD_TAG_LEN];		       // likewise
@@ -72,6 +95,7 @@ struct work {
 	struct chacha_cursor cursor;
 	const struct aead_op *ops;
 	unsigned n;
+	unsigned lanes_used;		// at most, to be wiped
 	uint64_t skip;			// packets (by position) whose data is left alone
 	const uint8_t *only_key;	// of all packets, or NULL
 	uint8_t order[AEAD_BURST + 64]; // longest first
@@ -85,5 +109,8 @@ bool aead_avx512_fill(struct work *w);
 void aead_avx512_rounds(struct work *w);
 // Keystream onto the data of the lanes.
 void aead_avx512_xor(struct work *w);
+void aead_avx512_wipe_registers(void);
 // Tags of all packets, w->tags, from w->poly_key and the data as it is now.
 void aead_avx512_poly(struct work *w);
+// The group that begins with packet first of the order.
+void aead_avx512_deal(struct poly_group *g, const struct work *w, unsigned first);

@@ -66,6 +66,12 @@ static void rounds_2(const void *in, void *out)
 		     : "memory", "cc", CLOBBER_0, CLOBBER_1);
 }
 
+#define CLEAR(n) "vpxord %%zmm" #n ",%%zmm" #n ",%%zmm" #n "\n\t"
+void aead_avx512_wipe_registers(void)
+{
+	asm volatile(EACH_0(CLEAR) EACH_1(CLEAR) : : : CLOBBER_0, CLOBBER_1);
+}
+
 // One lane per packet: block 0 of its stream begins with the Poly1305 key.
 static void fill_keys(struct work *w)
 {
@@ -204,6 +210,8 @@ bool aead_avx512_fill(struct work *w)
 	fill_data(w);
 	if (!l->n)
 		return false;
+	if (w->lanes_used < l->n)
+		w->lanes_used = l->n;
 	for (unsigned i = l->n; i < LANES; i++) { // idle lanes work on nothing
 		l->at[i] = (uint8_t *)&w->spare[i];
 		l->key[i] = l->key[0];
@@ -282,8 +290,4 @@ void aead_avx512_xor(struct work *w)
 	}
 }
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "dataplane/crypto/aead_avx512_end.h"

@@ -5,140 +5,16 @@
 // r^4 on its own, and the lane's result by the power of r that its last window is short of).
 // Messages are aligned at their ends: all lanes finish together, and what a lane lacks at the front
 // is zero.
-#include "dataplane/crypto/aead_avx512.h"
-
-// A group: packets first..first + n of the order in eight lanes.
-struct group {
-	__m512i off;	     // bytes from the packet's start to the window, signed
-	__m512i stride;	     // 64 k
-	__m512i len;	     // of the packet
-	__m512i data;	     // address of the packet
-	__m512i pick;	     // lane to packet of the group, 32-bit
-	__m512i behind;	     // windows between the lane's last one and the packet's
-	unsigned steps;	     // of the longest lane
-	unsigned whole_from; // from this step to the one before the last, lanes have 64 bytes
-	unsigned n;	     // packets
-	bool shared;	     // does any packet have several lanes?
-	__mmask8 wide[3];    // lanes of packets with more than 1, 2, 4 lanes
-	uint8_t first_lane[POLY_LANES];
-};
-
-static inline __m512i low44(__m512i x)
-{
-	return _mm512_and_si512(x, _mm512_set1_epi64((1LL << 44) - 1));
-}
-
-static inline __m512i low42(__m512i x)
-{
-	return _mm512_and_si512(x, _mm512_set1_epi64((1LL << 42) - 1));
-}
-
-// Bits 44 to 87 of the 128 in hi, lo.
-static inline __m512i middle44(__m512i lo, __m512i hi)
-{
-	return _mm512_ternarylogic_epi64(_mm512_srli_epi64(lo, 44), _mm512_slli_epi64(hi, 20),
-		_mm512_set1_epi64((1LL << 44) - 1), 0xa8); // (a | b) & c
-}
-
-static inline struct fe fe_load(__m512i lo, __m512i hi, __m512i pad)
-{
-	return (struct fe){
-		{low44(lo), middle44(lo, hi), _mm512_or_si512(_mm512_srli_epi64(hi, 24), pad)}};
-}
-
-static inline void factor_set(struct fe_factor *f, const struct fe *a)
-{
-	for (unsigned i = 0; i < 3; i++) {
-		f->r[i] = a->v[i];
-		f->s[i] = _mm512_add_epi64(
-			_mm512_slli_epi64(a->v[i], 4), _mm512_slli_epi64(a->v[i], 2));
-	}
-}
-
-// Sums of products: lo at 2^(44 i), hi at 2^(44 i + 52).
-struct sums {
-	__m512i lo[3], hi[3];
-};
-
-static inline void mul1(struct sums *d, unsigned i, __m512i a, __m512i b)
-{
-	d->lo[i] = _mm512_madd52lo_epu64(d->lo[i], a, b);
-	d->hi[i] = _mm512_madd52hi_epu64(d->hi[i], a, b);
-}
-
-static inline void mul_add(struct sums *d, const struct fe *a, const struct fe_factor *f)
-{
-	mul1(d, 0, a->v[0], f->r[0]);
-	mul1(d, 1, a->v[0], f->r[1]);
-	mul1(d, 2, a->v[0], f->r[2]);
-	mul1(d, 0, a->v[1], f->s[2]);
-	mul1(d, 1, a->v[1], f->r[0]);
-	mul1(d, 2, a->v[1], f->r[1]);
-	mul1(d, 0, a->v[2], f->s[1]);
-	mul1(d, 1, a->v[2], f->s[2]);
-	mul1(d, 2, a->v[2], f->r[0]);
-}
-
-// Up to 15 products of limbs below 2^45 and 2^49: lo < 2^56, hi < 2^46. The result's limbs are
-// below 2^44, 2^44 + 2^15 and 2^42.
-static inline struct fe carry(const struct sums *d)
-{
-	__m512i t1 = _mm512_add_epi64(d->lo[1], _mm512_slli_epi64(d->hi[0], 8));
-	__m512i t2 = _mm512_add_epi64(d->lo[2], _mm512_slli_epi64(d->hi[1], 8));
-	__m512i top = _mm512_slli_epi64(d->hi[2], 10);
-	__m512i t0 = low44(d->lo[0]);
-
-	t1 = _mm512_add_epi64(t1, _mm512_srli_epi64(d->lo[0], 44));
-	t2 = _mm512_add_epi64(t2, _mm512_srli_epi64(t1, 44));
-	top = _mm512_add_epi64(top, _mm512_srli_epi64(t2, 42));
-	t0 = _mm512_add_epi64(_mm512_add_epi64(t0, top), _mm512_slli_epi64(top, 2));
-	return (struct fe){
-		{low44(t0), _mm512_add_epi64(low44(t1), _mm512_srli_epi64(t0, 44)), low42(t2)}};
-}
-
-static inline struct fe mul(const struct fe *a, const struct fe_factor *f)
-{
-	struct sums d = {0};
-
-	mul_add(&d, a, f);
-	return carry(&d);
-}
-
-static inline struct fe square(const struct fe *a)
-{
-	struct fe_factor f;
-
-	factor_set(&f, a);
-	return mul(a, &f);
-}
-
-static inline struct fe fe_add(const struct fe *a, const struct fe *b)
-{
-	return (struct fe){{_mm512_add_epi64(a->v[0], b->v[0]), _mm512_add_epi64(a->v[1], b->v[1]),
-		_mm512_add_epi64(a->v[2], b->v[2])}};
-}
-
-static inline struct fe fe_select(__mmask8 mask, const struct fe *a, const struct fe *b)
-{
-	return (struct fe){{_mm512_mask_blend_epi64(mask, a->v[0], b->v[0]),
-		_mm512_mask_blend_epi64(mask, a->v[1], b->v[1]),
-		_mm512_mask_blend_epi64(mask, a->v[2], b->v[2])}};
-}
-
-static inline struct fe fe_one(void)
-{
-	return (struct fe){{_mm512_set1_epi64(1)}};
-}
+#include "dataplane/crypto/aead_avx512_field.h"
 
 // 64-bit values of the group's lanes from two words of the Poly1305 keys.
-static inline __m512i key_lanes(
-	const struct work *w, const struct group *g, unsigned first, unsigned word)
+static inline __m512i key_lanes(const struct work *w, const struct poly_group *g, unsigned word)
 {
 	const __m256i pick = _mm512_castsi512_si256(g->pick);
 	const __m256i lo = _mm256_permutevar8x32_epi32(
-		_mm256_loadu_si256((const __m256i *)(w->poly_key[word] + first)), pick);
+		_mm256_loadu_si256((const __m256i *)(w->poly_key[word] + g->first)), pick);
 	const __m256i hi = _mm256_permutevar8x32_epi32(
-		_mm256_loadu_si256((const __m256i *)(w->poly_key[word + 1] + first)), pick);
+		_mm256_loadu_si256((const __m256i *)(w->poly_key[word + 1] + g->first)), pick);
 
 	return _mm512_or_si512(
 		_mm512_cvtepu32_epi64(lo), _mm512_slli_epi64(_mm512_cvtepu32_epi64(hi), 32));
@@ -150,339 +26,292 @@ static inline __mmask8 bit_lanes(__m512i x, unsigned bit)
 }
 
 // The powers for lanes that share: stride r^(4 k), last r^(4 behind).
-static void shared_powers(struct work *w, const struct group *g, const struct fe *r4)
+static void shared_powers(struct poly_powers *p, const struct poly_group *g, struct fe r4)
 {
-	const struct fe r8 = square(r4), r16 = square(&r8), r32 = square(&r16), one = fe_one();
-	struct fe stride = fe_select(g->wide[0], r4, &r8), last, x;
+	const struct fe r8 = square(r4), r16 = square(r8), r32 = square(r16), one = fe_one();
+	struct fe stride = fe_select(g->wide[0], r4, r8), last;
 	struct fe_factor f;
 
-	stride = fe_select(g->wide[1], &stride, &r16);
-	stride = fe_select(g->wide[2], &stride, &r32);
-	factor_set(&w->stride, &stride);
+	stride = fe_select(g->wide[1], stride, r16);
+	stride = fe_select(g->wide[2], stride, r32);
+	factor_set(&p->stride, stride);
 
-	last = fe_select(bit_lanes(g->behind, 0), &one, r4);
-	x = fe_select(bit_lanes(g->behind, 1), &one, &r8);
-	factor_set(&f, &x);
-	last = mul(&last, &f);
-	x = fe_select(bit_lanes(g->behind, 2), &one, &r16);
-	factor_set(&f, &x);
-	last = mul(&last, &f);
-	factor_set(&w->last, &last);
+	last = fe_select(bit_lanes(g->behind, 0), one, r4);
+	factor_set(&f, fe_select(bit_lanes(g->behind, 1), one, r8));
+	last = mul(last, &f);
+	factor_set(&f, fe_select(bit_lanes(g->behind, 2), one, r16));
+	last = mul(last, &f);
+	factor_set(&p->last, last);
 }
 
-static void set_powers(struct work *w, const struct group *g, unsigned first)
+static inline struct fe key_r(const struct work *w, const struct poly_group *g)
 {
 	const __m512i lo =
-		_mm512_and_si512(key_lanes(w, g, first, 0), _mm512_set1_epi64(0x0ffffffc0fffffff));
+		_mm512_and_si512(key_lanes(w, g, 0), _mm512_set1_epi64(0x0ffffffc0fffffff));
 	const __m512i hi =
-		_mm512_and_si512(key_lanes(w, g, first, 2), _mm512_set1_epi64(0x0ffffffc0ffffffc));
-	const struct fe r = fe_load(lo, hi, _mm512_setzero_si512());
-	struct fe r2, r3, r4;
+		_mm512_and_si512(key_lanes(w, g, 2), _mm512_set1_epi64(0x0ffffffc0ffffffc));
 
-	factor_set(&w->powers[3], &r);
-	r2 = mul(&r, &w->powers[3]);
-	factor_set(&w->powers[2], &r2);
-	r3 = mul(&r2, &w->powers[3]);
-	r4 = mul(&r2, &w->powers[2]);
-	factor_set(&w->powers[1], &r3);
-	factor_set(&w->powers[0], &r4);
-	if (g->shared)
-		shared_powers(w, g, &r4);
+	return fe_load(lo, hi, _mm512_setzero_si512());
 }
 
-// The windows of eight lanes into four blocks, low and high halves.
-static inline void transpose(const __m512i x[static 8], __m512i lo[static 4], __m512i hi[static 4])
+// r to r^4 of one group, or of two side by side.
+static inline void set_powers(
+	struct work *w, const struct poly_group *a, const struct poly_group *b)
 {
-	__m512i block[2][4];
+	struct poly_powers *p = w->powers, *q = w->powers + 1;
+	struct fe r[2], r2[2], r3[2], r4[2];
 
-	for (unsigned i = 0; i < 2; i++) {
-		const __m512i *q = x + i; // lanes i, i + 2, i + 4, i + 6
-		const __m512i a = _mm512_shuffle_i64x2(q[0], q[2], 0x44);
-		const __m512i b = _mm512_shuffle_i64x2(q[0], q[2], 0xee);
-		const __m512i c = _mm512_shuffle_i64x2(q[4], q[6], 0x44);
-		const __m512i d = _mm512_shuffle_i64x2(q[4], q[6], 0xee);
-
-		block[i][0] = _mm512_shuffle_i64x2(a, c, 0x88);
-		block[i][1] = _mm512_shuffle_i64x2(a, c, 0xdd);
-		block[i][2] = _mm512_shuffle_i64x2(b, d, 0x88);
-		block[i][3] = _mm512_shuffle_i64x2(b, d, 0xdd);
+	r[0] = key_r(w, a);
+	factor_set(&p->r1, r[0]);
+	if (b) {
+		r[1] = key_r(w, b);
+		factor_set(&q->r1, r[1]);
 	}
-	for (unsigned j = 0; j < 4; j++) {
-		lo[j] = _mm512_unpacklo_epi64(block[0][j], block[1][j]);
-		hi[j] = _mm512_unpackhi_epi64(block[0][j], block[1][j]);
+	r2[0] = mul(r[0], &p->r1);
+	if (b)
+		r2[1] = mul(r[1], &q->r1);
+	factor_set(&p->r2, r2[0]);
+	r3[0] = mul(r2[0], &p->r1);
+	r4[0] = mul(r2[0], &p->r2);
+	if (b) {
+		factor_set(&q->r2, r2[1]);
+		r3[1] = mul(r2[1], &q->r1);
+		r4[1] = mul(r2[1], &q->r2);
+		factor_set(&q->r3, r3[1]);
+		factor_set(&q->r4, r4[1]);
 	}
+	factor_set(&p->r3, r3[0]);
+	factor_set(&p->r4, r4[0]);
+	if (!b && a->shared)
+		shared_powers(p, a, r4[0]);
 }
 
-static inline void absorb(const struct work *w, struct fe *h, bool shared,
-	const __m512i lo[static 4], const __m512i hi[static 4], const __m512i pad[static 4])
-{
-	struct sums d = {0};
-	struct fe m;
+// Windows of eight lanes: rows as loaded; blocks, their low and high halves lane by lane.
+struct rows {
+	__m512i x0, x1, x2, x3, x4, x5, x6, x7;
+};
 
-	for (unsigned j = 3; j > 0; j--) {
-		m = fe_load(lo[j], hi[j], pad[j]);
-		mul_add(&d, &m, &w->powers[j]);
-	}
-	m = fe_load(lo[0], hi[0], pad[0]);
+struct blocks {
+	__m512i lo0, lo1, lo2, lo3, hi0, hi1, hi2, hi3;
+};
+
+static inline struct blocks transpose(struct rows r)
+{
+	// Quarters 0 and 1 (lo), 2 and 3 (hi) of the even and the odd lanes.
+	const __m512i a = _mm512_shuffle_i64x2(r.x0, r.x2, 0x44);
+	const __m512i b = _mm512_shuffle_i64x2(r.x0, r.x2, 0xee);
+	const __m512i c = _mm512_shuffle_i64x2(r.x4, r.x6, 0x44);
+	const __m512i d = _mm512_shuffle_i64x2(r.x4, r.x6, 0xee);
+	const __m512i e = _mm512_shuffle_i64x2(r.x1, r.x3, 0x44);
+	const __m512i f = _mm512_shuffle_i64x2(r.x1, r.x3, 0xee);
+	const __m512i g = _mm512_shuffle_i64x2(r.x5, r.x7, 0x44);
+	const __m512i h = _mm512_shuffle_i64x2(r.x5, r.x7, 0xee);
+	const __m512i even0 = _mm512_shuffle_i64x2(a, c, 0x88);
+	const __m512i even1 = _mm512_shuffle_i64x2(a, c, 0xdd);
+	const __m512i even2 = _mm512_shuffle_i64x2(b, d, 0x88);
+	const __m512i even3 = _mm512_shuffle_i64x2(b, d, 0xdd);
+	const __m512i odd0 = _mm512_shuffle_i64x2(e, g, 0x88);
+	const __m512i odd1 = _mm512_shuffle_i64x2(e, g, 0xdd);
+	const __m512i odd2 = _mm512_shuffle_i64x2(f, h, 0x88);
+	const __m512i odd3 = _mm512_shuffle_i64x2(f, h, 0xdd);
+
+	return (struct blocks){
+		.lo0 = _mm512_unpacklo_epi64(even0, odd0),
+		.lo1 = _mm512_unpacklo_epi64(even1, odd1),
+		.lo2 = _mm512_unpacklo_epi64(even2, odd2),
+		.lo3 = _mm512_unpacklo_epi64(even3, odd3),
+		.hi0 = _mm512_unpackhi_epi64(even0, odd0),
+		.hi1 = _mm512_unpackhi_epi64(even1, odd1),
+		.hi2 = _mm512_unpackhi_epi64(even2, odd2),
+		.hi3 = _mm512_unpackhi_epi64(even3, odd3),
+	};
+}
+
+struct pads {
+	__m512i p0, p1, p2, p3;
+};
+
+// Several sums, so that a product need not wait for the one before it; what depends on h comes
+// last.
+static inline struct fe absorb(
+	const struct poly_powers *p, bool shared, struct fe h, struct blocks b, struct pads pad)
+{
+	const struct sums none = {0};
+	struct sums d, e, f;
+
+	d = mul_add(none, fe_load(b.lo3, b.hi3, pad.p3), &p->r1);
+	e = mul_add(none, fe_load(b.lo2, b.hi2, pad.p2), &p->r2);
+	d = mul_add(d, fe_load(b.lo1, b.hi1, pad.p1), &p->r3);
 	if (shared) {
-		mul_add(&d, &m, &w->powers[0]);
-		mul_add(&d, h, &w->stride);
+		e = mul_add(e, fe_load(b.lo0, b.hi0, pad.p0), &p->r4);
+		f = mul_add(none, h, &p->stride);
 	} else {
-		m = fe_add(h, &m);
-		mul_add(&d, &m, &w->powers[0]);
+		f = mul_add(none, fe_add(h, fe_load(b.lo0, b.hi0, pad.p0)), &p->r4);
 	}
-	*h = carry(&d);
+	return carry(sums_add(sums_add(d, e), f));
+}
+
+static inline __m512i row(uintptr_t at, uintptr_t off)
+{
+	return _mm512_loadu_si512((const void *)(at + off));
 }
 
 // Steps in which every lane has a whole window.
 static inline struct fe whole_steps(
-	const struct work *w, const struct group *g, struct fe h, bool shared)
+	const struct poly_powers *p, const struct poly_group *g, struct fe h, bool shared)
 {
 	const __m512i bit = _mm512_set1_epi64(1LL << 40);
-	const __m512i pad[4] = {bit, bit, bit, bit};
-	const __m512i start = _mm512_add_epi64(g->data, g->off);
 	uintptr_t at[POLY_LANES], step[POLY_LANES];
 
-	_mm512_storeu_si512(at, start);
+	_mm512_storeu_si512(at, _mm512_add_epi64(g->data, g->off));
 	_mm512_storeu_si512(step, g->stride);
-	for (unsigned s = g->whole_from; s + 1 < g->steps; s++) {
-		__m512i x[8], lo[4], hi[4];
-
-		for (unsigned i = 0; i < POLY_LANES; i++)
-			x[i] = _mm512_loadu_si512((const void *)(at[i] + s * step[i]));
-		transpose(x, lo, hi);
-		absorb(w, &h, shared, lo, hi, pad);
+#define ROW(i) row(at[i], s *(shared ? step[i] : POLY_WINDOW))
+	for (uintptr_t s = g->whole_from; s + 1 < g->steps; s++) {
+		const struct rows r = {
+			ROW(0), ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7)};
+		h = absorb(p, shared, h, transpose(r), (struct pads){bit, bit, bit, bit});
 	}
+#undef ROW
 	return h;
+}
+
+// 2^40 in the lanes whose block, at the offset given, is the message's.
+static inline __m512i pad_at(__m512i off, int block)
+{
+	return _mm512_maskz_set1_epi64(
+		_mm512_cmpge_epi64_mask(off, _mm512_set1_epi64(-POLY_BLOCK * block)), 1LL << 40);
 }
 
 // A step in which some lane's window begins before its packet, or ends behind it: these bytes are
 // masked off. end: the last one, with the block of the lengths.
-static struct fe partial_step(
-	const struct work *w, const struct group *g, struct fe h, unsigned s, bool end)
+static inline struct fe partial_step(
+	const struct poly_powers *p, const struct poly_group *g, struct fe h, unsigned s, bool end)
 {
 	const __m512i ones = _mm512_set1_epi64(-1), zero = _mm512_setzero_si512();
 	const __m512i off =
 		_mm512_add_epi64(g->off, _mm512_mul_epu32(g->stride, _mm512_set1_epi64(s)));
 	const __m512i before = _mm512_max_epi64(_mm512_sub_epi64(zero, off), zero);
 	const __m512i until = _mm512_max_epi64(_mm512_sub_epi64(g->len, off), zero);
-	const __m512i masks = _mm512_andnot_si512(
-		_mm512_sllv_epi64(ones, until), _mm512_sllv_epi64(ones, before));
-	__m512i x[8], lo[4], hi[4], pad[4];
-	uint64_t mask[POLY_LANES];
 	uintptr_t at[POLY_LANES];
+	uint64_t mask[POLY_LANES];
+	struct blocks b;
 
-	_mm512_storeu_si512(mask, masks);
+	_mm512_storeu_si512(mask, _mm512_andnot_si512(_mm512_sllv_epi64(ones, until),
+					  _mm512_sllv_epi64(ones, before)));
 	_mm512_storeu_si512(at, _mm512_add_epi64(g->data, off));
-	for (unsigned i = 0; i < POLY_LANES; i++)
-		x[i] = _mm512_maskz_loadu_epi8(mask[i], (const void *)at[i]);
-	transpose(x, lo, hi);
+#define ROW(i) _mm512_maskz_loadu_epi8(mask[i], (const void *)at[i])
+	b = transpose(
+		(struct rows){ROW(0), ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7)});
+#undef ROW
 	if (end) // no additional data, then the length
-		hi[3] = _mm512_mask_or_epi64(
-			hi[3], _mm512_testn_epi64_mask(g->behind, g->behind), hi[3], g->len);
-	for (int j = 0; j < 4; j++)
-		pad[j] = _mm512_maskz_set1_epi64(
-			_mm512_cmpge_epi64_mask(off, _mm512_set1_epi64(-16 * j)), 1LL << 40);
-	absorb(w, &h, g->shared, lo, hi, pad);
-	return h;
+		b.hi3 = _mm512_mask_or_epi64(
+			b.hi3, _mm512_testn_epi64_mask(g->behind, g->behind), b.hi3, g->len);
+	return absorb(p, g->shared, h, b,
+		(struct pads){pad_at(off, 0), pad_at(off, 1), pad_at(off, 2), pad_at(off, 3)});
+}
+
+// Neighbours 2^k apart into each other, in the lanes of mask.
+static inline __m512i add_neighbours(__m512i x, __mmask8 mask, unsigned k)
+{
+	const __m512i other = _mm512_xor_si512(
+		_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7), _mm512_set1_epi64(1LL << k));
+
+	return _mm512_mask_add_epi64(x, mask, x, _mm512_permutexvar_epi64(other, x));
 }
 
 // Lanes of a packet together, into its first one.
-static struct fe add_lanes(const struct work *w, const struct group *g, struct fe h)
+static struct fe add_lanes(const struct poly_powers *p, const struct poly_group *g, struct fe h)
 {
-	const __m512i lanes = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
-
-	h = mul(&h, &w->last);
-	for (int k = 0; k < 3; k++) {
-		const __m512i other = _mm512_xor_si512(lanes, _mm512_set1_epi64(1LL << k));
-		for (unsigned i = 0; i < 3; i++)
-			h.v[i] = _mm512_mask_add_epi64(h.v[i], g->wide[k], h.v[i],
-				_mm512_permutexvar_epi64(other, h.v[i]));
+	h = mul(h, &p->last);
+	for (unsigned k = 0; k < 3; k++) {
+		h.l0 = add_neighbours(h.l0, g->wide[k], k);
+		h.l1 = add_neighbours(h.l1, g->wide[k], k);
+		h.l2 = add_neighbours(h.l2, g->wide[k], k);
 	}
 	return h;
 }
 
-// h modulo 2^130 - 5, plus s, modulo 2^128: the tags, 16 bytes a lane.
-static void finish(const struct work *w, const struct group *g, unsigned first, struct fe h,
-	uint8_t tags[static POLY_LANES * AEAD_TAG_LEN])
+// h plus s, modulo 2^128: the tags.
+static inline void finish(struct work *w, const struct poly_group *g, struct fe h)
 {
-	const __m512i five = _mm512_set1_epi64(5);
 	const __m512i first_half = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
 	const __m512i second_half = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
-	const __m512i s_lo = key_lanes(w, g, first, 4), s_hi = key_lanes(w, g, first, 6);
-	__m512i lo, hi, c, g0, g1, g2;
-	__mmask8 less;
+	const __m512i s_lo = key_lanes(w, g, 4), s_hi = key_lanes(w, g, 6);
+	__m512i lo, hi;
+	uint8_t tags[POLY_LANES][AEAD_TAG_LEN];
 
-	for (unsigned i = 0; i < 2; i++) { // limbs within their bits, twice round
-		h.v[1] = _mm512_add_epi64(h.v[1], _mm512_srli_epi64(h.v[0], 44));
-		h.v[0] = low44(h.v[0]);
-		h.v[2] = _mm512_add_epi64(h.v[2], _mm512_srli_epi64(h.v[1], 44));
-		h.v[1] = low44(h.v[1]);
-		c = _mm512_srli_epi64(h.v[2], 42);
-		h.v[2] = low42(h.v[2]);
-		h.v[0] = _mm512_add_epi64(h.v[0], _mm512_add_epi64(c, _mm512_slli_epi64(c, 2)));
-	}
-	h.v[1] = _mm512_add_epi64(h.v[1], _mm512_srli_epi64(h.v[0], 44));
-	h.v[0] = low44(h.v[0]);
-	// h + 5 reaches 2^130: h is at least the modulus, and h + 5 - 2^130 is what remains.
-	g0 = _mm512_add_epi64(h.v[0], five);
-	g1 = _mm512_add_epi64(h.v[1], _mm512_srli_epi64(g0, 44));
-	g2 = _mm512_add_epi64(h.v[2], _mm512_srli_epi64(g1, 44));
-	less = _mm512_test_epi64_mask(g2, _mm512_set1_epi64(1LL << 42));
-	h.v[0] = _mm512_mask_blend_epi64(less, h.v[0], low44(g0));
-	h.v[1] = _mm512_mask_blend_epi64(less, h.v[1], low44(g1));
-	h.v[2] = _mm512_mask_blend_epi64(less, h.v[2], low42(g2));
-
-	lo = _mm512_or_si512(h.v[0], _mm512_slli_epi64(h.v[1], 44));
-	hi = _mm512_or_si512(_mm512_srli_epi64(h.v[1], 20), _mm512_slli_epi64(h.v[2], 24));
+	h = reduce(h);
+	lo = _mm512_or_si512(h.l0, _mm512_slli_epi64(h.l1, 44));
+	hi = _mm512_or_si512(_mm512_srli_epi64(h.l1, 20), _mm512_slli_epi64(h.l2, 24));
 	lo = _mm512_add_epi64(lo, s_lo);
 	hi = _mm512_add_epi64(hi, s_hi);
 	hi = _mm512_mask_add_epi64(hi, _mm512_cmplt_epu64_mask(lo, s_lo), hi, _mm512_set1_epi64(1));
 	_mm512_storeu_si512(tags, _mm512_permutex2var_epi64(lo, first_half, hi));
-	_mm512_storeu_si512(tags + 64, _mm512_permutex2var_epi64(lo, second_half, hi));
+	_mm512_storeu_si512(tags[4], _mm512_permutex2var_epi64(lo, second_half, hi));
+	for (unsigned i = 0; i < g->n; i++)
+		memcpy(w->tags[g->first + i], tags[g->first_lane[i]], AEAD_TAG_LEN);
 }
 
-// A message's blocks and that of its length, in windows.
-static uint32_t windows_of(const struct work *w, unsigned position)
+static void poly_one(struct work *w, const struct poly_group *g)
 {
-	const uint32_t blocks = (w->ops[w->order[position]].len + POLY_BLOCK - 1) / POLY_BLOCK;
-
-	return blocks / 4 + 1;
-}
-
-// How the lanes are dealt out, the longest packet first.
-struct deal {
-	unsigned n, lanes, steps;
-	uint8_t k[POLY_LANES]; // lanes of each packet: 1, 2, 4, 8, not rising
-};
-
-// Lanes beyond the first for a packet that is much longer than its neighbours, or when lanes would
-// idle. They cost six multiplications in a row, about what SHARE_WINDOWS steps cost.
-static struct deal deal_lanes(const struct work *w, unsigned first)
-{
-	enum { SHARE_WINDOWS = 7 };
-	const unsigned fourth = first + 3 < w->n ? first + 3 : w->n - 1;
-	const uint32_t longest = windows_of(w, first);
-	uint32_t limit = windows_of(w, fourth) + windows_of(w, fourth) / 3;
-	struct deal d = {0};
-
-	if (longest < limit + SHARE_WINDOWS)
-		limit = longest;
-	for (; first + d.n < w->n && d.lanes < POLY_LANES; d.n++) {
-		const uint32_t windows = windows_of(w, first + d.n);
-		unsigned k = 1;
-
-		while (k < POLY_LANES && (windows + k - 1) / k > limit)
-			k *= 2;
-		if (d.lanes + k > POLY_LANES)
-			break;
-		d.k[d.n] = (uint8_t)k;
-		d.lanes += k;
-		if ((windows + k - 1) / k > d.steps)
-			d.steps = (windows + k - 1) / k;
-	}
-	while (d.lanes * 2 <= POLY_LANES &&
-		(d.steps > SHARE_WINDOWS || (d.k[0] > 1 && d.steps > 1))) {
-		d.steps = (d.steps + 1) / 2;
-		d.lanes *= 2;
-		for (unsigned i = 0; i < d.n; i++)
-			d.k[i] *= 2;
-	}
-	return d;
-}
-
-// What one lane needs; arrays, to be loaded as vectors.
-struct lanes {
-	int64_t off[POLY_LANES], stride[POLY_LANES], len[POLY_LANES], data[POLY_LANES];
-	int64_t behind[POLY_LANES];
-	uint32_t pick[POLY_LANES * 2];
-};
-
-static void set_lane(struct lanes *l, unsigned lane, const struct aead_op *op, unsigned packet,
-	unsigned j, unsigned k, unsigned steps)
-{
-	const uint32_t blocks = (op->len + POLY_BLOCK - 1) / POLY_BLOCK;
-
-	l->off[lane] = (int64_t)POLY_BLOCK * (blocks + 1) + (int64_t)POLY_WINDOW * j -
-		       (int64_t)POLY_WINDOW * k * steps;
-	l->stride[lane] = (int64_t)POLY_WINDOW * k;
-	l->len[lane] = op->len;
-	l->data[lane] = (int64_t)(uintptr_t)op->data;
-	l->behind[lane] = k - 1 - j;
-	l->pick[lane] = packet;
-}
-
-static unsigned steps_before(int64_t off, int64_t stride)
-{
-	return off >= 0 ? 0
-			: (unsigned)(((uint64_t)-off + (uint64_t)stride - 1) / (uint64_t)stride);
-}
-
-static void set_group(struct group *g, const struct work *w, unsigned first)
-{
-	const struct deal d = deal_lanes(w, first);
-	struct lanes l;
-	unsigned lane = 0;
-
-	g->n = d.n;
-	g->steps = d.steps;
-	g->whole_from = 0;
-	for (unsigned i = 0; i < d.n; i++) {
-		g->first_lane[i] = (uint8_t)lane;
-		for (unsigned j = 0; j < d.k[i]; j++, lane++)
-			set_lane(&l, lane, &w->ops[w->order[first + i]], i, j, d.k[i], d.steps);
-	}
-	for (; lane < POLY_LANES; lane++) // idle: as the first packet in one lane, to no end
-		set_lane(&l, lane, &w->ops[w->order[first]], 0, 0, d.k[0], d.steps);
-	memset(l.pick + POLY_LANES, 0, sizeof(l.pick) / 2);
-	for (unsigned i = 0; i < POLY_LANES; i++) {
-		const unsigned from = steps_before(l.off[i], l.stride[i]);
-		if (from > g->whole_from)
-			g->whole_from = from;
-	}
-	if (g->whole_from > g->steps - 1)
-		g->whole_from = g->steps - 1;
-	g->off = _mm512_loadu_si512(l.off);
-	g->stride = _mm512_loadu_si512(l.stride);
-	g->len = _mm512_loadu_si512(l.len);
-	g->data = _mm512_loadu_si512(l.data);
-	g->behind = _mm512_loadu_si512(l.behind);
-	g->pick = _mm512_loadu_si512(l.pick);
-	for (unsigned i = 0; i < 3; i++)
-		g->wide[i] = _mm512_cmpgt_epi64_mask(
-			g->stride, _mm512_set1_epi64((int64_t)POLY_WINDOW << i));
-	g->shared = g->wide[0] != 0;
-}
-
-static void poly_group(struct work *w, const struct group *g, unsigned first)
-{
-	uint8_t tags[POLY_LANES * AEAD_TAG_LEN];
+	const struct poly_powers *p = w->powers;
 	struct fe h = {0};
 
-	set_powers(w, g, first);
+	set_powers(w, g, NULL);
 	for (unsigned s = 0; s < g->whole_from; s++)
-		h = partial_step(w, g, h, s, false);
-	h = g->shared ? whole_steps(w, g, h, true) : whole_steps(w, g, h, false);
-	h = partial_step(w, g, h, g->steps - 1, true);
+		h = partial_step(p, g, h, s, false);
 	if (g->shared)
-		h = add_lanes(w, g, h);
-	finish(w, g, first, h, tags);
-	for (unsigned i = 0; i < g->n; i++)
-		memcpy(w->tags[first + i], tags + g->first_lane[i] * AEAD_TAG_LEN, AEAD_TAG_LEN);
+		h = whole_steps(p, g, h, true);
+	else
+		h = whole_steps(p, g, h, false);
+	h = partial_step(p, g, h, g->steps - 1, true);
+	if (g->shared)
+		h = add_lanes(p, g, h);
+	finish(w, g, h);
+}
+
+// Two groups fill each other's latency at both ends, where they are alike.
+static bool alike(const struct poly_group *a, const struct poly_group *b)
+{
+	return a->steps == b->steps && a->whole_from == b->whole_from && !a->shared && !b->shared;
+}
+
+static void poly_two(struct work *w, const struct poly_group *a, const struct poly_group *b)
+{
+	const struct poly_powers *p = w->powers, *q = w->powers + 1;
+	struct fe h = {0}, i = {0};
+
+	set_powers(w, a, b);
+	for (unsigned s = 0; s < a->whole_from; s++) {
+		h = partial_step(p, a, h, s, false);
+		i = partial_step(q, b, i, s, false);
+	}
+	h = whole_steps(p, a, h, false);
+	i = whole_steps(q, b, i, false);
+	h = partial_step(p, a, h, a->steps - 1, true);
+	i = partial_step(q, b, i, b->steps - 1, true);
+	finish(w, a, h);
+	finish(w, b, i);
 }
 
 void aead_avx512_poly(struct work *w)
 {
-	struct group g;
+	struct poly_group g[2];
+	unsigned next = 0;
 
-	for (unsigned first = 0; first < w->n; first += g.n) {
-		set_group(&g, w, first);
-		poly_group(w, &g, first);
+	while (next < w->n) {
+		aead_avx512_deal(&g[0], w, next);
+		next += g[0].n;
+		if (next < w->n) {
+			aead_avx512_deal(&g[1], w, next);
+			if (alike(&g[0], &g[1])) {
+				poly_two(w, &g[0], &g[1]);
+				next += g[1].n;
+				continue;
+			}
+		}
+		poly_one(w, &g[0]);
 	}
 }
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
+#include "dataplane/crypto/aead_avx512_end.h"
