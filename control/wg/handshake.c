@@ -78,6 +78,15 @@ void session_reset(struct session *s)
 	s->hs_sent = 0;
 }
 
+static void send_to_peer(struct session *s, void *message, size_t len)
+{
+	struct wg *w = s->wg;
+	cookie_jar_stamp(&s->jar, message, len, wg_now_ns(w));
+	if (s->endpoint.port == 0 ||
+		!w->env.send(w->env.arg, &s->local, &s->endpoint, message, len))
+		wg_count(w, WG_COUNTER_NO_PATH);
+}
+
 void session_initiate(struct session *s, bool is_retry)
 {
 	struct wg *w = s->wg;
@@ -104,15 +113,13 @@ void session_initiate(struct session *s, bool is_retry)
 		session_wipe_handshake(s);
 		return;
 	}
-	cookie_jar_stamp(&s->jar, &message, sizeof(message), wg_now_ns(w));
 	s->hs_sent = now;
 	s->hs_attempts = attempts + 1;
 	s->hs_retry_at = now + wg_tsc(w, WG_REKEY_TIMEOUT_S * 1000 +
 						 randombytes_uniform(WG_REKEY_TIMEOUT_JITTER_MS));
 	s->sent++;
 	wg_count(w, WG_COUNTER_INITIATION_SENT);
-	if (!w->env.send(w->env.arg, &s->local, &s->endpoint, (uint8_t *)&message, sizeof(message)))
-		wg_count(w, WG_COUNTER_NO_PATH);
+	send_to_peer(s, &message, sizeof(message));
 }
 
 static struct keypair *make_keypair(struct session *s, struct noise_handshake *hs)
@@ -208,10 +215,8 @@ static void respond(struct wg *w, struct session *s, struct noise_handshake *hs)
 		return;
 	}
 	begin_as_responder(s, kp);
-	cookie_jar_stamp(&s->jar, &message, sizeof(message), wg_now_ns(w));
 	wg_count(w, WG_COUNTER_RESPONSE_SENT);
-	if (!w->env.send(w->env.arg, &s->local, &s->endpoint, (uint8_t *)&message, sizeof(message)))
-		wg_count(w, WG_COUNTER_NO_PATH);
+	send_to_peer(s, &message, sizeof(message));
 }
 
 static enum wg_counter reason_of(int error)
