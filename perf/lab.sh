@@ -26,7 +26,8 @@ busy_ticks() { # user nice system idle iowait irq softirq ...
 
 # All programs, the children that they have waited for included; no kernel threads (PF_KTHREAD).
 program_ticks() {
-	cat /proc/[0-9]*/stat 2>/dev/null | awk '
+	# a program that ends meanwhile makes cat fail
+	{ cat /proc/[0-9]*/stat 2>/dev/null || true; } | awk '
 		{ sub(/.*\) /, ""); if (int($7 / 2097152) % 2 == 0) sum += $12 + $13 + $14 + $15 }
 		END { print sum }'
 }
