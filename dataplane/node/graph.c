@@ -133,7 +133,8 @@ static void trace_queue(struct graph *g, const struct node_queue *q, enum node_i
 	}
 }
 
-void graph_run(struct graph *g, enum node_id node)
+// Run a node over its queue; cycles go to it from here on. Returns the node they went to before.
+static uint8_t run_queue(struct graph *g, enum node_id node)
 {
 	struct rte_mbuf *pkts[BURST];
 	struct node_queue *q = &g->queue[node];
@@ -148,6 +149,12 @@ void graph_run(struct graph *g, enum node_id node)
 	g->stats[node].calls++;
 	g->stats[node].packets += n;
 	g->fn[node](g, pkts, n);
+	return was;
+}
+
+void graph_run(struct graph *g, enum node_id node)
+{
+	uint8_t was = run_queue(g, node);
 	charge(g, was);
 }
 
@@ -155,14 +162,15 @@ void graph_flush(struct graph *g)
 {
 	for (unsigned i = 0; i < NODE_COUNT; i++) {
 		while (g->queue[i].n > 0)
-			graph_run(g, (enum node_id)i);
+			run_queue(g, (enum node_id)i);
 		// Only forward edges: what a node's end of round emits, later nodes still see.
-		if (node_collects((enum node_id)i)) {
-			uint8_t was = charge(g, (uint8_t)i);
+		if (node_state_holds(g, (enum node_id)i)) {
+			if (g->running != i)
+				charge(g, (uint8_t)i);
 			node_state_flush(g, (enum node_id)i);
-			charge(g, was);
 		}
 	}
+	charge(g, NODE_TX);
 }
 
 static uint16_t segments_of(const struct rte_mbuf *m)

@@ -27,6 +27,7 @@ static void coalesce(struct graph *g, struct rte_mbuf *m)
 		link_output_flush(g);
 		v = gro_add(g->state->gro, m, &p->ip, key);
 	}
+	g->state->collecting |= STATE_GRO;
 	if (unlikely(v != GRO_TAKEN))
 		graph_drop(g, m, DROP_L4_CHECKSUM);
 }
@@ -44,6 +45,7 @@ void link_output_flush(struct graph *g)
 			output_l2(g, out[i], l2_of(pkt_of(out[i])));
 		}
 	}
+	g->state->collecting &= ~(unsigned)STATE_GRO;
 }
 
 void node_link_output(struct graph *g, struct rte_mbuf **pkts, uint16_t n)

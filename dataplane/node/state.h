@@ -7,8 +7,8 @@
 enum {
 	CHAINS = 4,		 // peers whose datagrams are being collected at once
 	CHAIN_SEGMENTS_MAX = 64, // UDP_MAX_SEGMENTS of older kernels
-	// UDP payload of one super-datagram: with IPv6 and Ethernet headers 65535 bytes, beyond which
-	// the kernel segments it itself.
+	// UDP payload of one super-datagram: with IPv6 and Ethernet headers 65535 bytes, beyond
+	// which the kernel segments it itself.
 	CHAIN_BYTES_MAX = 65535 - L2_LEN - IP6_HDR_LEN - UDP_HDR_LEN,
 };
 
@@ -22,7 +22,13 @@ struct chain {
 	bool closed; // the last was shorter
 };
 
+enum {
+	STATE_CHAINS = 1,
+	STATE_GRO = 2,
+};
+
 struct node_state {		    // wrk only
+	unsigned collecting;	    // STATE_*: what holds packets
 	struct gro *gro;	    // link_output
 	struct chain chain[CHAINS]; // wg_encrypt
 };
@@ -30,14 +36,14 @@ struct node_state {		    // wrk only
 struct node_state *node_state_create(struct graph *g); // [ctl]
 void node_state_destroy(struct node_state *);	       // [ctl]
 
-// Whether node_state_flush does anything for this node.
-static inline bool node_collects(enum node_id node)
-{
-	return node == NODE_WG_ENCRYPT || node == NODE_LINK_OUTPUT || node == NODE_TX;
-}
-
 // Called once per round behind each node's queue: hand on what it has collected. [wrk]
 void node_state_flush(struct graph *g, enum node_id node);
+// Whether a node may have collected something in this round.
+static inline bool node_state_holds(const struct graph *g, enum node_id node)
+{
+	return (node == NODE_WG_ENCRYPT && g->state->collecting & STATE_CHAINS) ||
+	       (node == NODE_LINK_OUTPUT && g->state->collecting & STATE_GRO) || node == NODE_TX;
+}
 
 // Datagram m (a sealed WireGuard message, pkt.ip.tos = outer TOS) towards its peer. [wrk]
 void wg_send(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos);

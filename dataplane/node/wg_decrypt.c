@@ -95,13 +95,33 @@ static struct endpoint outer_source(const uint8_t *outer, struct ip_addr *local)
 	return e;
 }
 
+// A packet from where we send to, to where we send from: told by the few bytes that say so.
+static bool is_from_path(const struct peer_path *path, const uint8_t *outer)
+{
+	const struct ip_addr *remote = &path->remote.addr, *local = &path->local;
+	rte_be16_t port = rte_cpu_to_be_16(path->remote.port);
+	if (outer[0] == 0x45 && remote->family == IP_V4)
+		return memcmp(outer + 12, remote->bytes, 4) == 0 &&
+		       memcmp(outer + 16, local->bytes, 4) == 0 &&
+		       memcmp(outer + IP4_HDR_LEN, &port, 2) == 0;
+	if (outer[0] >> 4 == 6 && outer[6] == IPPROTO_UDP && remote->family == IP_V6)
+		return memcmp(outer + 8, remote->bytes, 16) == 0 &&
+		       memcmp(outer + 24, local->bytes, 16) == 0 &&
+		       memcmp(outer + IP6_HDR_LEN, &port, 2) == 0;
+	return false;
+}
+
 // The peer moved when an authentic packet comes from elsewhere than we send to. (Paper 2.1)
 static void follow(struct graph *g, const struct pkt *p, const uint8_t **last_outer)
 {
 	struct peer *peer = p->peer;
-	if (p->outer == *last_outer || !atomic_load_explicit(&peer->roaming, memory_order_relaxed))
+	if (p->outer == *last_outer)
 		return;
 	*last_outer = p->outer;
+	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
+	if (likely(is_from_path(path, p->outer)) ||
+		!atomic_load_explicit(&peer->roaming, memory_order_relaxed))
+		return;
 	struct worker_event e = {
 		.type = EVENT_ROAM,
 		.peer_id = peer->id,
@@ -111,7 +131,6 @@ static void follow(struct graph *g, const struct pkt *p, const uint8_t **last_ou
 	e.source = outer_source(p->outer, &e.local);
 	if (unlikely(e.source.port == 0))
 		return;
-	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
 	bool same =
 		endpoint_equal(&path->remote, &e.source) && ip_addr_equal(&path->local, &e.local);
 	if (same || g->now - peer->told_roam < pause_tsc(g))

@@ -7,8 +7,8 @@
 #include "dataplane/wire/wireguard.h"
 
 enum {
-	// In front of the plaintext: data header, UDP, IPv6, Ethernet.
-	HEADROOM = WG_DATA_HEADER_LEN + UDP_HDR_LEN + IP6_HDR_LEN + L2_LEN,
+	// In front of the plaintext: data header, and what wg_send copies of a path.
+	HEADROOM = WG_DATA_HEADER_LEN + sizeof(((struct peer_path *)0)->outer),
 	TAILROOM = WG_PADDING + WG_TAG_LEN,
 };
 

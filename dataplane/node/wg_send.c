@@ -5,10 +5,6 @@
 #include "dataplane/node/state.h"
 #include "dataplane/wire/csum.h"
 
-enum {
-	OUTER_TTL = 64,
-};
-
 // UDP checksum of an outer header without offload. IPv4 may leave it out (RFC 768), and the tag
 // protects more than it would.
 static uint16_t udp_checksum(const struct rte_mbuf *m, const uint8_t *l3, bool v4)
@@ -20,48 +16,67 @@ static uint16_t udp_checksum(const struct rte_mbuf *m, const uint8_t *l3, bool v
 	return csum_finish_udp(csum_mbuf(m, at, l4_len, sum));
 }
 
-// Lengths, checksums and flags of the outer header in front of m's data.
-static void finish_outer(
-	struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos)
+// What the path leaves open in an IP header; its checksum from the path's sum: to read back what
+// has just been written in pieces would cost more than all of it.
+static inline void finish_ip4(struct graph *g, uint8_t *l3, const struct peer_path *path,
+	uint32_t udp_len, uint8_t tos, uint16_t ids)
+{
+	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)l3;
+	uint16_t total = rte_cpu_to_be_16((uint16_t)(udp_len + IP4_HDR_LEN));
+	uint16_t id = rte_cpu_to_be_16(g->ip_id);
+	g->ip_id = (uint16_t)(g->ip_id + ids);
+	ip->type_of_service = tos;
+	ip->total_length = total;
+	ip->packet_id = id;
+	ip->hdr_checksum = csum_finish((uint64_t)path->ip_sum + total + id + rte_cpu_to_be_16(tos));
+}
+
+static inline void finish_ip6(uint8_t *l3, uint32_t udp_len, uint8_t tos)
+{
+	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)l3;
+	l3[1] = (uint8_t)(tos << 4); // the path has flow label and the rest of the class at 0
+	ip->payload_len = rte_cpu_to_be_16((uint16_t)udp_len);
+}
+
+// The outer header in front of m's data: lengths, checksums, flags.
+static void put_outer(struct graph *g, struct rte_mbuf *m, const struct peer_path *path,
+	uint8_t tos, uint16_t segsz)
 {
 	const struct port *port = g->gw->port[path->port];
 	bool v4 = path->family == IP_V4;
-	uint32_t payload = m->pkt_len;
-	uint8_t *outer = (uint8_t *)rte_pktmbuf_prepend(m, path->outer_len);
-	memcpy(outer, path->outer + sizeof(path->outer) - path->outer_len, path->outer_len);
-	uint8_t *l3 = outer + path->l2_len;
 	uint32_t l3_len = v4 ? IP4_HDR_LEN : IP6_HDR_LEN;
-	struct rte_udp_hdr *udp = (struct rte_udp_hdr *)(l3 + l3_len);
-	uint32_t udp_len = payload + UDP_HDR_LEN;
-	udp->dgram_len = rte_cpu_to_be_16((uint16_t)udp_len);
-	if (v4) {
-		struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)l3;
-		ip->type_of_service = tos;
-		ip->total_length = rte_cpu_to_be_16((uint16_t)(udp_len + IP4_HDR_LEN));
-		ip->packet_id = rte_cpu_to_be_16(g->ip_id);
-		g->ip_id = (uint16_t)(g->ip_id + m->nb_segs);
-		csum_ip4_hdr_set(l3, IP4_HDR_LEN);
-	} else {
-		struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)l3;
-		ip->vtc_flow |= rte_cpu_to_be_32((uint32_t)tos << 20);
-		ip->payload_len = rte_cpu_to_be_16((uint16_t)udp_len);
-	}
-	m->l2_len = path->l2_len;
-	m->l3_len = l3_len;
-	m->l4_len = UDP_HDR_LEN;
-	m->ol_flags |= v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
+	uint32_t udp_len = m->pkt_len + UDP_HDR_LEN;
+	uint8_t *end = rte_pktmbuf_mtod(m, uint8_t *);
+	// All of it, a fixed length: wg_encrypt has made sure of the room in front.
+	memcpy(end - sizeof(path->outer), path->outer, sizeof(path->outer));
+	m->data_off -= path->outer_len;
+	m->data_len += path->outer_len;
+	m->pkt_len += path->outer_len;
+	m->tx_offload = rte_mbuf_tx_offload(path->l2_len, l3_len, UDP_HDR_LEN, segsz, 0, 0, 0);
+	uint8_t *l3 = end - UDP_HDR_LEN - l3_len;
+	struct rte_udp_hdr *udp = (struct rte_udp_hdr *)(end - UDP_HDR_LEN);
+	uint16_t dgram_len = rte_cpu_to_be_16((uint16_t)udp_len);
+	udp->dgram_len = dgram_len;
+	if (likely(v4))
+		finish_ip4(g, l3, path, udp_len, tos, m->nb_segs);
+	else
+		finish_ip6(l3, udp_len, tos);
+	uint64_t flags = v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
+	flags |= segsz ? RTE_MBUF_F_TX_UDP_SEG : 0;
 	if (port->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) {
-		m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
-		udp->dgram_cksum = csum_fold(path->udp_pseudo + udp->dgram_len);
+		flags |= RTE_MBUF_F_TX_UDP_CKSUM;
+		udp->dgram_cksum = csum_fold((uint64_t)path->udp_pseudo + dgram_len);
 	} else {
 		udp->dgram_cksum = udp_checksum(m, l3, v4);
 	}
+	m->ol_flags |= flags;
 	pkt_of(m)->port_out = path->port;
 }
 
-static void emit(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos)
+static void emit(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos,
+	uint16_t segsz)
 {
-	finish_outer(g, m, path, tos);
+	put_outer(g, m, path, tos, segsz);
 	capture_copy(g, m, CAPTURE_WIRE_OUT, pkt_of(m)->peer);
 	graph_to(g, NODE_TX, m);
 }
@@ -70,12 +85,10 @@ static void chain_send(struct graph *g, struct chain *c)
 {
 	struct rte_mbuf *m = c->head;
 	if (m->nb_segs > 1) {
-		m->ol_flags |= RTE_MBUF_F_TX_UDP_SEG;
-		m->tso_segsz = c->size;
 		graph_count(g, COUNTER_BATCHES, 1);
 		graph_count(g, COUNTER_DATAGRAMS_BATCHED, m->nb_segs);
 	}
-	emit(g, m, c->path, c->tos);
+	emit(g, m, c->path, c->tos, m->nb_segs > 1 ? c->size : 0);
 	*c = (struct chain){0};
 }
 
@@ -93,7 +106,7 @@ void wg_send(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, 
 		return;
 	}
 	if (!(g->gw->port[path->port]->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_TSO)) {
-		emit(g, m, path, tos);
+		emit(g, m, path, tos, 0);
 		return;
 	}
 	struct chain *c = &g->state->chain[pkt_of(m)->peer->id % CHAINS];
@@ -108,6 +121,7 @@ void wg_send(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, 
 	}
 	if (c->path)
 		chain_send(g, c);
+	g->state->collecting |= STATE_CHAINS;
 	*c = (struct chain){.path = path,
 		.head = m,
 		.tail = m,
@@ -122,4 +136,5 @@ void wg_send_flush(struct graph *g)
 		if (g->state->chain[i].path)
 			chain_send(g, &g->state->chain[i]);
 	}
+	g->state->collecting &= ~(unsigned)STATE_CHAINS;
 }

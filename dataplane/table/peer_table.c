@@ -1,5 +1,7 @@
 #include "dataplane/table/peer_table.h"
 
+#include "dataplane/wire/csum.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,6 +164,9 @@ void peer_set_path(struct rcu *rcu, struct peer *p, const struct peer_path *path
 {
 	struct peer_path *copy = mem_alloc(sizeof(*copy));
 	*copy = *path;
+	if (path->family == IP_V4)
+		copy->ip_sum = csum_fold(csum_ip4_plain_hdr(
+			copy->outer + sizeof(copy->outer) - UDP_HDR_LEN - IP4_HDR_LEN));
 	struct peer_path *old = atomic_load_explicit(&p->path, memory_order_relaxed);
 	atomic_store_explicit(&p->path, copy, memory_order_release);
 	rcu_defer(rcu, free, old);
