@@ -278,11 +278,16 @@ ping_lossless() {
 
 # capture LABEL NAMESPACE INTERFACE FILTER...: to LABEL.pcap; returns once it listens
 capture() {
-	start "$1" "$2" tcpdump -U -n -i "$3" -w "$lab_dir/$1.pcap" "${@:4}"
+	start "$1" "$2" tcpdump -U --immediate-mode -n -i "$3" -w "$lab_dir/$1.pcap" "${@:4}"
 	wait_for 5 grep -q 'listening on' "$lab_dir/$1.log"
 }
 
-captured() { # LABEL [FILTER...]: stops the capture, prints the number of packets
+captured() { # LABEL [FILTER...]: stops the capture when it is quiet, prints the number of packets
+	local size=-1
+	while [[ $size != "$(stat -c %s "$lab_dir/$1.pcap")" ]]; do
+		size=$(stat -c %s "$lab_dir/$1.pcap")
+		sleep 0.2
+	done
 	stop "$1"
 	tcpdump -n -r "$lab_dir/$1.pcap" "${@:2}" 2>/dev/null | wc -l
 }

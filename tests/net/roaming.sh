@@ -45,4 +45,7 @@ say "the peer calls over IPv6 from now on"
 on gwb wg set "${gw_dev[gwb]}" peer "$(cat "$lab_dir/gwa.pub")" endpoint "[2001:db8:99::1]:41641"
 wait_for 15 in_ns server ping -c 1 -W 1 10.1.0.2
 wait_for 5 endpoint_is gwa gwb "[2001:db8:99::2]:9999"
+# An answer that was on its way over IPv4 moved the peer back for a moment.
+wait_for 5 in_ns client ping -c 1 -W 1 10.2.0.2
+wait_for 5 endpoint_is gwb gwa "[2001:db8:99::1]:41641"
 ping_lossless client 10.2.0.2 -f -c 50
