@@ -8,6 +8,7 @@
 #include "tests/unit/vectors.h"
 
 #include "control/wg/device.h"
+#include "dataplane/crypto/x25519.h"
 #include "tests/unit/gateway.h"
 
 enum {
