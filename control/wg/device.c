@@ -159,6 +159,7 @@ void session_update_path(struct session *s)
 	if (s->endpoint.port != 0 && !w->env.resolve_path(w->env.arg, &s->endpoint, &path))
 		path.port = PORT_NONE;
 	const struct peer_path *old = atomic_load(&s->peer->path);
+	path.ip_sum = old->ip_sum; // follows from the rest
 	if (memcmp(old, &path, sizeof(path)) != 0)
 		peer_set_path(w->gw->rcu, s->peer, &path);
 }

@@ -160,13 +160,21 @@ uint32_t peer_table_count(const struct peer_table *t)
 	return t->count;
 }
 
+// Of the outer IPv4 header without what changes with every datagram.
+static uint32_t sum_outer4(const struct peer_path *path)
+{
+	struct rte_ipv4_hdr ip;
+	memcpy(&ip, path->outer + sizeof(path->outer) - UDP_HDR_LEN - IP4_HDR_LEN, sizeof(ip));
+	ip.type_of_service = 0;
+	ip.total_length = ip.packet_id = ip.hdr_checksum = 0;
+	return csum_fold(csum_ip4_plain_hdr((const uint8_t *)&ip));
+}
+
 void peer_set_path(struct rcu *rcu, struct peer *p, const struct peer_path *path)
 {
 	struct peer_path *copy = mem_alloc(sizeof(*copy));
 	*copy = *path;
-	if (path->family == IP_V4)
-		copy->ip_sum = csum_fold(csum_ip4_plain_hdr(
-			copy->outer + sizeof(copy->outer) - UDP_HDR_LEN - IP4_HDR_LEN));
+	copy->ip_sum = path->family == IP_V4 ? sum_outer4(path) : 0;
 	struct peer_path *old = atomic_load_explicit(&p->path, memory_order_relaxed);
 	atomic_store_explicit(&p->path, copy, memory_order_release);
 	rcu_defer(rcu, free, old);

@@ -206,12 +206,14 @@ static inline void gw_outer4(uint8_t *l3, uint8_t from, uint8_t to)
 	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)l3;
 	*ip = (struct rte_ipv4_hdr){
 		.version_ihl = 0x45,
+		.total_length = RTE_BE16(IP4_HDR_LEN),
 		.fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG),
 		.time_to_live = 64,
 		.next_proto_id = IPPROTO_UDP,
 		.src_addr = rte_cpu_to_be_32(gw_ip4(192, 0, 2, from)),
 		.dst_addr = rte_cpu_to_be_32(gw_ip4(192, 0, 2, to)),
 	};
+	csum_ip4_hdr_set(l3, IP4_HDR_LEN); // both are set anew for every datagram
 }
 
 static inline void gw_outer6(uint8_t *l3, uint8_t from, uint8_t to)
