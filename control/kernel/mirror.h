@@ -68,8 +68,8 @@ void mirror_feed(struct mirror *, const uint8_t *bytes, size_t len);
 // true when it was asked.
 bool mirror_resolve(struct mirror *, uint32_t ifindex, const struct ip_addr *);
 // The next hop of a datagram that carries the tunnel: the longest route that does not lead into the
-// tunnel, whatever the FIB says. NH_LINK, or NH_RESOLVE (ask for nh->gateway, or for to itself where
-// that is IP_NONE); false: no such route over a port of ours.
+// tunnel, whatever the FIB says. NH_LINK, or NH_RESOLVE (ask for nh->gateway, or for to itself
+// where that is IP_NONE); false: no such route over a port of ours.
 bool mirror_underlay(
 	const struct mirror *, const struct ip_addr *to, struct nexthop *nh) must_check;
 // The address that such a datagram is sent from: of the route (RTA_PREFSRC), else of its interface;

@@ -12,7 +12,8 @@ struct wg; // one device: our key, our peers
 // How wg sends and finds its way; given by the daemon.
 struct wg_env {
 	void *arg;
-	// Send bytes as one UDP datagram from our port. local: source to keep, or IP_NONE. False: no way.
+	// Send bytes as one UDP datagram from our port. local: source to keep, or IP_NONE. False:
+	// no way.
 	bool (*send)(void *arg, const struct ip_addr *local, const struct endpoint *to,
 		const uint8_t *data, size_t len);
 	// Fill in a path to the endpoint (path->local may hold a wish); false: not reachable now.
@@ -56,7 +57,7 @@ struct wg_peer_info {
 	const struct ip_prefix *allowed;
 	uint64_t rx_wire_bytes, tx_wire_bytes, rx_packets, tx_packets;
 	uint16_t owner, mtu;
-	uint16_t port_out;	    // PORT_NONE: no way to the endpoint
+	uint16_t port_out; // PORT_NONE: no way to the endpoint
 	uint64_t handshakes_sent, handshakes_received, handshakes_failed;
 };
 
@@ -74,10 +75,12 @@ void wg_peers_each(struct wg *, void (*fn)(void *arg, const struct wg_peer_info 
 	X(BAD_LENGTH, "handshake_bad_length", "handshake message of a wrong length")               \
 	X(BAD_MAC1, "handshake_bad_mac1", "not made for our public key, or damaged")               \
 	X(BAD_MAC2, "handshake_no_cookie", "without a valid cookie while under load")              \
-	X(RATE_LIMITED, "handshake_rate_limited", "beyond 20 a second from one address under load") \
+	X(RATE_LIMITED, "handshake_rate_limited",                                                  \
+		"beyond 20 a second from one address under load")                                  \
 	X(FORGED, "handshake_forged", "decryption of a handshake failed")                          \
 	X(UNKNOWN_PEER, "handshake_unknown_peer", "from a public key that is not configured")      \
-	X(REPLAYED, "handshake_replayed", "timestamp not newer than the last: replay, or the peer's clock went back") \
+	X(REPLAYED, "handshake_replayed",                                                          \
+		"timestamp not newer than the last: replay, or the peer's clock went back")        \
 	X(FLOOD, "handshake_flood", "initiations of one peer closer than 20 ms")                   \
 	X(UNKNOWN_INDEX, "handshake_unknown_index", "answer to no handshake of ours")              \
 	X(NO_INDEX, "handshake_no_index", "no session index is free")                              \
@@ -88,7 +91,7 @@ enum wg_counter {
 #define X(name, label, help) WG_COUNTER_##name,
 	WG_COUNTERS(X)
 #undef X
-	WG_COUNTER_COUNT
+		WG_COUNTER_COUNT
 };
 uint64_t wg_counter(const struct wg *, enum wg_counter);
 const char *wg_counter_label(enum wg_counter);

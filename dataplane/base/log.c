@@ -64,8 +64,8 @@ static bool log_admit(struct log_site *site, uint32_t *left_out)
 	return true;
 }
 
-void log_line(struct log_site *site, enum log_level level, const char *component,
-	const char *format, ...)
+void log_line(
+	struct log_site *site, enum log_level level, const char *component, const char *format, ...)
 {
 	char text[1024];
 	uint32_t left_out;

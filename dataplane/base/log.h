@@ -31,7 +31,7 @@ const char *log_level_name(enum log_level level);
 void log_line(struct log_site *site, enum log_level level, const char *component,
 	const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-#define log_at(level, component, ...)                                                             \
+#define log_at(level, component, ...)                                                              \
 	do {                                                                                       \
 		static struct log_site log_site_;                                                  \
 		log_line(&log_site_, level, component, __VA_ARGS__);                               \

@@ -24,7 +24,7 @@ struct peer_path {
 	uint16_t port;	     // out; PORT_NONE: endpoint or next hop not known
 	uint16_t mtu;	     // largest inner packet
 	uint32_t udp_pseudo; // sum of the pseudo header without the length
-	uint32_t ip_sum;     // of the outer IPv4 header, without what changes; peer_set_path() sets it
+	uint32_t ip_sum; // of the outer IPv4 header, without what changes; peer_set_path() sets it
 	struct endpoint remote;
 	struct ip_addr local; // source address of the outer header
 };
