@@ -60,13 +60,13 @@ struct wg { // ctl only
 	uint64_t second_start;
 	uint32_t second_count;
 	uint64_t counters[WG_COUNTER_COUNT];
-	uint64_t tsc_ahead, unix_ahead_ns; // fixed: 0, but tests move the clocks
+	uint64_t set_tsc, set_unix_ns; // fixed: 0, but tests set the clocks
 };
 
 // The clock of all timers, TSC; and the same in nanoseconds.
 static inline uint64_t wg_now(const struct wg *w)
 {
-	return rte_rdtsc() + w->tsc_ahead;
+	return unlikely(w->set_tsc) ? w->set_tsc : rte_rdtsc();
 }
 
 static inline uint64_t wg_now_ns(const struct wg *w)

@@ -12,8 +12,10 @@
 static uint64_t unix_ns(const struct wg *w)
 {
 	struct timespec ts;
+	if (unlikely(w->set_unix_ns))
+		return w->set_unix_ns;
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec + w->unix_ahead_ns;
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
 // TAI64N that grows even when the clock is set back: the peer refuses what is not newer. Of each

@@ -1,6 +1,7 @@
 // Two devices of control/wg that hear each other through a queue of datagrams which the test holds:
-// what it does not pass on is lost, what it passes on twice is repeated. Clocks are moved, not
-// waited for. Workers are played by the test: it tells events and sets the times of packets.
+// what it does not pass on is lost, what it passes on twice is repeated. Clocks stand until
+// the test moves them. Workers are played by the test: it tells events and sets the times of
+// packets.
 //
 //   A 192.0.2.1:41641 ---- net.queue ---- 192.0.2.2:41641 B
 #pragma once
@@ -108,6 +109,8 @@ static inline void end_open(struct net *n, struct end *e, uint8_t number)
 	e->private_key = secret_key(0xa0 + number);
 	e->w = wg_create(n->base, &e->g.gw, &env);
 	assert_non_null(e->w);
+	e->w->set_tsc = rte_rdtsc();
+	e->w->set_unix_ns = UINT64_C(1800000000) * 1000000000;
 	assert_int_equal(wg_set_key(e->w, &e->private_key), 0);
 }
 
@@ -237,8 +240,8 @@ static inline void end_tick(struct end *e)
 
 static inline void end_advance(struct end *e, uint64_t ms)
 {
-	e->w->tsc_ahead += wg_tsc(e->w, ms);
-	e->w->unix_ahead_ns += ms * 1000000;
+	e->w->set_tsc += wg_tsc(e->w, ms);
+	e->w->set_unix_ns += ms * 1000000;
 }
 
 // Time passes, with ticks, at both ends. Datagrams stay where they are.
