@@ -14,6 +14,8 @@ enum {
 	RX_SUPERS = 4,
 	RX_SUPER_BYTES = 16 * 1024, // from this mean size on
 
+	PREFETCH = 4, // packets ahead
+
 	IDLE_SPINS = 2,	   // empty rounds before sleeping
 	SLEEP_MS = 1000,   // the bell and the ports wake it sooner
 	NAP_FIRST_US = 20, // where a port has nothing to wait on
@@ -120,16 +122,20 @@ static unsigned receive(struct worker *w, uint16_t id)
 		return 0;
 	count_burst(g, n);
 	g->running = (uint8_t)w->entry[id]; // receiving costs the port's first node
+	const struct pkt blank = {
+		.port_in = id,
+		.from = w->entry[id] == NODE_MIRROR ? FROM_HOST : FROM_PORT,
+		.port_out = w->entry[id] == NODE_MIRROR ? port->peer->id : 0,
+	};
 	for (unsigned i = 0; i < n; i++) {
-		struct pkt *p = pkt_of(pkts[i]);
-		*p = (struct pkt){.port_in = id, .from = FROM_PORT};
-		if (w->entry[id] == NODE_MIRROR) {
-			p->from = FROM_HOST;
-			p->port_out = port->peer->id;
+		if (i + PREFETCH < n) {
+			rte_prefetch0(pkt_of(pkts[i + PREFETCH]));
+			rte_prefetch0(rte_pktmbuf_mtod(pkts[i + PREFETCH], void *));
 		}
+		*pkt_of(pkts[i]) = blank;
 		bytes += pkts[i]->pkt_len;
 		if (unlikely(atomic_load_explicit(&g->trace_wanted, memory_order_relaxed)))
-			trace_start(g, p);
+			trace_start(g, pkt_of(pkts[i]));
 		graph_to(g, w->entry[id], pkts[i]);
 	}
 	w->want[id] = bytes / n >= RX_SUPER_BYTES ? RX_SUPERS : RX_BURST;
