@@ -49,18 +49,20 @@ static struct rte_mempool *create_pool(const char *name, unsigned n, unsigned ca
 }
 
 // Large buffers for the receive slots of kernel ports and what is under way; the rest of the memory
-// is small ones.
+// is small ones, but for what ports keep of their own.
 static int create_pools(struct gateway *gw, const struct config *c, char err[static 256])
 {
 	unsigned kernel_ports = 1;
 	for (unsigned i = 0; i < c->n_ports; i++)
 		kernel_ports++;
 	unsigned supers = (kernel_ports * PORT_BURST + SUPERS_IN_FLIGHT) * c->workers;
-	int64_t bytes =
-		(int64_t)c->memory_mb * 1024 * 1024 / 100 * 85 - (int64_t)supers * SUPER_COST;
+	int64_t fixed = (int64_t)supers * SUPER_COST;
+	for (unsigned i = 0; i < c->n_ports; i++)
+		fixed += (int64_t)port_owned_memory(c->ports[i].device, gw->n_workers);
+	int64_t bytes = (int64_t)c->memory_mb * 1024 * 1024 / 100 * 85 - fixed;
 	int64_t small = bytes / POOL_COST;
 	if (small < POOL_MIN) {
-		int64_t need = (int64_t)supers * SUPER_COST + (int64_t)POOL_MIN * POOL_COST;
+		int64_t need = fixed + (int64_t)POOL_MIN * POOL_COST;
 		snprintf(err, 256,
 			"memory_mb = %u is too little for %u ports and %u workers: set at least %u",
 			c->memory_mb, c->n_ports, c->workers,
