@@ -4,8 +4,10 @@
 # shellcheck disable=SC2154 # lib.sh sets lab_id, lab_dir and lab_pid
 
 peers_bin=${PEERS_BIN:-$HOME/.cache/tailgate/peers/bin}
-# Per gateway: kind, tunnel device, UDP port, tunnel addresses, further lines for tailgate.conf.
-declare -A gw_kind=() gw_dev=() gw_port=() gw_addr=() gw_extra=()
+# Per gateway: kind, tunnel device, UDP port, tunnel addresses; of tailgate.conf the ports (shared
+# lan and wan without) and further lines.
+declare -A gw_kind=() gw_dev=() gw_port=() gw_addr=() gw_ports=() gw_extra=()
+shared_ports='ports = ( { name = "lan"; interface = "lan"; }, { name = "wan"; interface = "wan"; } );'
 declare -A wan4=([gwa]=192.0.2.1 [gwb]=192.0.2.2 [gwc]=192.0.2.3)
 declare -A wan6=([gwa]=2001:db8:99::1 [gwb]=2001:db8:99::2 [gwc]=2001:db8:99::3)
 
@@ -81,7 +83,7 @@ render_tailgate() { # GATEWAY: tailgate.conf
 		mtu = 1420;
 		addresses = [ $(quoted "$addresses") ];
 		tun = "tailgate0";
-		ports = ( { name = "lan"; interface = "lan"; }, { name = "wan"; interface = "wan"; } );
+		${gw_ports[$1]-$shared_ports}
 		socket = "$lab_dir/$1.sock";
 		${gw_extra[$1]:-}
 		peers = (
