@@ -178,10 +178,11 @@ static int make_own_pool(struct ethdev_port *ep)
 
 size_t port_owned_memory(const char *device, uint16_t n_queues)
 {
-	enum { EACH = 2048 + RTE_PKTMBUF_HEADROOM + PKT_PRIV_LEN + (int)sizeof(struct rte_mbuf) + 64 };
+	// Data, private area, mbuf, and what the pool adds to each.
+	size_t each = 2048 + RTE_PKTMBUF_HEADROOM + PKT_PRIV_LEN + sizeof(struct rte_mbuf) + 64;
 	if (strncmp(device, "net_af_xdp", strlen("net_af_xdp")) != 0)
 		return 0;
-	return (size_t)n_queues * AF_XDP_BUFFERS * EACH;
+	return n_queues * AF_XDP_BUFFERS * each;
 }
 
 static int prepare_af_xdp(struct ethdev_port *ep, char err[static 256])
