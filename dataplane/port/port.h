@@ -111,8 +111,8 @@ int port_shared_open(
 int port_mirror_open(
 	const struct port_params *, struct port **out, char err[static 256]) must_check;
 int port_owned_open(const struct port_params *, struct port **out, char err[static 256]) must_check;
-// Bytes of packet memory that an owned port takes beside params->pool: a pool of its own, 0 for most
-// devices. [ctl]
+// Bytes of packet memory that an owned port takes beside params->pool: a pool of its own, 0 for
+// most devices. [ctl]
 size_t port_owned_memory(const char *device, uint16_t n_queues);
 
 // Make a mirror's MAC and MTU those of its owned port, and each the other's peer. [ctl]
