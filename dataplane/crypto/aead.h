@@ -19,10 +19,11 @@ struct aead_op {
 
 struct aead; // one per worker, no locks
 
-// Make an engine: "avx512", "ipsec-mb", "libsodium", or NULL/"auto" for the fastest that works,
-// which leaves the bursts that it does not suit to ipsec-mb. An engine must run on this CPU and
-// agree with libsodium on fixed inputs (otherwise a warning is logged); if it does not, the next of
-// the list is returned: check aead_engine_name. NULL with errno: EINVAL unknown name, ENOMEM. [ctl]
+// Make an engine: "avx512", "avx2", "ipsec-mb", "libsodium", or NULL/"auto" for the fastest that
+// works, which leaves the bursts that it does not suit to ipsec-mb. An engine must run on this CPU
+// and agree with libsodium on fixed inputs (otherwise a warning is logged); if it does not, the
+// next of the list is returned: check aead_engine_name. NULL with errno: EINVAL unknown name,
+// ENOMEM. [ctl]
 struct aead *aead_create(const char *engine) must_check;
 void aead_destroy(struct aead *aead);
 const char *aead_engine_name(const struct aead *aead);

@@ -20,32 +20,6 @@ static void destroy(void *state)
 	free(state); // every burst has wiped it
 }
 
-// Positions by falling length: each packet's rank is the number of those that go before it.
-static void set_order(struct work *w)
-{
-	uint32_t sizes[AEAD_BURST];
-	bool equal = true;
-
-	for (unsigned i = 0; i < w->n; i++) {
-		sizes[i] = (w->ops[i].len + POLY_BLOCK - 1) / POLY_BLOCK << 6 | (63 - i);
-		equal &= w->ops[i].len == w->ops[0].len;
-		w->order[i] = (uint8_t)i;
-	}
-	if (equal)
-		return;
-	for (unsigned i = w->n; i < AEAD_BURST; i++)
-		sizes[i] = 0;
-	for (unsigned i = 0; i < w->n; i++) {
-		const __m512i size = _mm512_set1_epi32((int)sizes[i]);
-		unsigned rank = 0;
-
-		for (unsigned k = 0; k < w->n; k += SET)
-			rank += (unsigned)__builtin_popcount(
-				_mm512_cmpgt_epu32_mask(_mm512_loadu_si512(sizes + k), size));
-		w->order[rank] = (uint8_t)i;
-	}
-}
-
 static void begin(struct work *w, const struct aead_op ops[], unsigned n)
 {
 	static const uint32_t sigma[] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
@@ -55,11 +29,8 @@ static void begin(struct work *w, const struct aead_op ops[], unsigned n)
 	w->skip = 0;
 	w->lanes_used = 0;
 	w->cursor = (struct chacha_cursor){0};
-	w->only_key = ops[0].key;
-	for (unsigned i = 1; i < n; i++)
-		if (ops[i].key != w->only_key)
-			w->only_key = NULL;
-	set_order(w);
+	w->only_key = aead_only_key(ops, n);
+	aead_order(w->order, ops, n);
 	for (unsigned set = 0; set < 2; set++) {
 		for (unsigned i = 0; i < 4; i++)
 			w->state[set][i] = _mm512_set1_epi32((int)sigma[i]);
@@ -100,14 +71,26 @@ static void wipe(struct work *w)
 	aead_avx512_wipe_registers();
 }
 
+// The lanes to run, with those after them filled. NULL: that was all.
+static struct chacha_lanes *next_lanes(struct work *w, unsigned turn)
+{
+	if (turn == 0)
+		aead_avx512_fill(w, &w->lanes[0]);
+	if (!w->lanes[turn % 2].n)
+		return NULL;
+	aead_avx512_fill(w, &w->lanes[(turn + 1) % 2]);
+	return &w->lanes[turn % 2];
+}
+
 static void seal(void *state, const struct aead_op ops[], unsigned n)
 {
 	struct work *w = state;
+	struct chacha_lanes *l;
 
 	begin(w, ops, n);
-	while (aead_avx512_fill(w)) {
-		aead_avx512_rounds(w);
-		aead_avx512_xor(w);
+	for (unsigned turn = 0; (l = next_lanes(w, turn)); turn++) {
+		aead_avx512_rounds(w, l);
+		aead_avx512_xor(w, l);
 	}
 	aead_avx512_poly(w);
 	for (unsigned i = 0; i < n; i++) {
@@ -117,16 +100,6 @@ static void seal(void *state, const struct aead_op ops[], unsigned n)
 	wipe(w);
 }
 
-// Branch-free: the time does not tell where the first difference lies.
-static inline bool tag_equal(const uint8_t *a, const uint8_t *b)
-{
-	uint64_t x[2], y[2];
-
-	memcpy(x, a, sizeof(x));
-	memcpy(y, b, sizeof(y));
-	return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
-}
-
 static uint64_t check_tags(struct work *w)
 {
 	uint64_t authentic = 0;
@@ -134,7 +107,7 @@ static uint64_t check_tags(struct work *w)
 	for (unsigned i = 0; i < w->n; i++) {
 		const struct aead_op *op = &w->ops[w->order[i]];
 
-		if (tag_equal(w->tags[i], op->data + op->len))
+		if (aead_tag_equal(w->tags[i], op->data + op->len))
 			authentic |= UINT64_C(1) << w->order[i];
 		else
 			w->skip |= UINT64_C(1) << i;
@@ -142,24 +115,34 @@ static uint64_t check_tags(struct work *w)
 	return authentic;
 }
 
+// Lanes that were filled before their packet's tag was known to be wrong.
+static void unhook_forged(struct work *w, struct chacha_lanes *l)
+{
+	for (unsigned i = l->n_keys; i < l->n; i++)
+		if (w->skip >> l->position[i] & 1)
+			l->at[i] = (uint8_t *)&w->spare[i];
+}
+
 // The keys first, then the tags, then the data. The last lanes of the keys may hold data already:
-// their keystream waits.
+// their keystream waits until the tags are checked.
 static uint64_t open(void *state, const struct aead_op ops[], unsigned n)
 {
 	struct work *w = state;
-	uint64_t authentic;
+	uint64_t authentic = 0;
+	struct chacha_lanes *l;
 
 	begin(w, ops, n);
-	while (w->cursor.key < n && aead_avx512_fill(w))
-		aead_avx512_rounds(w);
-	aead_avx512_poly(w);
-	authentic = check_tags(w);
-	do {
-		aead_avx512_xor(w);
-		if (!aead_avx512_fill(w))
-			break;
-		aead_avx512_rounds(w);
-	} while (true);
+	for (unsigned turn = 0; (l = next_lanes(w, turn)); turn++) {
+		aead_avx512_rounds(w, l);
+		if (l->n_keys && l->keys_until == n) {
+			aead_avx512_poly(w);
+			authentic = check_tags(w);
+		}
+		if (w->skip)
+			unhook_forged(w, l);
+		if (l->keys_until == n)
+			aead_avx512_xor(w, l);
+	}
 	for (uint64_t forged = w->skip; forged; forged &= forged - 1) {
 		const struct aead_op *op = &ops[w->order[__builtin_ctzll(forged)]];
 		memset(op->data, 0, op->len);

@@ -8,7 +8,7 @@
 
 #include <immintrin.h>
 
-#include "dataplane/crypto/aead_engine.h"
+#include "dataplane/crypto/aead_order.h"
 
 // The rest of the tree is built for the baseline CPU. Files that include this end with
 // aead_avx512_end.h.
@@ -52,8 +52,10 @@ struct chacha_lanes {
 	uint32_t counter[LANES + SET], nonce_lo[LANES + SET], nonce_hi[LANES + SET];
 	const uint8_t *key[LANES + SET];
 	uint8_t *at[LANES + SET];
-	unsigned n;	 // lanes in use
-	unsigned n_keys; // the first of them are key blocks
+	uint8_t position[2 * LANES]; // of the packet whose data it is
+	unsigned n;		     // lanes in use
+	unsigned n_keys;	     // the first of them are key blocks
+	unsigned keys_until;	     // positions that have got theirs with this
 	unsigned n_tails;
 	struct {
 		uint8_t *at;
@@ -91,24 +93,26 @@ struct work {
 	__m512i spare[LANES];
 	uint32_t poly_key[POLY_KEY_WORDS][AEAD_BURST + LANES]; // by position in order
 	uint8_t tags[AEAD_BURST][AEAD_TAG_LEN];		       // likewise
-	struct chacha_lanes lanes;
+	// Those that run and those that are next, filled ahead: vectors that were written in parts
+	// cannot be loaded before the parts have left the store queue.
+	struct chacha_lanes lanes[2];
 	struct chacha_cursor cursor;
 	const struct aead_op *ops;
 	unsigned n;
-	unsigned lanes_used;		// at most, to be wiped
-	uint64_t skip;			// packets (by position) whose data is left alone
-	const uint8_t *only_key;	// of all packets, or NULL
-	uint8_t order[AEAD_BURST + 64]; // longest first
+	unsigned lanes_used;	   // at most, to be wiped
+	uint64_t skip;		   // packets (by position) whose data is left alone
+	const uint8_t *only_key;   // of all packets, or NULL
+	uint8_t order[AEAD_BURST]; // longest first
 };
 
 static_assert(sizeof(((struct work *)0)->tags) == AEAD_BURST * AEAD_TAG_LEN);
 
-// Fill the next lanes; false: none are left.
-bool aead_avx512_fill(struct work *w);
+// Fill the next lanes; n is 0 when none are left.
+void aead_avx512_fill(struct work *w, struct chacha_lanes *l);
 // Keystream of the lanes into w->stream; the keys among them into w->poly_key.
-void aead_avx512_rounds(struct work *w);
+void aead_avx512_rounds(struct work *w, const struct chacha_lanes *l);
 // Keystream onto the data of the lanes.
-void aead_avx512_xor(struct work *w);
+void aead_avx512_xor(struct work *w, const struct chacha_lanes *l);
 void aead_avx512_wipe_registers(void);
 // Tags of all packets, w->tags, from w->poly_key and the data as it is now.
 void aead_avx512_poly(struct work *w);

@@ -73,10 +73,8 @@ void aead_avx512_wipe_registers(void)
 }
 
 // One lane per packet: block 0 of its stream begins with the Poly1305 key.
-static void fill_keys(struct work *w)
+static void fill_keys(struct work *w, struct chacha_lanes *l)
 {
-	struct chacha_lanes *l = &w->lanes;
-
 	while (w->cursor.key < w->n && l->n < LANES) {
 		const struct aead_op *op = &w->ops[w->order[w->cursor.key++]];
 
@@ -88,6 +86,7 @@ static void fill_keys(struct work *w)
 		l->n++;
 	}
 	l->n_keys = l->n;
+	l->keys_until = w->cursor.key;
 }
 
 static inline __m512i iota32(void)
@@ -95,10 +94,21 @@ static inline __m512i iota32(void)
 	return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 
-// n lanes from l->n on: blocks of one packet. Writes whole vectors; what is too much is
-// overwritten by the next run.
-static inline void fill_run(
-	struct chacha_lanes *l, const struct aead_op *op, uint32_t block, unsigned n)
+// A lane: a block of a packet.
+static inline void fill_lane(
+	struct chacha_lanes *l, unsigned position, const struct aead_op *op, uint32_t block)
+{
+	l->counter[l->n] = block + 1; // block 0 made the key
+	l->nonce_lo[l->n] = (uint32_t)op->counter;
+	l->nonce_hi[l->n] = (uint32_t)(op->counter >> 32);
+	l->key[l->n] = op->key;
+	l->at[l->n] = op->data + (size_t)block * CHACHA_BLOCK;
+	l->position[l->n++] = (uint8_t)position;
+}
+
+// n lanes. Writes whole vectors; what is too much is overwritten by the next run.
+static inline void fill_run(struct chacha_lanes *l, unsigned position, const struct aead_op *op,
+	uint32_t block, unsigned n)
 {
 	const __m512i lo = _mm512_set1_epi32((int)(uint32_t)op->counter);
 	const __m512i hi = _mm512_set1_epi32((int)(uint32_t)(op->counter >> 32));
@@ -121,43 +131,48 @@ static inline void fill_run(
 			_mm512_add_epi64(_mm512_set1_epi64((long long)(uintptr_t)at), steps));
 		_mm512_storeu_si512(l->key + l->n + i, key);
 	}
+	_mm256_storeu_si256((__m256i *)(l->position + l->n), _mm256_set1_epi8((char)position));
 	l->n += n;
 }
 
-static void fill_data(struct work *w)
+// The last lane is one in which its packet ends within a block.
+static inline void make_tail(struct work *w, struct chacha_lanes *l, const struct aead_op *op)
+{
+	const unsigned lane = l->n - 1;
+
+	l->tails[l->n_tails].at = op->data + op->len / CHACHA_BLOCK * CHACHA_BLOCK;
+	l->tails[l->n_tails].len = op->len % CHACHA_BLOCK;
+	l->tails[l->n_tails++].lane = lane;
+	l->at[lane] = (uint8_t *)&w->spare[lane];
+}
+
+static void fill_data(struct work *w, struct chacha_lanes *l)
 {
 	struct chacha_cursor *c = &w->cursor;
-	struct chacha_lanes *l = &w->lanes;
 
-	while (c->packet < w->n && l->n < LANES) {
+	for (; c->packet < w->n; c->packet++, c->block = 0) {
 		const struct aead_op *op = &w->ops[w->order[c->packet]];
-		const uint32_t blocks = (op->len + CHACHA_BLOCK - 1) / CHACHA_BLOCK;
-		uint32_t n = blocks - c->block;
+		const uint32_t left = (op->len + CHACHA_BLOCK - 1) / CHACHA_BLOCK - c->block;
+		const uint32_t n = left < LANES - l->n ? left : LANES - l->n;
 
-		if (w->skip >> c->packet & 1)
-			n = 0;
-		if (n > LANES - l->n)
-			n = LANES - l->n;
-		if (n)
-			fill_run(l, op, c->block, n);
+		if (!left || w->skip >> c->packet & 1)
+			continue;
+		if (n == 1)
+			fill_lane(l, c->packet, op, c->block);
+		else if (n)
+			fill_run(l, c->packet, op, c->block, n);
 		c->block += n;
-		if (n && c->block == blocks && op->len % CHACHA_BLOCK) {
-			l->tails[l->n_tails].at = l->at[l->n - 1];
-			l->tails[l->n_tails].len = op->len % CHACHA_BLOCK;
-			l->tails[l->n_tails++].lane = l->n - 1;
-			l->at[l->n - 1] = (uint8_t *)&w->spare[l->n - 1];
-		}
-		if (c->block == blocks || (w->skip >> c->packet & 1)) {
-			c->packet++;
-			c->block = 0;
-		}
+		if (n < left)
+			return;
+		if (op->len % CHACHA_BLOCK)
+			make_tail(w, l, op);
 	}
 }
 
 // Words 4 to 11 of a set from the keys of its lanes: a transposition of 16 times 32 bytes.
-static void fill_key_words(struct work *w, unsigned set)
+static void fill_key_words(struct work *w, const struct chacha_lanes *l, unsigned set)
 {
-	const uint8_t *const *key = w->lanes.key + set * SET;
+	const uint8_t *const *key = l->key + set * SET;
 	__m512i pair[8], words[8];
 
 	// pair i: lanes i and i + 4 (for i < 4), lanes i + 4 and i + 8: a quarter of a zmm is 4
@@ -188,45 +203,38 @@ static void fill_key_words(struct work *w, unsigned set)
 		w->state[set][4 + i] = words[i];
 }
 
-static void fill_state(struct work *w, unsigned set)
+static void fill_state(struct work *w, const struct chacha_lanes *l, unsigned set)
 {
-	const struct chacha_lanes *l = &w->lanes;
 	__m512i *s = w->state[set];
 
 	if (!w->only_key)
-		fill_key_words(w, set);
+		fill_key_words(w, l, set);
 	s[12] = _mm512_loadu_si512(l->counter + set * SET);
 	s[14] = _mm512_loadu_si512(l->nonce_lo + set * SET);
 	s[15] = _mm512_loadu_si512(l->nonce_hi + set * SET);
 }
 
-bool aead_avx512_fill(struct work *w)
+void aead_avx512_fill(struct work *w, struct chacha_lanes *l)
 {
-	struct chacha_lanes *l = &w->lanes;
-
 	l->n = 0;
 	l->n_tails = 0;
-	fill_keys(w);
-	fill_data(w);
-	if (!l->n)
-		return false;
+	fill_keys(w, l);
+	fill_data(w, l);
 	if (w->lanes_used < l->n)
 		w->lanes_used = l->n;
 	for (unsigned i = l->n; i < LANES; i++) { // idle lanes work on nothing
 		l->at[i] = (uint8_t *)&w->spare[i];
-		l->key[i] = l->key[0];
+		l->key[i] = w->ops[0].key;
 	}
-	return true;
 }
 
-void aead_avx512_rounds(struct work *w)
+void aead_avx512_rounds(struct work *w, const struct chacha_lanes *l)
 {
-	const struct chacha_lanes *l = &w->lanes;
-	const unsigned first_key = w->cursor.key - l->n_keys;
+	const unsigned first_key = l->keys_until - l->n_keys;
 
-	fill_state(w, 0);
+	fill_state(w, l, 0);
 	if (l->n > SET) {
-		fill_state(w, 1);
+		fill_state(w, l, 1);
 		rounds_2(w->state, w->stream);
 	} else {
 		rounds_1(w->state, w->stream);
@@ -243,7 +251,8 @@ static inline void xor_block(uint8_t *at, __m512i stream)
 }
 
 // A transposition of 16 times 16 words. Lane 4 m + i is quarter m of what i selects.
-static void xor_set(struct chacha_lanes *l, const __m512i stream[static CHACHA_WORDS], unsigned set)
+static void xor_set(
+	const struct chacha_lanes *l, const __m512i stream[static CHACHA_WORDS], unsigned set)
 {
 	uint8_t *const *at = l->at + set * SET;
 	__m512i y[4][4];
@@ -273,10 +282,8 @@ static void xor_set(struct chacha_lanes *l, const __m512i stream[static CHACHA_W
 	}
 }
 
-void aead_avx512_xor(struct work *w)
+void aead_avx512_xor(struct work *w, const struct chacha_lanes *l)
 {
-	struct chacha_lanes *l = &w->lanes;
-
 	for (unsigned i = 0; i < l->n_tails; i++) {
 		const __mmask64 mask = (UINT64_C(1) << l->tails[i].len) - 1;
 		w->spare[l->tails[i].lane] = _mm512_maskz_loadu_epi8(mask, l->tails[i].at);
@@ -286,7 +293,10 @@ void aead_avx512_xor(struct work *w)
 			xor_set(l, w->stream[set], set);
 	for (unsigned i = 0; i < l->n_tails; i++) {
 		const __mmask64 mask = (UINT64_C(1) << l->tails[i].len) - 1;
-		_mm512_mask_storeu_epi8(l->tails[i].at, mask, w->spare[l->tails[i].lane]);
+		const unsigned lane = l->tails[i].lane;
+
+		if (!(w->skip >> l->position[lane] & 1))
+			_mm512_mask_storeu_epi8(l->tails[i].at, mask, w->spare[lane]);
 	}
 }
 

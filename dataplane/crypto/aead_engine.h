@@ -34,7 +34,7 @@ struct aead_engine {
 	bool (*open_message)(void *state, const struct aead_message *message);
 };
 
-extern const struct aead_engine aead_avx512, aead_ipsecmb, aead_sodium;
+extern const struct aead_engine aead_avx512, aead_avx2, aead_ipsecmb, aead_sodium;
 
 static inline void aead_nonce(uint8_t nonce[static AEAD_NONCE_LEN], uint64_t counter)
 {

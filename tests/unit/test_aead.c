@@ -7,7 +7,7 @@
 
 enum { SPACE = AEAD_MAX_LEN + AEAD_TAG_LEN + 16, CANARY = 0x5a };
 
-static const char *const engine_names[] = {"avx512", "ipsec-mb", "libsodium"};
+static const char *const engine_names[] = {"avx512", "avx2", "ipsec-mb", "libsodium"};
 static uint8_t got[AEAD_BURST][SPACE], want[AEAD_BURST][SPACE], clear[AEAD_BURST][SPACE];
 static uint8_t keys[AEAD_BURST][KEY_LEN];
 
