@@ -19,6 +19,7 @@ enum {
 	LOSS_PERCENT = 90,    // of the greatest rate
 	LOSS_RING = 4096,     // packets that wait in front of the port, as NICs have
 	LOSS_MIN_US = 200000, // of the worker's time
+	LOSS_TRIES = 5,
 };
 
 #define PLAIN(name, decrypt, bytes)                                                                \
@@ -206,6 +207,7 @@ static uint64_t cpu_ns(void)
 struct loss {
 	double rate; // packets per second
 	uint64_t offered, missed, lost;
+	unsigned tries;
 };
 
 // Packets come at a rate into a ring of LOSS_RING and are taken up to a burst at a time; in front
@@ -236,13 +238,19 @@ static void offer(struct bench *b, const struct test_case *c, struct loss *l)
 	l->lost = taken * c->segs - b->out.sent_segments;
 }
 
+// A packet lost in the graph is never right. One lost in front of it may be the machine's doing:
+// caches and clock are shared with what else runs, so that the worker may be slower than while its
+// greatest rate was found. That is found anew for each try.
 static bool lossless(struct bench *b, const struct test_case *c, struct loss *l)
 {
-	*l = (struct loss){0};
-	offer(b, c, l);
-	l->rate *= LOSS_PERCENT / 100.0;
-	offer(b, c, l);
-	return l->missed == 0 && l->lost == 0;
+	for (l->tries = 1;; l->tries++) {
+		l->rate = 0;
+		offer(b, c, l);
+		l->rate *= LOSS_PERCENT / 100.0;
+		offer(b, c, l);
+		if (l->lost > 0 || l->missed == 0 || l->tries == LOSS_TRIES)
+			return l->missed == 0 && l->lost == 0;
+	}
 }
 
 static void print_head(void)
@@ -301,14 +309,15 @@ static json_t *json_row(const struct bench *b, const struct test_case *c, const 
 		f.gbps, "mpps", f.mpps, "raw_gbps", f.raw_gbps, "raw_mpps", f.raw_mpps, "raw_burst",
 		(int)f.raw_burst, "ratio", f.ratio, "cycles_per_packet", r->cycles,
 		"raw_cycles_per_packet", r->raw[f.raw_burst == 64], "cycles_by_node", nodes,
-		"slices", (int)r->slices);
+		"slices", (int)r->slices, "aead", aead_engine_name(b->g.gw.graph[0]->aead));
 	json_object_set_new(row, "loss",
-		json_pack("{s:f, s:I, s:I}", "received_pps", l->rate, "offered",
-			(json_int_t)l->offered, "lost", (json_int_t)(l->missed + l->lost)));
+		json_pack("{s:f, s:I, s:I, s:i}", "received_pps", l->rate, "offered",
+			(json_int_t)l->offered, "lost", (json_int_t)(l->missed + l->lost), "tries",
+			(int)l->tries));
 	return row;
 }
 
-static void start(struct bench *b)
+static void start(struct bench *b, const char *aead)
 {
 	char cpu[16];
 	snprintf(cpu, sizeof(cpu), "%d", sched_getcpu());
@@ -317,8 +326,11 @@ static void start(struct bench *b)
 	if (rte_eal_init(RTE_DIM(argv) - 1, argv) < 0)
 		rte_panic("cannot start the EAL\n");
 	gw_open(&b->g, 1,
-		&(struct gw_params){
-			.tunnel_mtu = TUNNEL_MTU, .pkts = 8191, .large = 1023, .cache = 256});
+		&(struct gw_params){.tunnel_mtu = TUNNEL_MTU,
+			.pkts = 8191,
+			.large = 1023,
+			.cache = 256,
+			.aead = aead});
 	gw_add_peer(&b->g);
 	struct keypair *kp = gw_keypair(&b->g, 1, 1);
 	kp->remote_index = 7;
@@ -347,22 +359,25 @@ static bool run_case(struct bench *b, const struct test_case *c, json_t *rows)
 	return ok;
 }
 
-// perf_pipeline SECONDS [RESULTS [DIRECTION [BYTES]]]: for each row; RESULTS "-": none.
+// perf_pipeline SECONDS [RESULTS [AEAD [DIRECTION [BYTES]]]]: for each row; RESULTS "-": none;
+// AEAD: the engine, "auto" for the fastest.
 int main(int argc, char **argv)
 {
 	static struct bench b;
 	b.seconds = argc > 1 ? atof(argv[1]) : 1;
 	if (b.seconds <= 0) {
-		fprintf(stderr, "usage: perf_pipeline SECONDS [RESULTS [DIRECTION [BYTES]]]\n");
+		fprintf(stderr, "usage: perf_pipeline SECONDS [RESULTS [AEAD [DIRECTION "
+				"[BYTES]]]]\n");
 		return 2;
 	}
-	start(&b);
+	start(&b, argc > 3 ? argv[3] : NULL);
 	json_t *rows = json_array();
 	bool ok = true;
+	printf("AEAD engine: %s\n", aead_engine_name(b.g.gw.graph[0]->aead));
 	print_head();
 	for (unsigned i = 0; i < RTE_DIM(cases); i++) {
-		if ((argc > 3 && strcmp(argv[3], cases[i].direction) != 0) ||
-			(argc > 4 && (unsigned)atoi(argv[4]) != cases[i].bytes))
+		if ((argc > 4 && strcmp(argv[4], cases[i].direction) != 0) ||
+			(argc > 5 && (unsigned)atoi(argv[5]) != cases[i].bytes))
 			continue;
 		ok &= run_case(&b, &cases[i], rows);
 	}

@@ -37,6 +37,7 @@ struct gw_params {
 	uint16_t tunnel_mtu;  // 0: GW_MTU
 	unsigned pkts, large; // mbufs of the pools; 0: enough for a test
 	unsigned cache;	      // of the pools, per core; 0: leaks show at once
+	const char *aead;     // engine; NULL: the fastest
 };
 
 struct gw {
@@ -192,7 +193,7 @@ static inline void gw_open(struct gw *g, uint8_t number, const struct gw_params 
 	gw_addresses(g);
 	gw_routes(g);
 	for (uint16_t i = 0; i < workers; i++) {
-		gw->graph[i] = graph_create(gw, i, "auto");
+		gw->graph[i] = graph_create(gw, i, p->aead);
 		g->worker[i] = gw->graph[i] ? worker_create(gw->graph[i], true) : NULL;
 		if (!g->worker[i])
 			rte_panic("no memory for worker %u\n", i);
