@@ -229,6 +229,7 @@ int main(int argc, char **argv)
 		seconds > SECONDS_MAX)
 		die("usage: perf_flood KIND ADDRESS PORT PUBLIC RATE SECONDS [KEYS], or keys N");
 	prepare(&f, argv, rate, seconds);
+	fprintf(stderr, "ready\n"); // who measures begins now
 	double took = flood(&f, rate);
 	printf("{\"sent\": %lu, \"responses\": %lu, \"cookies\": %lu, \"seconds\": %.3f}\n", f.sent,
 		f.responses, f.cookies, took);
