@@ -232,3 +232,9 @@ handshake_of() { # GATEWAY PEER: a number that grows with each handshake, 0 for 
 	fi
 }
 has_session() { (($(handshake_of "$1" "$2") > 0)); }
+
+counter_of() { # GATEWAY NAME: a drop reason, counter or handshake counter of tailgate stats
+	tailgate_cli "$1" stats --json | jq --arg name "$2" \
+		'[.drops[], .counters[], .handshakes[]] | map(select(.name == $name)) | first.value'
+}
+counter_exceeds() { (($(counter_of "$1" "$2") > $3)); } # GATEWAY NAME VALUE

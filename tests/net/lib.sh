@@ -276,6 +276,16 @@ ping_lossless() {
 	[[ $out == *' 0% packet loss'* && $out != *errors* ]] || fail "ping $2 from $1: $out"
 }
 
+# ping_begin LABEL NAMESPACE TARGET [INTERVAL]: pings beside what the test does, until ping_end
+ping_begin() { start "$1" "$2" ping -q -i "${4:-0.01}" "$3"; }
+
+ping_end() { # LABEL: none was lost; the last may be on its way
+	local sent received
+	stop "$1" INT
+	read -r sent received < <(awk '/packets transmitted/ {print $1, $4}' "$lab_dir/$1.log")
+	check "beside it: $sent pings, $received answers" test "$sent" -ge 10 -a "$received" -ge $((sent - 1))
+}
+
 # capture LABEL NAMESPACE INTERFACE FILTER...: to LABEL.pcap; returns once it listens
 capture() {
 	start "$1" "$2" tcpdump -U --immediate-mode -n -i "$3" -w "$lab_dir/$1.pcap" "${@:4}"
