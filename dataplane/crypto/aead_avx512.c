@@ -47,9 +47,11 @@ static void begin(struct work *w, const struct aead_op ops[], unsigned n)
 // What compilers spilled: the deepest frame, aead_avx512_poly's, is 5 KB.
 static __attribute__((noinline)) void wipe_stack(void)
 {
-	uint8_t below[6144];
+	__m512i below[96];
 
-	explicit_bzero(below, sizeof(below));
+	for (unsigned i = 0; i < 96; i++)
+		_mm512_store_si512(&below[i], _mm512_setzero_si512());
+	asm volatile("" : : "r"(below) : "memory"); // is not left out
 }
 
 // Everything that came from a key, as far as this burst has used it. The registers too.
@@ -151,10 +153,22 @@ static uint64_t open(void *state, const struct aead_op ops[], unsigned n)
 	return authentic;
 }
 
-// Measured by perf/aead: one packet alone leaves the lanes idle.
+// Measured in bursts of 1 to 6 beside ipsec-mb: about 1000 cycles go before the first packet is
+// done, and few packets of different lengths leave lanes idle. Ratios: two of 1420 B 0.98, of 8900
+// B 1.16; three of equal length 1.04 to 1.21; of mixed lengths three 0.77, five 0.95, six 1.03.
 static bool suits(const struct aead_op ops[], unsigned n)
 {
-	return n >= 4 || ops[0].len > 8192;
+	uint32_t shortest = UINT32_MAX, longest = 0;
+
+	if (n >= 6)
+		return true;
+	for (unsigned i = 0; i < n; i++) {
+		shortest = ops[i].len < shortest ? ops[i].len : shortest;
+		longest = ops[i].len > longest ? ops[i].len : longest;
+	}
+	if (n < 3)
+		return shortest >= 8192;
+	return longest <= 2 * shortest + CHACHA_BLOCK;
 }
 
 const struct aead_engine aead_avx512 = {

@@ -14,7 +14,7 @@ struct state {
 	uint8_t tags[AEAD_BURST][AEAD_TAG_LEN]; // computed while opening
 };
 
-static void *create(void)
+static void *create_with(void (*init)(IMB_MGR *))
 {
 	struct state *s = calloc(1, sizeof(*s));
 
@@ -23,7 +23,7 @@ static void *create(void)
 	s->manager = alloc_mb_mgr(0);
 	if (!s->manager)
 		goto no_manager;
-	init_mb_mgr_auto(s->manager, NULL);
+	init(s->manager);
 	if (imb_get_errno(s->manager))
 		goto bad_cpu;
 	return s;
@@ -33,6 +33,21 @@ bad_cpu:
 no_manager:
 	free(s);
 	return NULL;
+}
+
+static void init_best(IMB_MGR *manager)
+{
+	init_mb_mgr_auto(manager, NULL);
+}
+
+static void *create(void)
+{
+	return create_with(init_best);
+}
+
+static void *create_avx2(void)
+{
+	return create_with(init_mb_mgr_avx2);
 }
 
 static void destroy(void *state)
@@ -154,6 +169,16 @@ static bool open_message(void *state, const struct aead_message *m)
 const struct aead_engine aead_ipsecmb = {
 	.name = "ipsec-mb",
 	.create = create,
+	.destroy = destroy,
+	.seal = seal_burst,
+	.open = open_burst,
+	.seal_message = seal_message,
+	.open_message = open_message,
+};
+
+const struct aead_engine aead_ipsecmb_avx2 = {
+	.name = "ipsec-mb-avx2",
+	.create = create_avx2,
 	.destroy = destroy,
 	.seal = seal_burst,
 	.open = open_burst,
