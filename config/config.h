@@ -59,7 +59,6 @@ struct config_port {
 	char device[CONFIG_DEVICE_LEN];	   // owned by DPDK
 	char mirror[IFNAME_LEN];	   // owned: TAP of the host's own traffic; "": none
 	struct config_addresses addresses; // owned: of the mirror
-	uint32_t queues;		   // receive queues
 };
 
 struct config_peer {

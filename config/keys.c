@@ -149,9 +149,6 @@ const struct config_key config_keys[] = {
 	{.name = "addresses", PORT(addresses), .type = &type_addresses, .absent = "none",
 		.example = "[ \"192.168.1.1/24\" ]",
 		.help = "Of an owned port: addresses of the mirror with the length of their network."},
-	{.name = "queues", PORT(queues), .type = &type_number, .unit = "queues", .min = 1,
-		.max = CONFIG_WORKERS_MAX, .number = 1,
-		.help = "Receive queues, spread over the workers."},
 
 	{.name = "name", PEER(name), .type = &type_text, .text = "", .example = "\"site-b\"", .live = true,
 		.help = "What status and logs call the peer; without it they show its key."},

@@ -180,6 +180,12 @@ int apply_start(struct daemon *d, char err[static 512])
 	return r;
 }
 
+int apply_tun(struct daemon *d)
+{
+	mirror_set_tunnel(d->mirror, tun_ifindex(d));
+	return set_interfaces(d, NULL, d->config);
+}
+
 void apply_stop(struct daemon *d)
 {
 	if (d->mirror && tun_ifindex(d))
@@ -193,12 +199,19 @@ static void warn_fixed(const struct config *old, const struct config *c)
 	for (unsigned i = 0; !ports && i < c->n_ports; i++)
 		ports = strcmp(old->ports[i].interface, c->ports[i].interface) != 0 ||
 			strcmp(old->ports[i].device, c->ports[i].device) != 0;
-	if (ports || old->workers != c->workers || old->memory_mb != c->memory_mb ||
-		old->poll != c->poll || old->aead != c->aead || strcmp(old->tun, c->tun) != 0 ||
-		old->listen_port != c->listen_port || strcmp(old->socket, c->socket) != 0)
-		log_warn("apply",
-			"ports, tun, listen_port, workers, poll, aead, memory_mb and socket change "
-			"with a restart only; the rest of the file is in force");
+	bool threads = old->workers != c->workers || old->poll != c->poll ||
+		       old->n_cpus != c->n_cpus || old->aead != c->aead ||
+		       memcmp(old->cpus, c->cpus, sizeof(c->cpus)) != 0;
+	bool rest = old->memory_mb != c->memory_mb || old->hugepages != c->hugepages ||
+		    old->guard != c->guard || old->listen_port != c->listen_port ||
+		    !endpoint_equal(&old->metrics, &c->metrics) || strcmp(old->tun, c->tun) != 0 ||
+		    strcmp(old->socket, c->socket) != 0 || strcmp(old->user, c->user) != 0;
+	if (ports || threads || rest)
+		log_warn("reload",
+			"ports, tun, listen_port, workers, cpus, poll, aead, memory_mb, hugepages, "
+			"guard, metrics, socket and user change with a restart only; the rest is "
+			"in "
+			"force");
 }
 
 int daemon_reload(struct daemon *d, char err[static 512])
@@ -217,7 +230,8 @@ int daemon_reload(struct daemon *d, char err[static 512])
 	if (c->n_ports == 0 && default_port_add(c) < 0)
 		log_warn("reload", "no default route now; the port in use stays");
 	warn_fixed(d->config, c);
-	log_init((enum log_level)c->log_level);
+	if (!d->log_level_fixed)
+		log_init((enum log_level)c->log_level);
 	gateway_tune(d->gw, c);
 	wg_set_handshake_rate(d->wg, c->handshake_rate);
 	r = wg_set_key(d->wg, &c->private_key);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "control/apply.h"
 #include "control/ctl/server.h"
@@ -141,6 +142,15 @@ static void on_change(void *arg, uint32_t)
 		log_error("guard", "%s", r->err);
 }
 
+// The interface was deleted and made again: rules, addresses and routes went with it.
+static void renumbered(struct running *r, const struct port *port)
+{
+	if (set_guard(r) < 0)
+		log_error("guard", "%s", r->err);
+	if (port->kind == PORT_TUN && apply_tun(&r->d) < 0)
+		log_error("apply", "%s came back, but takes no addresses or routes", port->name);
+}
+
 // Ports go down, come back, get another MTU or another interface under the same name.
 static void on_refresh(evutil_socket_t, short, void *arg)
 {
@@ -155,8 +165,8 @@ static void on_refresh(evutil_socket_t, short, void *arg)
 		if (up != atomic_load(&port->up))
 			log_info("port", "%s is %s", port->name, up ? "down" : "up");
 		changed |= mtu != atomic_load(&port->mtu) || up != atomic_load(&port->up);
-		if (r->guarded[i] != port->ifindex && set_guard(r) < 0)
-			log_error("guard", "%s", r->err);
+		if (r->guarded[i] != port->ifindex)
+			renumbered(r, port);
 	}
 	if (changed)
 		wg_paths_changed(r->d.wg);
@@ -305,6 +315,10 @@ static int drop_user(struct running *r)
 	if (rc < 0)
 		snprintf(r->err, sizeof(r->err), "user = \"%s\": %s", r->d.config->user,
 			strerror(-rc));
+	else if (access(r->d.config_path, R_OK) < 0)
+		warn(&r->d, "user cannot read the configuration: a reload will fail; make it (mode "
+			    "0600) "
+			    "and the key files the user's own");
 	return rc;
 }
 
@@ -346,7 +360,7 @@ static void finish(struct running *r)
 		event_base_free(d->base);
 }
 
-int daemon_run(struct config *config, const char *path)
+int daemon_run(struct config *config, const char *path, bool log_level_fixed)
 {
 	struct running *r = mem_alloc(sizeof(*r));
 	struct daemon *d = &r->d;
@@ -355,6 +369,7 @@ int daemon_run(struct config *config, const char *path)
 	clock_gettime(CLOCK_REALTIME, &now);
 	r->claim = (struct port_claim){.fd4 = -1, .fd6 = -1};
 	d->config = config;
+	d->log_level_fixed = log_level_fixed;
 	d->started_unix_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 	snprintf(d->config_path, sizeof(d->config_path), "%s", path);
 	d->base = event_base_new();

@@ -23,6 +23,7 @@ struct daemon { // ctl only
 	struct resolve *resolve;
 	uint16_t wg_port;      // in use
 	bool wg_port_fallback; // the configured one was taken
+	bool log_level_fixed;  // by the command line: a reload leaves it
 	uint64_t started_unix_ns;
 	uint64_t reloads, reload_failures;
 	char last_reload_error[512];

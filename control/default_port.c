@@ -55,7 +55,6 @@ int default_port_add(struct config *c)
 		if (!found)
 			continue;
 		memcpy(port->name, port->interface, IFNAME_LEN);
-		port->queues = c->workers;
 		c->n_ports = 1;
 		return 0;
 	}

@@ -174,7 +174,9 @@ static int create_graphs(struct gateway *gw, const struct config *c, char err[st
 {
 	for (uint16_t i = 0; i < gw->n_workers; i++) {
 		gw->graph[i] = graph_create(gw, i, aead_name(c->aead));
-		if (!gw->graph[i]) {
+		const char *name = gw->graph[i] ? aead_engine_name(gw->graph[i]->aead) : "";
+		bool chosen = c->aead == CONFIG_AEAD_AUTO || strcmp(name, aead_name(c->aead)) == 0;
+		if (!gw->graph[i] || !chosen) {
 			snprintf(err, 256, "aead = \"%s\" cannot run here: use \"auto\"",
 				aead_name(c->aead));
 			return -ENOTSUP;
@@ -188,7 +190,8 @@ void gateway_tune(struct gateway *gw, const struct config *c)
 	atomic_store(&gw->tunnel_mtu, (uint16_t)c->mtu);
 	atomic_store(&gw->mss_clamp, c->mss_clamp);
 	atomic_store(&gw->coalesce, c->coalesce);
-	atomic_store(&gw->icmp_rate, c->icmp_rate);
+	// The configuration's figure is for the gateway; each worker gets its share.
+	atomic_store(&gw->icmp_rate, c->icmp_rate ? RTE_MAX(c->icmp_rate / gw->n_workers, 1u) : 0);
 }
 
 int gateway_create(const struct config *c, struct gateway **out, char err[static 256])

@@ -39,7 +39,7 @@ static int run(const struct daemon_args *args)
 	if (args->has_log_level)
 		c->log_level = args->log_level;
 	log_init((enum log_level)c->log_level);
-	return daemon_run(c, args->config) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return daemon_run(c, args->config, args->has_log_level) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)

@@ -58,7 +58,9 @@ static int set_owner(const char *path, const char *user, char err[static CTL_ERR
 		snprintf(err, CTL_ERROR_LEN, "user '%s' does not exist", user);
 		return -ENOENT;
 	}
-	return chown(path, entry->pw_uid, entry->pw_gid) == 0 ? 0 : -errno;
+	// It stays root's, so that a later start, which has no power over others' files, finds out
+	// whether somebody listens.
+	return chown(path, (uid_t)-1, entry->pw_gid) == 0 ? 0 : -errno;
 }
 
 static int bind_and_listen(int fd, const struct sockaddr_un *address)

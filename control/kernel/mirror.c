@@ -287,6 +287,14 @@ void mirror_destroy(struct mirror *m)
 	free(m);
 }
 
+void mirror_set_tunnel(struct mirror *m, uint32_t ifindex)
+{
+	uint32_t old = m->env.tunnel_ifindex;
+	m->env.tunnel_ifindex = ifindex;
+	hops_refresh(m, old, NULL);
+	hops_refresh(m, ifindex, NULL);
+}
+
 bool mirror_ready(const struct mirror *m)
 {
 	return m->ready;

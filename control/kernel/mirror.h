@@ -59,6 +59,8 @@ struct mirror *mirror_create(
 void mirror_destroy(struct mirror *); // NULL is fine
 // True once the first dump is complete.
 bool mirror_ready(const struct mirror *);
+// The tunnel's interface is another one now.
+void mirror_set_tunnel(struct mirror *, uint32_t ifindex);
 // Goes up with each change that on_change tells of.
 uint32_t mirror_generation(const struct mirror *);
 // One datagram as the kernel sends it.

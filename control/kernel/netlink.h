@@ -5,7 +5,7 @@
 #include "dataplane/base/types.h"
 
 enum {
-	NETLINK_PROTOCOL = 186, // rtm_protocol of our routes, as "proto 186" in ip route
+	NETLINK_PROTOCOL = 41, // rtm_protocol of our routes, "proto 41" in ip route; nobody else's
 };
 
 struct netlink;

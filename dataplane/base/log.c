@@ -20,7 +20,7 @@ static const struct {
 	enum log_level level;
 } log_levels[] = {
 	{"error", LOG_LEVEL_ERROR},
-	{"warning", LOG_LEVEL_WARN},
+	{"warn", LOG_LEVEL_WARN},
 	{"info", LOG_LEVEL_INFO},
 	{"debug", LOG_LEVEL_DEBUG},
 };

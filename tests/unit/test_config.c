@@ -86,18 +86,16 @@ static void test_ports(void **)
 	struct config *c = accept(PORTS(
 		"{ name = \"wan\"; interface = \"eth0\"; },\n"
 		"{ name = \"lan\"; device = \"0000:01:00.0\"; addresses = [ \"10.1.0.1/16\" ]; },\n"
-		"{ name = \"mem\"; device = \"net_memif0,role=client\"; mirror = \"mem0\"; queues "
-		"= 4; },\n"
+		"{ name = \"mem\"; device = \"net_memif0,role=client\"; mirror = \"mem0\"; "
+		"},\n"
 		"{ name = \"none\"; device = \"3b:00.1\"; mirror = \"\"; }\n"));
 	assert_int_equal(c->n_ports, 4);
 	assert_string_equal(c->ports[0].interface, "eth0");
 	assert_string_equal(c->ports[0].mirror, "");
-	assert_int_equal(c->ports[0].queues, 1);
 	assert_string_equal(c->ports[1].device, "0000:01:00.0");
 	assert_string_equal(c->ports[1].mirror, "lan");
 	assert_int_equal(c->ports[1].addresses.count, 1);
 	assert_string_equal(c->ports[2].mirror, "mem0");
-	assert_int_equal(c->ports[2].queues, 4);
 	assert_string_equal(c->ports[3].mirror, "");
 	config_free(c);
 }

@@ -85,8 +85,6 @@ static const struct refusal refusals[] = {
 	{KEY "cpus = [ 1024 ];\n", 2, "cpus[0]", "1024 is out of range; write 0 to 1023"},
 	{PEER("persistent_keepalive = 65536;\n"), 4, "peers[0].persistent_keepalive",
 		"65536 is out of range; write 0 to 65535 seconds"},
-	{PORTS("{ name = \"a\"; interface = \"b\";\nqueues = 0; }"), 4, "ports[0].queues",
-		"0 is out of range; write 1 to 32 queues"},
 	// choices and strings
 	{KEY "poll = \"lazy\";\n", 2, "poll", "unknown value \"lazy\"; write adaptive or busy"},
 	{KEY "aead = \"AVX2\";\n", 2, "aead",

@@ -490,7 +490,7 @@ static void live_routes(void)
 	assert_int_equal(netlink_route_add(n, &p, wan_ifindex), 0);
 	assert_int_equal(netlink_route_add(n, &p, wan_ifindex), 0); // again
 	wait_way("10.99.0.1", "resolve 1 none");
-	command("ip route show proto 186 | grep -q '10.99.0.0/16 dev wan scope link'");
+	command("ip route show proto 41 | grep -q '10.99.0.0/16 dev wan scope link'");
 	assert_int_equal(netlink_route_del(n, &p, wan_ifindex), 0);
 	assert_int_equal(netlink_route_del(n, &p, wan_ifindex), -ESRCH);
 	wait_way("10.99.0.1", "none");
