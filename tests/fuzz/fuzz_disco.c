@@ -25,6 +25,9 @@ static void try_plain(const uint8_t *data, size_t size)
 	if (len == -ENOSPC) // padding above any MTU
 		return;
 	check(len > 0);
+	// Without a key, padding of its length reads as one: so it is on the wire.
+	if (m.type == DISCO_PING && key_is_zero(&m.ping.node_key) && m.ping.padding >= KEY_LEN)
+		return;
 	check(disco_parse(first, (size_t)len, &again) == 0);
 	check(disco_encode(&again, second, sizeof(second)) == len);
 	check(memcmp(first, second, (size_t)len) == 0);
