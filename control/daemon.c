@@ -142,9 +142,11 @@ static void on_change(void *arg, uint32_t)
 		log_error("guard", "%s", r->err);
 }
 
-// The interface was deleted and made again: rules, addresses and routes went with it.
+// The interface was deleted and made again: rules, addresses and routes went with it, and routes
+// that the kernel told of before this port had the new number were taken for another's.
 static void renumbered(struct running *r, const struct port *port)
 {
+	mirror_port_moved(r->d.mirror, r->guarded[port->id], port->ifindex);
 	if (set_guard(r) < 0)
 		log_error("guard", "%s", r->err);
 	if (port->kind == PORT_TUN && apply_tun(&r->d) < 0)

@@ -295,6 +295,14 @@ void mirror_set_tunnel(struct mirror *m, uint32_t ifindex)
 	hops_refresh(m, ifindex, NULL);
 }
 
+void mirror_port_moved(struct mirror *m, uint32_t before, uint32_t now)
+{
+	hops_refresh(m, before, NULL);
+	hops_refresh(m, now, NULL);
+	m->changed = true;
+	mirror_want_resync(m); // its neighbours and addresses; on_change follows
+}
+
 bool mirror_ready(const struct mirror *m)
 {
 	return m->ready;

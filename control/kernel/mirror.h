@@ -61,6 +61,8 @@ void mirror_destroy(struct mirror *); // NULL is fine
 bool mirror_ready(const struct mirror *);
 // The tunnel's interface is another one now.
 void mirror_set_tunnel(struct mirror *, uint32_t ifindex);
+// port_of answers otherwise than before for these interfaces: a port's was made anew.
+void mirror_port_moved(struct mirror *, uint32_t before, uint32_t now);
 // Goes up with each change that on_change tells of.
 uint32_t mirror_generation(const struct mirror *);
 // One datagram as the kernel sends it.
