@@ -1,0 +1,111 @@
+// Map responses: the framing of the stream, and messages as a server may send them. Input is
+// several messages, one per line, to the same netmap; what it says of itself has to hold after
+// each.
+#include <stdlib.h>
+
+#include "control/coord/mapstream.h"
+#include "control/coord/netmap.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char first[] =
+	"{\"Node\":{\"ID\":1,\"Key\":\"nodekey:"
+	"1111111111111111111111111111111111111111111111111111111111111111\","
+	"\"Addresses\":[\"100.64.0.1/32\"]},\"Peers\":[{\"ID\":2,\"Key\":\"nodekey:"
+	"2222222222222222222222222222222222222222222222222222222222222222\",\"DiscoKey\":"
+	"\"discokey:"
+	"2222222222222222222222222222222222222222222222222222222222222222\","
+	"\"Addresses\":[\"100.64.0.2/32\"]}]}";
+
+static void check(bool right)
+{
+	if (!right)
+		abort();
+}
+
+static void check_netmap(const struct netmap *nm)
+{
+	size_t conflicts = 0;
+
+	check(!nm->ready || nm->self);
+	for (size_t i = 0; i < nm->n_peers; i++) {
+		const struct nm_peer *const p = nm->peers[i];
+		check(p->node && netmap_peer(nm, p->node->id) == p && p->place == i);
+		conflicts += p->unusable >= NM_OWN_KEY;
+		if (p->unusable != NM_USABLE)
+			continue;
+		check(netmap_peer_by_key(nm, &p->node->key) == p);
+		check(memcmp(&p->node->key, &nm->own_key, KEY_LEN));
+		for (uint32_t a = 0; a < p->node->n_addresses; a++)
+			check(netmap_peer_by_addr(nm, &p->node->addresses[a].addr) == p);
+	}
+	check(conflicts == nm->n_conflicts);
+}
+
+static int message(void *arg, const char *text, size_t len)
+{
+	struct netmap *nm = arg;
+	struct netmap_delta delta;
+
+	if (netmap_apply(nm, text, len, 1800000000, &delta))
+		check(!delta.n_peers && nm->error[0]);
+	check_netmap(nm);
+	return 0;
+}
+
+// What has been written out is taken again.
+static void check_dump(const struct netmap *nm)
+{
+	struct netmap *const copy = netmap_create(&nm->own_key);
+	struct netmap_delta delta;
+	size_t len = 0;
+	char *const text = netmap_dump(nm, &len);
+
+	if (text && !netmap_apply(copy, text, len, 1800000000, &delta))
+		check(copy->n_peers == nm->n_peers);
+	free(text);
+	netmap_destroy(copy);
+}
+
+static void try_messages(struct netmap *nm, const char *text, size_t size)
+{
+	while (size) {
+		const char *const end = memchr(text, '\n', size);
+		const size_t len = end ? (size_t)(end - text) : size;
+		char *const exact = malloc(len + 1); // reading beyond shows
+		check(exact);
+		memcpy(exact, text, len);
+		message(nm, exact, len);
+		free(exact);
+		text += len + (end != NULL);
+		size -= len + (end != NULL);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct key own;
+
+	if (!size)
+		return 0;
+	memset(own.bytes, 0x11, sizeof(own));
+	struct netmap *const nm = netmap_create(&own);
+	check(!message(nm, first, sizeof(first) - 1));
+	check(nm->n_peers == 1 && nm->peers[0]->unusable == NM_USABLE);
+	if (*data % 4 == 0) {
+		struct mapstream *const m = mapstream_create(message, nm);
+		const int error = mapstream_feed(m, data + 1, size - 1);
+		check(!error || !mapstream_complete(m));
+		mapstream_destroy(m);
+	} else {
+		if (*data % 4 == 1)
+			netmap_stream_start(nm);
+		try_messages(nm, (const char *)data + 1, size - 1);
+		struct netmap_delta delta;
+		netmap_expire(nm, 2000000000, &delta);
+		check_netmap(nm);
+		check_dump(nm);
+	}
+	netmap_destroy(nm);
+	return 0;
+}
