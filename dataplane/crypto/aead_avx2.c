@@ -177,6 +177,21 @@ static bool suits(const struct aead_op ops[], unsigned n)
 	return n >= 8 && bytes <= 256 * (uint64_t)n;
 }
 
+static void poly1305(void *state, const struct aead_op ops[], unsigned n,
+	uint8_t poly_keys[][KEY_LEN], uint8_t tags[][AEAD_TAG_LEN])
+{
+	struct work *w = state;
+
+	begin(w, ops, n);
+	for (unsigned i = 0; i < n; i++)
+		for (unsigned k = 0; k < POLY_KEY_WORDS; k++)
+			memcpy(&w->poly_key[k][i], poly_keys[w->order[i]] + 4 * k, 4);
+	aead_avx2_poly_drain(w, n);
+	for (unsigned i = 0; i < n; i++)
+		memcpy(tags[w->order[i]], w->tags[i], AEAD_TAG_LEN);
+	wipe(w);
+}
+
 const struct aead_engine aead_avx2 = {
 	.name = "avx2",
 	.create = create,
@@ -184,4 +199,6 @@ const struct aead_engine aead_avx2 = {
 	.seal = seal,
 	.open = open,
 	.suits = suits,
+	.poly1305 = poly1305,
+	.state_size = sizeof(struct work),
 };

@@ -171,6 +171,21 @@ static bool suits(const struct aead_op ops[], unsigned n)
 	return longest <= 2 * shortest + CHACHA_BLOCK;
 }
 
+static void poly1305(void *state, const struct aead_op ops[], unsigned n,
+	uint8_t poly_keys[][KEY_LEN], uint8_t tags[][AEAD_TAG_LEN])
+{
+	struct work *w = state;
+
+	begin(w, ops, n);
+	for (unsigned i = 0; i < n; i++)
+		for (unsigned k = 0; k < POLY_KEY_WORDS; k++)
+			memcpy(&w->poly_key[k][i], poly_keys[w->order[i]] + 4 * k, 4);
+	aead_avx512_poly(w);
+	for (unsigned i = 0; i < n; i++)
+		memcpy(tags[w->order[i]], w->tags[i], AEAD_TAG_LEN);
+	wipe(w);
+}
+
 const struct aead_engine aead_avx512 = {
 	.name = "avx512",
 	.create = create,
@@ -178,6 +193,8 @@ const struct aead_engine aead_avx512 = {
 	.seal = seal,
 	.open = open,
 	.suits = suits,
+	.poly1305 = poly1305,
+	.state_size = sizeof(struct work),
 };
 
 #include "dataplane/crypto/aead_avx512_end.h"

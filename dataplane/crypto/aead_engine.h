@@ -32,6 +32,12 @@ struct aead_engine {
 	// NULL in an engine that knows nothing but bursts.
 	void (*seal_message)(void *state, const struct aead_message *message);
 	bool (*open_message)(void *state, const struct aead_message *message);
+	// For the tests of engines that know nothing but bursts: Poly1305 of each operation's data,
+	// padded, and the block of lengths, with these keys (r, s); tags written. And what to look
+	// through for traces of keys.
+	void (*poly1305)(void *state, const struct aead_op ops[], unsigned n,
+		uint8_t poly_keys[][KEY_LEN], uint8_t tags[][AEAD_TAG_LEN]);
+	size_t state_size;
 };
 
 extern const struct aead_engine aead_avx512, aead_avx2, aead_ipsecmb, aead_sodium;

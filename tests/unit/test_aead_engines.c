@@ -1,0 +1,499 @@
+// The engines that work across packets, beside libsodium and intel-ipsec-mb: every alignment in
+// buffers of exact size between pages that fault, keys alike and unlike, extreme values of
+// Poly1305, forgeries, mixed bursts.
+#include "tests/unit/vectors.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "dataplane/crypto/aead_engine.h"
+
+enum { LEN_MAX = 9000, SPACE = LEN_MAX + AEAD_TAG_LEN };
+
+static const struct aead_engine *const engines[] = {&aead_avx512, &aead_avx2};
+static uint8_t want[AEAD_BURST][SPACE], clear[AEAD_BURST][SPACE];
+static uint8_t keys[AEAD_BURST][KEY_LEN];
+static uint64_t seed;
+
+static uint64_t mask(unsigned n)
+{
+	return n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
+}
+
+// The same in every run.
+static uint64_t pick(uint64_t bound)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed % bound;
+}
+
+static void fill(uint8_t *bytes, size_t len)
+{
+	uint8_t from[randombytes_SEEDBYTES] = {0};
+	const uint64_t x = pick(UINT64_MAX);
+
+	memcpy(from, &x, sizeof(x));
+	randombytes_buf_deterministic(bytes, len, from);
+}
+
+// Runs fn with each engine that this CPU has.
+static void each_engine(void (*fn)(const struct aead_engine *engine, void *state))
+{
+	for (size_t i = 0; i < sizeof(engines) / sizeof(engines[0]); i++) {
+		void *state = engines[i]->create();
+
+		if (!state) {
+			print_message("%s: not on this CPU\n", engines[i]->name);
+			continue;
+		}
+		seed = 88172645463325252;
+		fn(engines[i], state);
+		engines[i]->destroy(state);
+	}
+}
+
+// A burst on the heap: each packet in memory of its own, of exactly its size behind an offset, so
+// that the address sanitizer sees the byte before and the byte after.
+struct burst {
+	struct aead_op ops[AEAD_BURST];
+	uint8_t *memory[AEAD_BURST];
+	unsigned n;
+};
+
+static void burst_add(struct burst *b, uint32_t len, unsigned align, unsigned key)
+{
+	const unsigned i = b->n++;
+
+	b->memory[i] = malloc(align + len + AEAD_TAG_LEN);
+	assert_non_null(b->memory[i]);
+	b->ops[i] = (struct aead_op){.data = b->memory[i] + align,
+		.len = len,
+		.counter = pick(UINT64_MAX),
+		.key = keys[key]};
+	fill(clear[i], len);
+	memcpy(b->ops[i].data, clear[i], len);
+	memcpy(want[i], clear[i], len);
+}
+
+static void burst_free(struct burst *b)
+{
+	for (unsigned i = 0; i < b->n; i++)
+		free(b->memory[i]);
+}
+
+static void reference_seal(const struct burst *b, const struct aead_engine *reference, void *state)
+{
+	struct aead_op ops[AEAD_BURST];
+
+	for (unsigned i = 0; i < b->n; i++) {
+		ops[i] = b->ops[i];
+		ops[i].data = want[i];
+	}
+	reference->seal(state, ops, b->n);
+}
+
+static void expect_sealed(const struct burst *b)
+{
+	for (unsigned i = 0; i < b->n; i++)
+		assert_memory_equal(b->ops[i].data, want[i], b->ops[i].len + AEAD_TAG_LEN);
+}
+
+static void expect_clear(const struct burst *b)
+{
+	for (unsigned i = 0; i < b->n; i++)
+		assert_memory_equal(b->ops[i].data, clear[i], b->ops[i].len);
+}
+
+// Sealed as libsodium and as ipsec-mb do it; opened, what they have sealed.
+static void there_and_back(const struct aead_engine *engine, void *state, struct burst *b)
+{
+	void *ipsecmb = aead_ipsecmb.create();
+
+	assert_non_null(ipsecmb);
+	engine->seal(state, b->ops, b->n);
+	reference_seal(b, &aead_sodium, NULL);
+	expect_sealed(b);
+	assert_true(aead_ipsecmb.open(ipsecmb, b->ops, b->n) == mask(b->n));
+	expect_clear(b);
+	aead_ipsecmb.seal(ipsecmb, b->ops, b->n);
+	expect_sealed(b);
+	assert_true(engine->open(state, b->ops, b->n) == mask(b->n));
+	expect_clear(b);
+	aead_ipsecmb.destroy(ipsecmb);
+}
+
+// Lengths of a random burst: of one kind, as in a gateway.
+static uint32_t random_len(unsigned kind)
+{
+	static const uint32_t imix[] = {64, 64, 64, 64, 64, 64, 64, 576, 576, 576, 576, 1420};
+
+	switch (kind) {
+	case 0:
+		return (uint32_t)pick(LEN_MAX + 1);
+	case 1:
+		return (uint32_t)pick(130);
+	case 2:
+		return imix[pick(12)];
+	case 3:
+		return pick(3) ? 1424 : 64;
+	case 4:
+		return 1424;
+	default:
+		return pick(8) ? (uint32_t)pick(20) : LEN_MAX;
+	}
+}
+
+static void random_bursts(const struct aead_engine *engine, void *state)
+{
+	fill((uint8_t *)keys, sizeof(keys));
+	for (unsigned round = 0; round < 1200; round++) {
+		const unsigned n =
+			round < 6 * AEAD_BURST ? round / 6 + 1 : 1 + (unsigned)pick(AEAD_BURST);
+		const unsigned kind = round % 6, n_keys = round % 7 == 0   ? 64
+							  : round % 5 == 0 ? 2
+									   : 1;
+		struct burst b = {0};
+
+		for (unsigned i = 0; i < n; i++)
+			burst_add(&b, random_len(kind), (unsigned)pick(64), i % n_keys);
+		there_and_back(engine, state, &b);
+		burst_free(&b);
+	}
+}
+
+static void test_random_bursts(void **)
+{
+	each_engine(random_bursts);
+}
+
+// Every length around the blocks and windows, each beside others that are longer and shorter.
+static void every_length(const struct aead_engine *engine, void *state)
+{
+	static const unsigned neighbours[] = {1, 2, 3, 5, 9, 17};
+
+	for (uint32_t len = 0; len <= 700; len++) {
+		struct burst b = {0};
+
+		for (unsigned i = 0; i < neighbours[len % 6]; i++)
+			burst_add(&b, i % 2 ? (uint32_t)pick(len + 1) : len, len % 64, 0);
+		there_and_back(engine, state, &b);
+		burst_free(&b);
+	}
+}
+
+static void test_every_length(void **)
+{
+	each_engine(every_length);
+}
+
+// Packets that end where a page ends, or begin where it begins, with nothing mapped beyond: not
+// even masked-off bytes of a vector may be touched there.
+static void page_ends(const struct aead_engine *engine, void *state)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE), span = 3 * page;
+	uint8_t *m = mmap(NULL, (AEAD_BURST / 2) * 4 * page, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_true(m != MAP_FAILED);
+	for (unsigned i = 0; i < AEAD_BURST / 2; i++)
+		assert_int_equal(mprotect(m + i * 4 * page + span, page, PROT_NONE), 0);
+	for (uint32_t len = 0; len < 1500; len += len < 300 ? 1 : 37) {
+		struct burst b = {.n = 16};
+
+		for (unsigned i = 0; i < b.n; i++) {
+			uint8_t *end = m + (i + 1) * 4 * page + span,
+				*start = m + (i + 1) * 4 * page;
+			const uint32_t l = i < 12 ? len : len / 2;
+
+			b.ops[i] = (struct aead_op){.data = i % 2 ? start : end - l - AEAD_TAG_LEN,
+				.len = l,
+				.counter = pick(UINT64_MAX),
+				.key = keys[i]};
+			fill(clear[i], l);
+			memcpy(b.ops[i].data, clear[i], l);
+			memcpy(want[i], clear[i], l);
+		}
+		there_and_back(engine, state, &b);
+	}
+	munmap(m, (AEAD_BURST / 2) * 4 * page);
+}
+
+static void test_page_ends(void **)
+{
+	each_engine(page_ends);
+}
+
+// Each bit of the tag, the first and the last byte, of one packet among others: it alone is refused
+// and zeroed. Several at once, too.
+static void forgeries(const struct aead_engine *engine, void *state)
+{
+	static const uint32_t lens[] = {1, 15, 64, 65, 576, 1424};
+
+	for (unsigned bit = 0; bit < 8 * AEAD_TAG_LEN + 16; bit++) {
+		for (size_t k = 0; k < sizeof(lens) / sizeof(lens[0]); k++) {
+			const unsigned n = 1 + (unsigned)pick(40), bad = (unsigned)pick(n);
+			const unsigned other = (unsigned)pick(n);
+			const uint64_t forged = UINT64_C(1) << bad | UINT64_C(1) << other;
+			const uint32_t at = bit < 128	? lens[k] + bit / 8
+					    : bit < 136 ? 0
+							: lens[k] - 1;
+			struct burst b = {0};
+
+			for (unsigned i = 0; i < n; i++)
+				burst_add(&b, i == bad ? lens[k] : random_len(3), 0, i % 3);
+			engine->seal(state, b.ops, n);
+			b.ops[bad].data[at] ^= (uint8_t)(1 << bit % 8);
+			if (other != bad)
+				b.ops[other].data[b.ops[other].len] ^= 0x80;
+			assert_true(engine->open(state, b.ops, n) == (mask(n) & ~forged));
+			for (unsigned i = 0; i < n; i++) {
+				if (forged >> i & 1)
+					assert_true(sodium_is_zero(b.ops[i].data, b.ops[i].len));
+				else
+					assert_memory_equal(b.ops[i].data, clear[i], b.ops[i].len);
+			}
+			burst_free(&b);
+		}
+	}
+}
+
+static void test_forgeries(void **)
+{
+	each_engine(forgeries);
+}
+
+// All forged: no packet is left decrypted.
+static void all_forged(const struct aead_engine *engine, void *state)
+{
+	struct burst b = {0};
+
+	for (unsigned i = 0; i < AEAD_BURST; i++)
+		burst_add(&b, random_len(2), i, i % 2);
+	engine->seal(state, b.ops, b.n);
+	for (unsigned i = 0; i < b.n; i++)
+		b.ops[i].data[b.ops[i].len + i % 16] ^= 1;
+	assert_true(engine->open(state, b.ops, b.n) == 0);
+	for (unsigned i = 0; i < b.n; i++)
+		assert_true(sodium_is_zero(b.ops[i].data, b.ops[i].len));
+	burst_free(&b);
+}
+
+static void test_all_forged(void **)
+{
+	each_engine(all_forged);
+}
+
+// Poly1305 alone, with keys of the test's choice, against libsodium.
+static void expect_poly(const struct aead_engine *engine, void *state, unsigned n,
+	uint8_t poly_keys[][32], const struct burst *b)
+{
+	uint8_t tags[AEAD_BURST][AEAD_TAG_LEN], tag[AEAD_TAG_LEN];
+
+	engine->poly1305(state, b->ops, n, poly_keys, tags);
+	for (unsigned i = 0; i < n; i++) {
+		const uint64_t len = b->ops[i].len;
+		static const uint8_t zeros[16];
+		crypto_onetimeauth_state s;
+		uint64_t lens[2] = {0, len};
+
+		crypto_onetimeauth_init(&s, poly_keys[i]);
+		crypto_onetimeauth_update(&s, b->ops[i].data, len);
+		crypto_onetimeauth_update(&s, zeros, (16 - len % 16) % 16);
+		crypto_onetimeauth_update(&s, (const uint8_t *)lens, sizeof(lens));
+		crypto_onetimeauth_final(&s, tag);
+		assert_memory_equal(tags[i], tag, AEAD_TAG_LEN);
+	}
+}
+
+// r: nothing, one, all that clamping leaves, the greatest limbs one by one.
+static const char *const extreme_r[] = {
+	"00000000000000000000000000000000",
+	"01000000000000000000000000000000",
+	"04000000000000000000000000000000",
+	"ffffffffffffffffffffffffffffffff",
+	"ffffff0f000000000000000000000000",
+	"00000000fcffff0f0000000000000000",
+	"0000000000000000fcffff0f00000000",
+	"000000000000000000000000fcffff0f",
+	"fcffff0ffcffff0ffcffff0ffcffff0f",
+};
+static const char *const extreme_s[] = {
+	"00000000000000000000000000000000",
+	"ffffffffffffffffffffffffffffffff",
+	"ffffffffffffffff0000000000000000",
+	"01000000000000000000000000000000",
+};
+
+static void extreme_values(const struct aead_engine *engine, void *state)
+{
+	static const uint32_t lens[] = {0, 16, 31, 48, 64, 112, 128, 240, 512, 1424, 4096, LEN_MAX};
+	static const uint8_t bytes[] = {0x00, 0xff, 0x80, 0x01};
+	uint8_t poly_keys[AEAD_BURST][32];
+
+	for (size_t k = 0; k < sizeof(lens) / sizeof(lens[0]); k++) {
+		for (unsigned m = 0; m < sizeof(bytes); m++) {
+			const unsigned pairs = 9 * 4;
+			struct burst b = {0};
+
+			for (unsigned i = 0; i < pairs; i++) {
+				burst_add(&b, lens[k], 0, 0);
+				memset(b.ops[i].data, bytes[m], lens[k]);
+				hex_bytes(extreme_r[i / 4], poly_keys[i], 16);
+				hex_bytes(extreme_s[i % 4], poly_keys[i] + 16, 16);
+			}
+			expect_poly(engine, state, pairs, poly_keys, &b);
+			for (unsigned i = 0; i < 4; i++) // few lanes: a packet in several
+				expect_poly(engine, state, i + 1, poly_keys + 12, &b);
+			burst_free(&b);
+		}
+	}
+}
+
+static void test_extreme_values(void **)
+{
+	each_engine(extreme_values);
+}
+
+// With r = 1 a message's number is the sum of its blocks. Two blocks of data and that of the
+// length, each with bit 128, and what the first one is chosen to add: 2^130 - 5 + d. Only from d =
+// 0 on is the modulus subtracted.
+static void near_the_modulus(const struct aead_engine *engine, void *state)
+{
+	const unsigned __int128 length_block = (unsigned __int128)32 << 64;
+	uint8_t poly_keys[AEAD_BURST][32] = {0};
+	struct burst b = {0};
+
+	for (int d = -16; d < 16; d++) {
+		const unsigned __int128 first = (unsigned __int128)(d - 5) - length_block;
+		const unsigned i = b.n;
+
+		burst_add(&b, 32, 0, 0);
+		memset(b.ops[i].data, 0, 32);
+		memcpy(b.ops[i].data, &first, sizeof(first));
+		poly_keys[i][0] = 1;
+		memset(poly_keys[i] + 16, i % 2 ? 0xff : 0, 16);
+	}
+	expect_poly(engine, state, b.n, poly_keys, &b);
+	for (unsigned i = 0; i < b.n; i++) // one by one, too
+		expect_poly(engine, state, 1, poly_keys + i, &(struct burst){.ops = {b.ops[i]}});
+	burst_free(&b);
+}
+
+static void test_near_the_modulus(void **)
+{
+	each_engine(near_the_modulus);
+}
+
+// Wycheproof's messages as Poly1305 sees them: padded additional data, padded ciphertext. The
+// engines append a block of lengths of their own, as libsodium does in expect_poly.
+static void wycheproof(const struct aead_engine *engine, void *state)
+{
+	json_t *root = vectors_load("wycheproof_chacha20_poly1305.json"), *t;
+	uint8_t poly_keys[1][32], message[2048], block[64] = {0}, key[KEY_LEN], nonce[32];
+	unsigned n = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(root, "tests"), i, t)
+	{
+		struct burst b = {0};
+		size_t len;
+
+		n++;
+		vectors_exact(t, "key", key, KEY_LEN);
+		memset(message, 0, sizeof(message));
+		len = vectors_bytes(t, "aad", message, 1024);
+		len = (len + 15) / 16 * 16;
+		if (vectors_bytes(t, "iv", nonce, sizeof(nonce)) != AEAD_NONCE_LEN)
+			continue;
+		len += vectors_bytes(t, "ct", message + len, 1024);
+		memset(block, 0, sizeof(block));
+		crypto_stream_chacha20_ietf(poly_keys[0], 32, nonce, key);
+		burst_add(&b, (uint32_t)len, 3, 0);
+		memcpy(b.ops[0].data, message, len);
+		expect_poly(engine, state, 1, poly_keys, &b);
+		burst_free(&b);
+	}
+	assert_int_equal(n, 325);
+	json_decref(root);
+}
+
+static void test_wycheproof(void **)
+{
+	each_engine(wycheproof);
+}
+
+// Nothing of a burst is left in the engine's memory: two bursts with different keys and data leave
+// it the same but for addresses, lengths and counters, which are equal here.
+static void wiped(const struct aead_engine *engine, void *state)
+{
+	uint8_t *after[2];
+	struct burst b = {0};
+
+	for (unsigned i = 0; i < 40; i++)
+		burst_add(&b, random_len(3), 0, 1);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		fill(keys[1], KEY_LEN);
+		for (unsigned i = 0; i < b.n; i++)
+			fill(b.ops[i].data, b.ops[i].len);
+		engine->seal(state, b.ops, b.n);
+		assert_true(engine->open(state, b.ops, b.n) == mask(b.n));
+		after[turn] = malloc(engine->state_size);
+		assert_non_null(after[turn]);
+		memcpy(after[turn], state, engine->state_size);
+	}
+	assert_memory_equal(after[0], after[1], engine->state_size);
+	free(after[0]);
+	free(after[1]);
+	burst_free(&b);
+}
+
+static void test_wiped(void **)
+{
+	each_engine(wiped);
+}
+
+// What aead_create(NULL) returns chooses per burst; whichever engine it takes, the bytes are the
+// same.
+static void test_choice_per_burst(void **)
+{
+	struct aead *aead = aead_create(NULL);
+
+	seed = 1;
+	assert_non_null(aead);
+	for (unsigned round = 0; round < 400; round++) {
+		const unsigned n = 1 + (unsigned)pick(9);
+		struct burst b = {0};
+
+		for (unsigned i = 0; i < n; i++)
+			burst_add(&b, random_len(round % 6), (unsigned)pick(16), round % 2 ? i : 0);
+		aead_seal(aead, b.ops, n);
+		reference_seal(&b, &aead_sodium, NULL);
+		expect_sealed(&b);
+		assert_true(aead_open(aead, b.ops, n) == mask(n));
+		expect_clear(&b);
+		burst_free(&b);
+	}
+	aead_destroy(aead);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_random_bursts),
+		cmocka_unit_test(test_every_length),
+		cmocka_unit_test(test_page_ends),
+		cmocka_unit_test(test_forgeries),
+		cmocka_unit_test(test_all_forged),
+		cmocka_unit_test(test_extreme_values),
+		cmocka_unit_test(test_near_the_modulus),
+		cmocka_unit_test(test_wycheproof),
+		cmocka_unit_test(test_wiped),
+		cmocka_unit_test(test_choice_per_burst),
+	};
+
+	if (sodium_init() < 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
