@@ -30,6 +30,7 @@ static void begin(struct work *w, const struct aead_op ops[], unsigned n)
 	w->lanes_used = 0;
 	w->cursor = (struct chacha_cursor){0};
 	w->only_key = aead_only_key(ops, n);
+	w->set_key[0] = w->set_key[1] = NULL;
 	aead_order(w->order, ops, n);
 	for (unsigned set = 0; set < 2; set++) {
 		for (unsigned i = 0; i < 4; i++)

@@ -102,6 +102,7 @@ struct work {
 	unsigned lanes_used;	   // at most, to be wiped
 	uint64_t skip;		   // packets (by position) whose data is left alone
 	const uint8_t *only_key;   // of all packets, or NULL
+	const uint8_t *set_key[2]; // what state has for all lanes of a set, or NULL
 	uint8_t order[AEAD_BURST]; // longest first
 };
 

@@ -203,12 +203,34 @@ static void fill_key_words(struct work *w, const struct chacha_lanes *l, unsigne
 		w->state[set][4 + i] = words[i];
 }
 
+static void broadcast_key_words(struct work *w, const uint8_t *key, unsigned set)
+{
+	for (unsigned i = 0; i < 8; i++) {
+		int word;
+
+		memcpy(&word, key + 4 * i, sizeof(word));
+		w->state[set][4 + i] = _mm512_set1_epi32(word);
+	}
+}
+
+// Do the lanes of a set belong to one packet?
+static bool one_packet(const struct chacha_lanes *l, unsigned set)
+{
+	return l->n_keys <= set * SET && l->n >= (set + 1) * SET &&
+	       l->position[set * SET] == l->position[set * SET + SET - 1];
+}
+
 static void fill_state(struct work *w, const struct chacha_lanes *l, unsigned set)
 {
 	__m512i *s = w->state[set];
 
-	if (!w->only_key)
-		fill_key_words(w, l, set);
+	if (!w->only_key) {
+		if (!one_packet(l, set))
+			fill_key_words(w, l, set);
+		else if (w->set_key[set] != l->key[set * SET])
+			broadcast_key_words(w, l->key[set * SET], set);
+		w->set_key[set] = one_packet(l, set) ? l->key[set * SET] : NULL;
+	}
 	s[12] = _mm512_loadu_si512(l->counter + set * SET);
 	s[14] = _mm512_loadu_si512(l->nonce_lo + set * SET);
 	s[15] = _mm512_loadu_si512(l->nonce_hi + set * SET);
