@@ -160,8 +160,12 @@ void session_update_path(struct session *s)
 		path.port = PORT_NONE;
 	const struct peer_path *old = atomic_load(&s->peer->path);
 	path.ip_sum = old->ip_sum; // follows from the rest
-	if (memcmp(old, &path, sizeof(path)) != 0)
-		peer_set_path(w->gw->rcu, s->peer, &path);
+	if (memcmp(old, &path, sizeof(path)) == 0)
+		return;
+	bool found = old->port == PORT_NONE && path.port != PORT_NONE;
+	peer_set_path(w->gw->rcu, s->peer, &path);
+	if (found && s->current)
+		session_tell_worker(s, SELF_FLUSH);
 }
 
 void session_set_endpoint(

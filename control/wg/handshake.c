@@ -389,6 +389,9 @@ void wg_event(struct wg *w, const struct worker_event *e)
 	case EVENT_NEED_HANDSHAKE:
 		session_initiate(s, false);
 		break;
+	case EVENT_NEED_PATH:
+		session_update_path(s);
+		break;
 	case EVENT_CONFIRMED:
 		session_confirmed(s, e->index);
 		break;

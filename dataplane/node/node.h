@@ -55,7 +55,7 @@ enum pkt_from {
 enum self_reason {
 	SELF_KEEPALIVE, // send a keepalive
 	SELF_KEYED,	// a new keypair: send what waits, or else a keepalive
-	SELF_FLUSH,	// a new keypair: send what waits
+	SELF_FLUSH,	// a new keypair or path: send what waits
 	SELF_GIVE_UP,	// no answer: drop what waits
 };
 
@@ -121,6 +121,7 @@ enum {
 
 enum event_type {
 	EVENT_NEED_HANDSHAKE, // something to send, no key or one that ages
+	EVENT_NEED_PATH,      // something to send, a key, but no way to the endpoint
 	EVENT_CONFIRMED,      // first authentic packet on a keypair: switch to it
 	EVENT_ROAM,	      // authentic packet from another source
 };

@@ -28,13 +28,12 @@ static struct peer *peer_of(
 	return c->peer;
 }
 
-static void ask_handshake(struct graph *g, struct peer *peer)
+static void ask(struct graph *g, struct peer *peer, enum event_type type)
 {
 	uint64_t pause = (uint64_t)(g->gw->tsc_per_ns * 1e6) * ASK_PAUSE_MS;
 	if (g->now - peer->asked_handshake < pause)
 		return;
-	struct worker_event e = {
-		.type = EVENT_NEED_HANDSHAKE, .peer_id = peer->id, .worker = g->id};
+	struct worker_event e = {.type = type, .peer_id = peer->id, .worker = g->id};
 	if (event_send(g, &e))
 		peer->asked_handshake = g->now;
 }
@@ -78,7 +77,7 @@ static void to_encrypt(struct graph *g, struct rte_mbuf *m, struct keypair *kp)
 {
 	uint64_t used = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
 	if (unlikely(g->now >= kp->rekey_send_at || used >= WG_REKEY_AFTER_MESSAGES))
-		ask_handshake(g, kp->peer);
+		ask(g, kp->peer, EVENT_NEED_HANDSHAKE);
 	pkt_of(m)->keypair = kp;
 	graph_to(g, NODE_WG_ENCRYPT, m);
 }
@@ -93,7 +92,8 @@ static void flush_staged(struct graph *g, struct peer *peer, struct keypair *kp)
 static void self(struct graph *g, struct rte_mbuf *m, struct peer *peer)
 {
 	enum self_reason reason = (enum self_reason)pkt_of(m)->reason;
-	struct keypair *kp = sending(g, peer);
+	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
+	struct keypair *kp = path->port == PORT_NONE ? NULL : sending(g, peer);
 	if (reason == SELF_GIVE_UP || !kp) {
 		while (reason == SELF_GIVE_UP && peer->staged_n > 0)
 			icmp_reply(g, unstage(peer), ICMP_NO_KEY, 0);
@@ -125,7 +125,8 @@ static void to_peer(struct graph *g, struct rte_mbuf *m, struct peer *peer)
 		return;
 	}
 	struct keypair *kp = sending(g, peer);
-	if (likely(kp)) {
+	bool reachable = path->port != PORT_NONE;
+	if (likely(kp && reachable)) {
 		if (unlikely(peer->staged_n > 0))
 			flush_staged(g, peer, kp);
 		to_encrypt(g, m, kp);
@@ -136,7 +137,7 @@ static void to_peer(struct graph *g, struct rte_mbuf *m, struct peer *peer)
 		return;
 	}
 	stage(g, m, peer);
-	ask_handshake(g, peer);
+	ask(g, peer, kp ? EVENT_NEED_PATH : EVENT_NEED_HANDSHAKE);
 }
 
 void node_wg_route(struct graph *g, struct rte_mbuf **pkts, uint16_t n)

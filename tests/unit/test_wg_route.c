@@ -67,6 +67,31 @@ static void packets_wait_for_a_key(void **state)
 	assert_int_equal(drops(&t->a), 0);
 }
 
+// With a key but no way to the endpoint: they wait for the way, and a keepalive does not.
+static void packets_wait_for_a_path(void **state)
+{
+	struct two *t = *state;
+	struct worker_event e;
+	const struct peer_path there = *atomic_load(&t->a.peer->path);
+	struct peer_path nowhere = there;
+	nowhere.port = PORT_NONE;
+	peer_set_path(t->a.gw.rcu, t->a.peer, &nowhere);
+	for (unsigned i = 0; i < 10; i++)
+		push_plain(&t->a, i);
+	run(&t->a);
+	ask(&t->a, SELF_KEEPALIVE, t->a.peer->id);
+	ask(&t->a, SELF_FLUSH, t->a.peer->id);
+	expect_nothing(&t->a);
+	assert_true(take_event(&t->a, &e));
+	assert_int_equal(e.type, EVENT_NEED_PATH);
+	expect_no_event(&t->a);
+	assert_int_equal(t->a.peer->staged_n, 10);
+	peer_set_path(t->a.gw.rcu, t->a.peer, &there);
+	ask(&t->a, SELF_FLUSH, t->a.peer->id);
+	expect_arrivals(t, 0, 10);
+	assert_int_equal(drops(&t->a), 0);
+}
+
 // With a key, those that wait go before the next that comes.
 static void the_next_packet_takes_them_along(void **state)
 {
@@ -296,6 +321,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		two_test(packets_wait_for_a_key),
+		two_test(packets_wait_for_a_path),
 		two_test(the_next_packet_takes_them_along),
 		two_test(the_oldest_gives_way),
 		two_test(receive_buffers_are_kept_free),
