@@ -1,0 +1,106 @@
+// Which way to a peer: direct, through a peer relay, or DERP. One state machine per peer; datagrams
+// that came, the time and randomness go in, what to do comes out by callback. It sends nothing and
+// knows no keys: the caller has opened and attributed each message. Rules and times are those of
+// tailscale wgengine/magicsock/endpoint.go and tsconst/ping.go, so that both ends agree on when a
+// path is dead. Control thread.
+#pragma once
+
+#include "dataplane/base/types.h"
+#include "dataplane/wire/disco.h"
+
+enum {
+	PATH_HEARTBEAT_MS = 3000, // pings of the path in use while there is traffic
+	PATH_TRUST_MS = 6500,	  // how long a pong vouches for a path
+	PATH_PING_TIMEOUT_MS = 5000,
+	PATH_PING_INTERVAL_MS = 5000, // between discovery pings of one candidate
+	PATH_SESSION_MS = 45000,      // after the last send: heartbeats stop
+	PATH_UPGRADE_MS = 60000,      // between looking for better than a trusted path
+	PATH_DISCOVER_RELAY_MS = 30000,
+	PATH_GOOD_LATENCY_MS = 5, // better is not looked for
+	PATH_CANDIDATES_MAX = 100,
+	PATH_PINGS_MAX = 256, // outstanding; then the oldest is forgotten
+	PATH_MTU = 1360,      // on the wire, that a ping without padding stands for
+};
+
+// A UDP way to the peer.
+struct path_addr {
+	struct endpoint to; // port 0: none
+	uint32_t vni;	    // not 0: of a peer relay at that address
+};
+
+struct path_quality {
+	struct path_addr addr;
+	struct key relay_server; // its disco key, with a VNI
+	uint64_t latency_ns;
+	uint16_t mtu;
+};
+
+// Whether a is to replace b.
+bool path_better(const struct path_quality *a, const struct path_quality *b);
+
+enum path_action_type {
+	PATH_PING,	     // send a disco ping with txid to addr
+	PATH_CALL_ME_MAYBE,  // send our endpoints to the peer over DERP; re-STUN first if they are
+			     // old
+	PATH_DISCOVER_RELAY, // ask all relays for a place
+	PATH_CHANGED,	     // addr is the best UDP path from now on; port 0: DERP alone
+};
+
+struct path_action {
+	enum path_action_type type;
+	struct path_addr addr;
+	uint8_t txid[DISCO_TXID_LEN];
+	uint16_t region; // of DERP
+};
+
+struct path_io {
+	// Must not call back into this peer's path.
+	void (*act)(void *arg, const struct path_action *);
+	void (*random)(void *arg, void *out, size_t len);
+	void *arg;
+};
+
+// Where to send now: any of both.
+struct path_choice {
+	struct path_addr udp; // port 0: not there
+	uint16_t derp_region; // 0: not there
+};
+
+struct peer_path; // a few hundred bytes, more while it is probed
+
+struct peer_path *peer_path_create(const struct path_io *) must_check;
+void peer_path_destroy(struct peer_path *); // NULL is fine
+
+// What the net map says: the peer's endpoints, its home DERP region (0: none), whether both ends
+// may use peer relays and there is one. Candidates that it does not name go, but for those of a
+// call-me-maybe and those that the peer pinged from within 45 s.
+void peer_path_set_map(struct peer_path *, const struct endpoint *endpoints, size_t n,
+	uint16_t home_region, bool relays, uint64_t now_ns);
+// Data is about to be sent to the peer: where to. Starts what is due (full ping, relay discovery)
+// and keeps the heartbeat for 45 s. -EHOSTUNREACH: nowhere.
+int peer_path_send(struct peer_path *, uint64_t now_ns, struct path_choice *out) must_check;
+// The same without sending: for status.
+struct path_choice peer_path_choice(const struct peer_path *, uint64_t now_ns);
+const struct path_quality *peer_path_best(const struct peer_path *);
+bool peer_path_trusted(const struct peer_path *, uint64_t now_ns);
+
+// A ping from the peer over UDP, not through a relay: its source becomes a candidate. false: that
+// ping came before from there; no pong.
+bool peer_path_ping(struct peer_path *, const struct endpoint *from,
+	const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns) must_check;
+// A pong, wherever it came from: credit goes to the address that was pinged. -ENOENT: no such ping.
+int peer_path_pong(
+	struct peer_path *, const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns) must_check;
+// Its endpoints replace those of the call-me-maybe before; all candidates are pinged at once.
+void peer_path_call_me_maybe(
+	struct peer_path *, const struct endpoint *endpoints, size_t n, uint64_t now_ns);
+// A handshake with a relay ended in a pong.
+void peer_path_relay_ready(struct peer_path *, const struct path_quality *, uint64_t now_ns);
+// Something of the peer came over DERP from this region.
+void peer_path_derp_seen(struct peer_path *, uint16_t region);
+// Sending there failed for good (unreachable), or our own sockets or addresses changed (NULL).
+void peer_path_lost(struct peer_path *, const struct endpoint *to);
+
+// Time: call it when peer_path_next_ns (UINT64_MAX: not needed) has come.
+void peer_path_tick(struct peer_path *, uint64_t now_ns);
+uint64_t peer_path_next_ns(const struct peer_path *);
