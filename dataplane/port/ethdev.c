@@ -192,6 +192,17 @@ static int prepare_af_xdp(struct ethdev_port *ep, char err[static 256])
 	return rc == 0 ? 0 : fail(err, ep, rc, "no memory for its buffers");
 }
 
+// These copy what they send, or have it taken at once; others keep buffers in their ring.
+static bool copies(const char *driver)
+{
+	static const char *const names[] = {"net_vhost", "net_memif", "net_af_xdp"};
+	for (unsigned i = 0; i < RTE_DIM(names); i++) {
+		if (strcmp(driver, names[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int configure(struct ethdev_port *ep, uint16_t mtu, char err[static 256])
 {
 	struct rte_eth_dev_info info;
@@ -205,6 +216,7 @@ static int configure(struct ethdev_port *ep, uint16_t mtu, char err[static 256])
 	}
 	ep->n_rx = RTE_MIN(info.max_rx_queues, ep->port.n_queues);
 	take_limits(ep, &info);
+	ep->keeps = !copies(info.driver_name);
 	if (strcmp(info.driver_name, "net_af_xdp") == 0)
 		rc = prepare_af_xdp(ep, err);
 	if (rc == 0)

@@ -26,6 +26,7 @@ struct ethdev_port {
 	uint16_t max_tso_segs; // of one with
 	bool hotplugged;       // we attached the device
 	bool started;
+	bool keeps;	 // the driver keeps sent buffers until it needs their place in the ring
 	bool ip_csum;	 // the device writes the IPv4 checksum of segments
 	bool interrupts; // the driver can wake a sleeping worker
 	struct ethdev_early early[PORT_QUEUE_MAX];

@@ -51,6 +51,27 @@ uint16_t ethdev_rx(struct port *p, uint16_t queue, struct rte_mbuf **pkts, uint1
 	return got;
 }
 
+// A copy in buffers of mp, with what nodes noted of the packet; NULL: mp is empty.
+static struct rte_mbuf *copy_to(struct rte_mempool *mp, const struct rte_mbuf *m)
+{
+	struct rte_mbuf *copy = rte_pktmbuf_copy(m, mp, 0, UINT32_MAX);
+	if (copy)
+		memcpy(rte_mbuf_to_priv(copy), rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m),
+			PKT_PRIV_LEN);
+	return copy;
+}
+
+// Whether a part of it lies in a large buffer, of which there are few.
+static bool holds_super(const struct ethdev_port *ep, struct rte_mbuf *m)
+{
+	for (; m; m = m->next) {
+		struct rte_mbuf *direct = RTE_MBUF_DIRECT(m) ? m : rte_mbuf_from_indirect(m);
+		if (direct->pool == ep->super_pool)
+			return true;
+	}
+	return false;
+}
+
 // One buffer in place of a chain that is longer than the device takes. NULL: no room.
 static struct rte_mbuf *flatten(struct ethdev_port *ep, struct rte_mbuf *m)
 {
@@ -58,7 +79,7 @@ static struct rte_mbuf *flatten(struct ethdev_port *ep, struct rte_mbuf *m)
 	uint32_t super_room = rte_pktmbuf_data_room_size(ep->super_pool) - RTE_PKTMBUF_HEADROOM;
 	if (m->pkt_len > super_room)
 		return NULL;
-	return rte_pktmbuf_copy(m, m->pkt_len <= room ? ep->pool : ep->super_pool, 0, UINT32_MAX);
+	return copy_to(m->pkt_len <= room ? ep->pool : ep->super_pool, m);
 }
 
 static void put_pseudo(struct rte_mbuf *m, uint64_t flags)
@@ -101,6 +122,15 @@ static bool segmentation_fits(const struct port *p, const struct rte_mbuf *m)
 static struct rte_mbuf *prepare(struct ethdev_port *ep, struct rte_mbuf *m)
 {
 	bool seg = m->ol_flags & SEG_FLAGS;
+	// A hundred sent packets in a ring would be all large buffers there are: no kernel port
+	// could receive, and without more to send the ring would never let go of them.
+	if (ep->keeps && unlikely(holds_super(ep, m))) {
+		struct rte_mbuf *small = copy_to(ep->pool, m);
+		rte_pktmbuf_free(m);
+		if (!small)
+			return NULL;
+		m = small;
+	}
 	if (unlikely(m->nb_segs > (seg ? ep->max_tso_segs : ep->max_segs))) {
 		struct rte_mbuf *flat = flatten(ep, m);
 		rte_pktmbuf_free(m);
