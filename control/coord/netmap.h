@@ -275,9 +275,9 @@ struct netmap *netmap_create(const struct key *own_key);
 void netmap_destroy(struct netmap *);
 // After a rotation: the server's self nodes now have this key.
 void netmap_own_key(struct netmap *, const struct key *own_key);
-// A new stream begins, or one after the netmap from the disk: the first message has our own node and
-// everybody; peers, filter, health and messages that it lacks are gone, the rest (DERP map, DNS ...)
-// stays until it is replaced. Until that message the old netmap stays as a whole.
+// A new stream begins, or one after the netmap from the disk: the first message has our own node
+// and everybody; peers, filter, health and messages that it lacks are gone, the rest (DERP map, DNS
+// ...) stays until it is replaced. Until that message the old netmap stays as a whole.
 void netmap_stream_start(struct netmap *);
 
 // Take one MapResponse. now_s: our clock, seconds since 1970. 0, or -errno and nothing changed
