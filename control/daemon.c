@@ -2,6 +2,7 @@
 #include "control/daemon.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,7 +120,8 @@ static int set_guard(struct running *r)
 	for (unsigned i = 0; i < d->gw->n_ports; i++) {
 		const struct port *port = d->gw->port[i];
 		r->guarded[i] = port->ifindex;
-		if (port->kind == PORT_SHARED && port->ifindex)
+		// nft refuses all rules when one interface is away just now
+		if (port->kind == PORT_SHARED && if_nametoindex(port->device))
 			devices[params.n_devices++] = port->device;
 	}
 	if (params.n_devices == 0 || !d->config->guard)
