@@ -33,7 +33,7 @@ answered_by() { # HOST: the one of the two 10.9.0.1 that gets client's pings
 echo_requests() { in_ns "$1" awk '/^Icmp: [0-9]/ {print $10}' /proc/net/snmp; }
 
 lab_begin
-need_kind "$dut" wireguard-go
+need_kind "$dut" "$peer_kind"
 lab_hosts
 add_gateway gwc 3 other
 for host in server other; do
@@ -45,8 +45,8 @@ peers_of_gwa gwb
 add_peer gwb gwa 192.0.2.1:41641 10.1.0.0/24,10.99.1.1/32
 add_peer gwc gwa 192.0.2.1:41641 10.1.0.0/24,10.99.1.1/32
 gateway_start gwa "$dut"
-gateway_start gwb wireguard-go
-gateway_start gwc wireguard-go
+gateway_start gwb "$peer_kind"
+gateway_start gwc "$peer_kind"
 wait_for 15 in_ns client ping -c 1 -W 1 10.2.0.2
 wait_for 15 in_ns client ping -c 1 -W 1 10.3.0.2
 

@@ -51,6 +51,6 @@ cases() { # KIND_BEHIND_NAT KIND_IN_PUBLIC
 }
 
 lab_begin
-need_kind "$dut" wireguard-go
-cases wireguard-go "$dut"
-cases "$dut" wireguard-go
+need_kind "$dut" "$peer_kind"
+cases "$peer_kind" "$dut"
+cases "$dut" "$peer_kind"

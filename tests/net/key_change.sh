@@ -10,17 +10,17 @@ cd "$(dirname "$0")"
 source ./lib.sh
 
 lab_begin
-lab_up "$dut" wireguard-go
+lab_up "$dut" "$peer_kind"
 
 say "the peer restarts with the same key and calls"
 gateway_stop gwb
-gateway_start gwb wireguard-go
+gateway_start gwb "$peer_kind"
 wait_for 15 in_ns server ping -c 1 -W 1 10.1.0.2
 ping_lossless client 10.2.0.2 -f -c 50
 
 say "the peer restarts and stays silent: we notice and call again"
 gateway_stop gwb
-gateway_start gwb wireguard-go
+gateway_start gwb "$peer_kind"
 wait_for 30 in_ns client ping -c 1 -W 1 10.2.0.2
 ping_lossless client 10.2.0.2 -f -c 50
 

@@ -19,7 +19,7 @@ too_big() { # ADDRESS SIZE MTU: a ping with DF of SIZE bytes is answered with MT
 }
 
 lab_begin
-lab_up "$dut" wireguard-go
+lab_up "$dut" "$peer_kind"
 
 say "exactly the MTU passes"
 ping_lossless client 10.2.0.2 -M "do" -c 3 -i 0.2 -s $((1420 - 28))

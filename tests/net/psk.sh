@@ -13,11 +13,11 @@ up() { # PSK_A PSK_B
 	add_peer gwa gwb 192.0.2.2:41641 10.2.0.0/24,10.99.2.1/32 0 "$1"
 	add_peer gwb gwa 192.0.2.1:41641 10.1.0.0/24,10.99.1.1/32 0 "$2"
 	gateway_start gwa "$dut"
-	gateway_start gwb wireguard-go
+	gateway_start gwb "$peer_kind"
 }
 
 lab_begin
-need_kind "$dut" wireguard-go
+need_kind "$dut" "$peer_kind"
 psk=$(wg genpsk)
 
 say "the same key"

@@ -11,7 +11,7 @@ cd "$(dirname "$0")"
 source ./lib.sh
 
 lab_begin
-lab_up "$dut" wireguard-go
+lab_up "$dut" "$peer_kind"
 
 say "the peer moves to another address"
 run ip -n "$lab_id-gwb" addr del 192.0.2.2/24 dev wan

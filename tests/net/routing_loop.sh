@@ -12,13 +12,13 @@ cd "$(dirname "$0")"
 source ./lib.sh
 
 lab_begin
-need_kind "$dut" wireguard-go
+need_kind "$dut" "$peer_kind"
 lab_hosts
 # The sender's 10.77.0.2 is allowed both ways, or the first gateway would drop what comes back.
 add_peer gwa gwb 192.0.2.2:41641 10.2.0.0/24,fd02::/64,10.66.0.0/16,10.77.0.0/16
 add_peer gwb gwa 192.0.2.1:41641 10.1.0.0/24,fd01::/64,10.66.0.0/16,10.77.0.0/16
 gateway_start gwa "$dut"
-gateway_start gwb wireguard-go
+gateway_start gwb "$peer_kind"
 addr client lo 10.77.0.2/32
 run ip -n "$lab_id-gwa" route add 10.77.0.2/32 via 10.1.0.2
 lab_ready

@@ -11,7 +11,7 @@ source ./lib.sh
 lab_begin
 for outer in 4 6; do
 	say "outside: IPv$outer"
-	lab_up "$dut" wireguard-go $outer
+	lab_up "$dut" "$peer_kind" $outer
 	for host in 10.2.0.2 fd02::2; do
 		ping_lossless client $host -f -c 50
 		ping_lossless client $host -c 3 -i 0.2 -s 1300
