@@ -21,6 +21,7 @@ lab_dir=
 lab_out=
 # shellcheck disable=SC2034 # for the tests
 dut=${DUT:-tailgate} # the device under test; another kind shows what the test itself is worth
+# shellcheck disable=SC2034 # for the tests
 peer_kind=${PEER:-wireguard-go} # the other side, where a test takes any
 
 declare -A lab_pid=() lab_status=()
