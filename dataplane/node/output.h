@@ -24,12 +24,32 @@ static inline const struct nexthop *fib_cached(
 	return c->nh;
 }
 
-// The same for the peer that an inner source address belongs to.
-struct source_cache {
+// The same for the peer whose allowed IPs hold an inner address, given in network order.
+struct peer_cache {
 	uint8_t addr[16];
 	uint8_t family;
-	const struct peer *peer;
+	struct peer *peer;
 };
+
+static inline struct peer *peer_cached(
+	const struct allowedips *allowed, struct peer_cache *c, const uint8_t *addr, uint8_t family)
+{
+	unsigned len = family == IP_V4 ? 4 : 16;
+	if (c->family != family || memcmp(c->addr, addr, len) != 0) {
+		memcpy(c->addr, addr, len);
+		c->family = family;
+		c->peer = family == IP_V4 ? allowedips_find4(allowed, addr)
+					  : allowedips_find6(allowed, addr);
+	}
+	return c->peer;
+}
+
+// One of a peer's counters: its owner alone writes it, so a load and a store will do.
+static inline void peer_count(_Atomic uint64_t *counter, uint64_t n)
+{
+	uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
+	atomic_store_explicit(counter, old + n, memory_order_relaxed);
+}
 
 // Where an mbuf's data really lies: all that stays of its flags when offloads were dealt with.
 #define PKT_BUFFER_FLAGS (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL)
@@ -90,6 +110,10 @@ void output_offload(struct graph *g, struct rte_mbuf *m, const uint8_t *l2);
 
 // Have the control thread told; the mailbox being full is counted. True: told.
 bool event_send(struct graph *g, const struct worker_event *e);
+// TSC units within which an event about one peer is not repeated.
+uint64_t event_pause(const struct graph *g);
+// Ask for a handshake or a path, unless that was done just now. index: of the keypair, or 0.
+void peer_ask(struct graph *g, struct peer *peer, enum event_type type, uint32_t index);
 
 // Tell the sender why its packet ends here, and end it. mtu: for ICMP_TOO_BIG.
 static inline void icmp_reply(

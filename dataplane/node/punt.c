@@ -3,6 +3,10 @@
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 
+enum {
+	EVENT_PAUSE_MS = 100,
+};
+
 bool event_send(struct graph *g, const struct worker_event *e)
 {
 	struct worker_event copy = *e;
@@ -10,6 +14,21 @@ bool event_send(struct graph *g, const struct worker_event *e)
 		return true;
 	g->drops[DROP_PUNT_FULL]++;
 	return false;
+}
+
+uint64_t event_pause(const struct graph *g)
+{
+	return (uint64_t)(g->gw->tsc_per_ns * 1e6) * EVENT_PAUSE_MS;
+}
+
+void peer_ask(struct graph *g, struct peer *peer, enum event_type type, uint32_t index)
+{
+	if (g->now - peer->asked_handshake < event_pause(g))
+		return;
+	struct worker_event e = {
+		.type = type, .peer_id = peer->id, .index = index, .worker = g->id};
+	if (event_send(g, &e))
+		peer->asked_handshake = g->now;
 }
 
 void handoff(struct graph *g, struct rte_mbuf *m, enum node_id node)

@@ -6,10 +6,6 @@
 #include "dataplane/wire/csum.h"
 #include "dataplane/wire/wireguard.h"
 
-enum {
-	EVENT_PAUSE_MS = 100, // events about one peer are not repeated sooner
-};
-
 // What a run of packets of one peer adds up to, written once per run.
 struct tally {
 	struct peer *peer;
@@ -17,20 +13,14 @@ struct tally {
 	bool any, data;
 };
 
-static void add(_Atomic uint64_t *counter, uint64_t n)
-{
-	uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
-	atomic_store_explicit(counter, old + n, memory_order_relaxed);
-}
-
 static void tally_write(const struct graph *g, struct tally *t)
 {
 	struct peer *peer = t->peer;
 	if (!peer || !t->any)
 		return;
-	add(&peer->rx_packets, t->packets);
-	add(&peer->rx_bytes, t->bytes);
-	add(&peer->rx_wire_bytes, t->wire_bytes);
+	peer_count(&peer->rx_packets, t->packets);
+	peer_count(&peer->rx_bytes, t->bytes);
+	peer_count(&peer->rx_wire_bytes, t->wire_bytes);
 	atomic_store_explicit(&peer->last_rx, g->now, memory_order_relaxed);
 	if (t->data)
 		atomic_store_explicit(&peer->last_rx_data, g->now, memory_order_relaxed);
@@ -40,11 +30,6 @@ static void tally_switch(const struct graph *g, struct tally *t, struct peer *pe
 {
 	tally_write(g, t);
 	*t = (struct tally){.peer = peer};
-}
-
-static uint64_t pause_tsc(const struct graph *g)
-{
-	return (uint64_t)(g->gw->tsc_per_ns * 1e6) * EVENT_PAUSE_MS;
 }
 
 // First authentic packet of a keypair that we answered for: the initiator has it too.
@@ -65,20 +50,10 @@ static void confirm(struct graph *g, struct keypair *kp)
 static void ask_rekey(struct graph *g, struct keypair *kp)
 {
 	struct peer *peer = kp->peer;
-	if (!kp->initiator || g->now < kp->rekey_recv_at ||
-		g->now - peer->asked_handshake < pause_tsc(g))
-		return;
 	// What comes late on the one before asks for nothing: there is a newer.
-	if (atomic_load_explicit(&peer->sending, memory_order_relaxed) != kp)
-		return;
-	struct worker_event e = {
-		.type = EVENT_NEED_HANDSHAKE,
-		.peer_id = peer->id,
-		.index = kp->local_index,
-		.worker = g->id,
-	};
-	if (event_send(g, &e))
-		peer->asked_handshake = g->now;
+	if (kp->initiator && g->now >= kp->rekey_recv_at &&
+		atomic_load_explicit(&peer->sending, memory_order_relaxed) == kp)
+		peer_ask(g, peer, EVENT_NEED_HANDSHAKE, kp->local_index);
 }
 
 static struct endpoint outer_source(const uint8_t *outer, struct ip_addr *local)
@@ -133,7 +108,7 @@ static void follow(struct graph *g, const struct pkt *p, const uint8_t **last_ou
 		return;
 	bool same =
 		endpoint_equal(&path->remote, &e.source) && ip_addr_equal(&path->local, &e.local);
-	if (same || g->now - peer->told_roam < pause_tsc(g))
+	if (same || g->now - peer->told_roam < event_pause(g))
 		return;
 	if (event_send(g, &e))
 		peer->told_roam = g->now;
@@ -163,23 +138,8 @@ static bool ecn_decapsulate(const uint8_t *outer, uint8_t *inner, struct ip_info
 	return true;
 }
 
-// The peer that the source address belongs to; runs of one source are looked up once.
-static const struct peer *source_peer(
-	struct graph *g, const uint8_t *inner, uint8_t family, struct source_cache *c)
-{
-	const uint8_t *src = inner + (family == IP_V4 ? 12 : 8);
-	unsigned len = family == IP_V4 ? 4 : 16;
-	if (c->family != family || memcmp(c->addr, src, len) != 0) {
-		memcpy(c->addr, src, len);
-		c->family = family;
-		c->peer = family == IP_V4 ? allowedips_find4(g->gw->allowed, src)
-					  : allowedips_find6(g->gw->allowed, src);
-	}
-	return c->peer;
-}
-
 // An authentic packet, header and tag still on it.
-static void admit(struct graph *g, struct rte_mbuf *m, struct tally *t, struct source_cache *c)
+static void admit(struct graph *g, struct rte_mbuf *m, struct tally *t, struct peer_cache *c)
 {
 	struct pkt *p = pkt_of(m);
 	t->wire_bytes += m->pkt_len;
@@ -205,7 +165,8 @@ static void admit(struct graph *g, struct rte_mbuf *m, struct tally *t, struct s
 		graph_drop(g, m, DROP_IP_CHECKSUM);
 		return;
 	}
-	if (unlikely(source_peer(g, inner, p->ip.family, c) != p->peer)) {
+	const uint8_t *src = inner + (p->ip.family == IP_V4 ? 12 : 8);
+	if (unlikely(peer_cached(g->gw->allowed, c, src, p->ip.family) != p->peer)) {
 		graph_drop(g, m, DROP_WG_SOURCE);
 		return;
 	}
@@ -252,7 +213,7 @@ static unsigned gather(struct graph *g, struct rte_mbuf **pkts, uint16_t n, stru
 void node_wg_decrypt(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct aead_op ops[AEAD_BURST];
-	struct source_cache cache = {0};
+	struct peer_cache cache = {0};
 	struct tally tally = {0};
 	const struct keypair *last_keypair = NULL;
 	const uint8_t *last_outer = NULL;

@@ -25,12 +25,6 @@ struct seal {
 	bool any;
 };
 
-static void add(_Atomic uint64_t *counter, uint64_t n)
-{
-	uint64_t old = atomic_load_explicit(counter, memory_order_relaxed);
-	atomic_store_explicit(counter, old + n, memory_order_relaxed);
-}
-
 static void seal_run(struct graph *g, struct seal *s)
 {
 	aead_seal(g->aead, s->op, s->n);
@@ -52,12 +46,12 @@ static void write_counters(const struct graph *g, const struct seal *s)
 	struct peer *peer = s->peer;
 	if (!s->any)
 		return;
-	add(&peer->tx_wire_bytes, s->wire_bytes);
+	peer_count(&peer->tx_wire_bytes, s->wire_bytes);
 	atomic_store_explicit(&peer->last_tx, g->now, memory_order_relaxed);
 	if (s->packets == 0)
 		return;
-	add(&peer->tx_packets, s->packets);
-	add(&peer->tx_bytes, s->bytes);
+	peer_count(&peer->tx_packets, s->packets);
+	peer_count(&peer->tx_bytes, s->bytes);
 	atomic_store_explicit(&peer->last_tx_data, g->now, memory_order_relaxed);
 }
 

@@ -4,40 +4,6 @@
 #include "dataplane/node/output.h"
 #include "dataplane/wire/wireguard.h"
 
-enum {
-	ASK_PAUSE_MS = 100,
-};
-
-struct peer_cache {
-	uint8_t addr[16];
-	uint8_t family;
-	struct peer *peer;
-};
-
-static struct peer *peer_of(
-	struct graph *g, const uint8_t *l3, uint8_t family, struct peer_cache *c)
-{
-	const uint8_t *dst = l3 + (family == IP_V4 ? 16 : 24);
-	unsigned len = family == IP_V4 ? 4 : 16;
-	if (c->family != family || memcmp(c->addr, dst, len) != 0) {
-		memcpy(c->addr, dst, len);
-		c->family = family;
-		c->peer = family == IP_V4 ? allowedips_find4(g->gw->allowed, dst)
-					  : allowedips_find6(g->gw->allowed, dst);
-	}
-	return c->peer;
-}
-
-static void ask(struct graph *g, struct peer *peer, enum event_type type)
-{
-	uint64_t pause = (uint64_t)(g->gw->tsc_per_ns * 1e6) * ASK_PAUSE_MS;
-	if (g->now - peer->asked_handshake < pause)
-		return;
-	struct worker_event e = {.type = type, .peer_id = peer->id, .worker = g->id};
-	if (event_send(g, &e))
-		peer->asked_handshake = g->now;
-}
-
 // Packets that wait hold receive buffers; three quarters of those stay free for receiving.
 static bool may_wait(const struct graph *g)
 {
@@ -77,7 +43,7 @@ static void to_encrypt(struct graph *g, struct rte_mbuf *m, struct keypair *kp)
 {
 	uint64_t used = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
 	if (unlikely(g->now >= kp->rekey_send_at || used >= WG_REKEY_AFTER_MESSAGES))
-		ask(g, kp->peer, EVENT_NEED_HANDSHAKE);
+		peer_ask(g, kp->peer, EVENT_NEED_HANDSHAKE, 0);
 	pkt_of(m)->keypair = kp;
 	graph_to(g, NODE_WG_ENCRYPT, m);
 }
@@ -137,7 +103,7 @@ static void to_peer(struct graph *g, struct rte_mbuf *m, struct peer *peer)
 		return;
 	}
 	stage(g, m, peer);
-	ask(g, peer, kp ? EVENT_NEED_PATH : EVENT_NEED_HANDSHAKE);
+	peer_ask(g, peer, kp ? EVENT_NEED_PATH : EVENT_NEED_HANDSHAKE, 0);
 }
 
 void node_wg_route(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
@@ -150,8 +116,9 @@ void node_wg_route(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 			self(g, m, p->peer);
 			continue;
 		}
-		struct peer *peer =
-			peer_of(g, rte_pktmbuf_mtod(m, uint8_t *), p->ip.family, &cache);
+		const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
+		const uint8_t *dst = l3 + (p->ip.family == IP_V4 ? 16 : 24);
+		struct peer *peer = peer_cached(g->gw->allowed, &cache, dst, p->ip.family);
 		if (likely(peer))
 			to_peer(g, m, peer);
 		else if (pkt_is_multicast(m, &p->ip)) // the host's router solicitations and reports
