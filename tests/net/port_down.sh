@@ -76,8 +76,9 @@ wait_for 5 counter_exceeds gwa port_down 19
 gwa neigh del 10.1.0.2 dev lan
 run ip -n "$lab_id-client" link set eth0 up
 addr client eth0 fd01::2/64 2>/dev/null || true
-ip -n "$lab_id-client" route replace default via 10.1.0.1
-ip -n "$lab_id-client" route replace default via fd01::1
+# The kernel tells itself of the carrier a little later; until then there is no way to fd01::1.
+wait_for 5 ip -n "$lab_id-client" route replace default via 10.1.0.1
+wait_for 5 ip -n "$lab_id-client" route replace default via fd01::1
 wait_for 5 port_is lan up
 works
 
