@@ -1,0 +1,121 @@
+// The ways to all peers of the tailnet: disco with each of them over UDP, peer relays and DERP, and
+// which way its WireGuard packets go now (magicsock in the real client). The datagrams are the
+// caller's; one path machine (endpoint.h) for each peer that is in use. [ctl]
+#pragma once
+
+#include <event2/event.h>
+
+#include "control/coord/netmap.h"
+#include "control/path/disco.h"
+#include "control/path/endpoint.h"
+
+struct mesh;
+
+// Where WireGuard for a peer goes: any of both; neither: nowhere known.
+struct mesh_route {
+	struct endpoint udp; // port 0: not
+	uint32_t vni;	     // not 0: udp is a peer relay's, behind a Geneve header
+	bool derp;	     // through mesh_send
+	uint16_t mtu;	     // wire MTU that the path is known to carry; 0: unknown
+};
+
+struct mesh_env {
+	void *arg;
+	uint64_t (*now_ns)(void *arg); // monotonic
+	// A datagram from the WireGuard port. false: no way there.
+	bool (*send)(void *arg, const struct endpoint *to, const uint8_t *data, size_t len);
+	// derp_pool_send.
+	int (*derp_send)(void *arg, uint16_t region, const struct key *node, const void *data,
+		size_t len);
+	// The route of this peer is another one now.
+	void (*route)(void *arg, const struct key *node, const struct mesh_route *);
+	// When a worker last sent something to the peer, of now_ns's clock; 0: never.
+	uint64_t (*last_tx_ns)(void *arg, const struct key *node);
+	// Our endpoints, best first, for call-me-maybe; returns how many.
+	size_t (*endpoints)(void *arg, struct endpoint *out, size_t max);
+	// Are they younger than 27 s? If not, STUN starts and mesh_endpoints_ready follows.
+	bool (*endpoints_fresh)(void *arg);
+};
+
+#define MESH_COUNTERS(X)                                                                           \
+	X(DISCO_RX, "disco_received", "disco messages of known peers")                             \
+	X(DISCO_TX, "disco_sent", "disco messages sent over UDP")                                  \
+	X(DISCO_DERP_TX, "disco_sent_derp", "disco messages sent over DERP")                       \
+	X(DISCO_UNKNOWN, "disco_unknown_key", "disco from a key that is in no netmap")             \
+	X(DISCO_FORGED, "disco_forged", "disco that does not open, or is malformed")               \
+	X(DISCO_MISPLACED, "disco_misplaced", "disco message that may not come that way")          \
+	X(DISCO_REPEATED, "disco_repeated", "disco ping that came before from there")              \
+	X(DISCO_UNASKED, "disco_unasked", "disco pong to no ping of ours")                         \
+	X(DISCO_LIMITED, "disco_rate_limited", "disco or call-me-maybe above the limit")           \
+	X(PATH_CHANGED, "path_changes", "times that a peer's best path changed")
+
+enum mesh_counter {
+#define X(name, label, help) MESH_COUNTER_##name,
+	MESH_COUNTERS(X)
+#undef X
+		MESH_COUNTER_COUNT
+};
+uint64_t mesh_counter(const struct mesh *, enum mesh_counter);
+const char *mesh_counter_label(enum mesh_counter);
+const char *mesh_counter_help(enum mesh_counter);
+
+// With a disco key of its own, new each time. NULL with errno.
+struct mesh *mesh_create(struct event_base *, const struct mesh_env *) must_check;
+void mesh_destroy(struct mesh *); // wipes; NULL is fine
+const struct key *mesh_disco_key(const struct mesh *); // public
+void mesh_set_node_key(struct mesh *, const struct key *node_public);
+
+// Add a peer or change it: disco key, endpoints, home DERP, capability version. Costs no
+// cryptography before the first message. 0 or -ENOMEM.
+int mesh_peer_set(struct mesh *, const struct nm_node *) must_check;
+void mesh_peer_remove(struct mesh *, const struct key *node);
+// The peer said its disco key inside the tunnel (TSMP 'a').
+void mesh_peer_disco_key(struct mesh *, const struct key *node, const struct key *disco);
+// Nodes that may be used as peer relays (of peers and self), by node key; replaces the list.
+void mesh_set_relays(struct mesh *, const struct key *nodes, size_t n);
+
+// A datagram on the WireGuard port that udp_classify calls disco or Geneve disco.
+void mesh_input(struct mesh *, const struct endpoint *from, const uint8_t *data, size_t len);
+// A packet over DERP. false: it is no disco, but WireGuard for the caller, of this known peer.
+bool mesh_derp_input(struct mesh *, uint16_t region, const struct key *from, const uint8_t *data,
+	size_t len);
+bool mesh_knows(const struct mesh *, const struct key *node);
+// The peer is not connected there: what was learnt of it is dropped.
+void mesh_derp_gone(struct mesh *, uint16_t region, const struct key *node);
+
+// WireGuard for the peer: a handshake message (also_udp: by all ways of the route), or a packet
+// that a worker has sent by UDP already if the route says so. Counts as traffic: starts and keeps
+// the search for a path. 0, -EHOSTUNREACH, -ENOENT, or of derp_send.
+int mesh_send(struct mesh *, const struct key *node, const void *data, size_t len, bool also_udp);
+
+// The network under us changed: all paths are to be proven anew.
+void mesh_rebind(struct mesh *);
+// STUN is done: call-me-maybes that waited go out.
+void mesh_endpoints_ready(struct mesh *);
+
+// A disco ping for people: to DERP and all candidates, or the trusted path; the first pong counts.
+struct mesh_pong {
+	int error; // 0, -ETIMEDOUT, -ENOENT (unknown), -EMSGSIZE
+	uint64_t latency_ns;
+	struct path_addr addr; // UDP; port 0: not
+	uint16_t region;       // not 0: over DERP
+};
+
+// size: of the disco message on the wire (0: unpadded). done once, from the loop or within.
+void mesh_ping(struct mesh *, const struct key *node, unsigned size, unsigned timeout_ms,
+	void (*done)(void *arg, const struct mesh_pong *), void *arg);
+
+struct mesh_peer_info {
+	struct mesh_route route;
+	bool trusted; // route.udp is proven
+	uint64_t latency_ns;
+	unsigned candidates;
+	uint64_t pings_tx, pongs_rx, pings_rx, call_me_maybe_tx, call_me_maybe_rx;
+	uint64_t last_ping_ns, last_pong_ns; // 0: never
+	uint16_t home_region, seen_region;   // DERP; 0: unknown
+	bool in_session;		     // sent within 45 s
+	char why[200]; // why the path is what it is: tried, answered, next
+};
+
+// -ENOENT.
+int mesh_peer_info(const struct mesh *, const struct key *node, struct mesh_peer_info *out);

@@ -1,0 +1,112 @@
+// The gateway as a node of a tailnet: what the user wants (prefs), what the server says (netmap),
+// which way each peer is reached (mesh), and the tables that follow from them. This is what the
+// LocalAPI, status, metrics and doctor look at. [ctl]
+#pragma once
+
+#include "control/coord/client.h"
+#include "control/path/netcheck.h"
+#include "control/path/portmap.h"
+#include "control/tailnet/prefs.h"
+
+struct tailnet;
+
+// ipn.State, the numbers of Notify.
+enum tailnet_state {
+	TAILNET_NO_STATE = 0,
+	TAILNET_NEEDS_LOGIN = 2,
+	TAILNET_NEEDS_MACHINE_AUTH = 3,
+	TAILNET_STOPPED = 4,
+	TAILNET_STARTING = 5,
+	TAILNET_RUNNING = 6,
+};
+const char *tailnet_state_text(enum tailnet_state); // "Running"
+enum tailnet_state tailnet_state(const struct tailnet *);
+const struct prefs *tailnet_prefs(const struct tailnet *);
+const struct netmap *tailnet_netmap(const struct tailnet *); // never NULL; see netmap.ready
+const struct coord_status *tailnet_coord(const struct tailnet *);
+const struct netcheck_report *tailnet_netcheck(const struct tailnet *);
+const struct portmap_info *tailnet_portmap(const struct tailnet *);
+const struct key *tailnet_node_key(const struct tailnet *); // public; zero: none
+bool tailnet_has_node_key(const struct tailnet *);
+
+// --- What the user does.
+
+// New prefs, taken over and saved; what changed is done. 0, or -errno with a line in err.
+int tailnet_set_prefs(struct tailnet *, struct prefs *, char err[static PREFS_ERROR_LEN]);
+// The LocalAPI's start: new prefs (NULL: as they are), auth key (NULL: none); logs in if needed.
+int tailnet_start(struct tailnet *, struct prefs *, const char *auth_key,
+	char err[static PREFS_ERROR_LEN]);
+void tailnet_login_interactive(struct tailnet *);
+// done from the loop, or at once.
+void tailnet_logout(struct tailnet *, void (*done)(void *arg, int error), void *arg);
+
+// --- One peer.
+
+struct tailnet_peer_info {
+	struct endpoint direct; // trusted UDP path; port 0: none
+	uint32_t relay_vni;	// not 0: direct is a peer relay's
+	uint16_t derp_region;	// home; 0: unknown
+	bool active;		// sent within 45 s
+	uint64_t latency_ns;	// of the path; 0: unknown
+	uint16_t mtu;
+	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets;
+	uint64_t handshake_unix_ns, last_write_unix_ns; // 0: never
+	// Why the path is what it is.
+	unsigned candidates, pings_sent, pongs_received, call_me_maybes_sent,
+		call_me_maybes_received;
+	uint64_t last_ping_unix_ns, last_pong_unix_ns;
+	char why[200]; // one line for people
+};
+
+// false: unknown to WireGuard (unusable).
+bool tailnet_peer_info(
+	const struct tailnet *, const struct nm_peer *, struct tailnet_peer_info *out);
+// Whose address it is: own address first, then allowed IPs. NULL: nobody's.
+const struct nm_peer *tailnet_peer_of(const struct tailnet *, const struct ip_addr *);
+const char *tailnet_region_code(const struct tailnet *, uint32_t region); // "" when unknown
+
+enum tailnet_ping_type {
+	TAILNET_PING_DISCO,
+	TAILNET_PING_TSMP,
+	TAILNET_PING_ICMP,
+	TAILNET_PING_PEERAPI,
+};
+
+// ipnstate.PingResult.
+struct tailnet_pong {
+	char error[200]; // "" is well
+	bool is_local;
+	double seconds;
+	const struct nm_peer *peer; // NULL: unknown
+	struct endpoint endpoint;   // direct or relay; port 0: not
+	uint32_t relay_vni;
+	uint32_t derp_region; // 0: not over DERP
+	uint16_t peerapi_port;
+	char peerapi_url[80];
+};
+
+// done once, after at most timeout_ms. size: of the disco message, 0: as it is.
+void tailnet_ping(struct tailnet *, const struct ip_addr *, enum tailnet_ping_type, unsigned size,
+	unsigned timeout_ms, void (*done)(void *arg, const struct tailnet_pong *), void *arg);
+
+// --- The whole.
+
+// Health lines, worst first; n of them, valid until the loop runs.
+const char *const *tailnet_health(const struct tailnet *, unsigned *n);
+// A report now; done when it is complete (the one under way, if there is one).
+void tailnet_netcheck_start(struct tailnet *, bool force_full,
+	void (*done)(void *arg, const struct netcheck_report *), void *arg);
+
+// What a listener is told of.
+enum tailnet_change {
+	TAILNET_CHANGED_STATE = 1 << 0,
+	TAILNET_CHANGED_PREFS = 1 << 1,
+	TAILNET_CHANGED_NETMAP = 1 << 2,
+	TAILNET_CHANGED_URL = 1 << 3,	// coord_status.url
+	TAILNET_CHANGED_HEALTH = 1 << 4,
+	TAILNET_CHANGED_ERROR = 1 << 5, // coord_status.why
+};
+struct tailnet_listener;
+struct tailnet_listener *tailnet_listen(
+	struct tailnet *, void (*fn)(void *arg, unsigned changes), void *arg);
+void tailnet_unlisten(struct tailnet_listener *);
