@@ -21,9 +21,31 @@ static int check_private_key(struct config_reader *r)
 	if (has(root, "private_key") && has(root, "private_key_file"))
 		return reader_refuse_member(
 			r, root, "private_key", "private_key_file is there as well; keep one");
-	if (!has(root, "private_key") && !has(root, "private_key_file"))
+	bool any = has(root, "private_key") || has(root, "private_key_file");
+	if (any && r->config->tailnet)
+		return reader_refuse_member(r, root, "tailnet",
+			"a tailnet node makes its own key; leave private_key out, or tailnet");
+	if (!any && !r->config->tailnet)
 		return reader_refuse_member(r, root, "private_key_file",
 			"missing; 'wg genkey' makes a key, write the name of its file here");
+	return 0;
+}
+
+// What a tailnet node gets from the coordination server cannot be written here as well.
+static int check_tailnet(struct config_reader *r)
+{
+	static const char *const theirs[] = {"addresses", "peers"};
+	const config_setting_t *root = r->tree.root;
+	if (!r->config->tailnet)
+		return 0;
+	for (unsigned i = 0; i < sizeof(theirs) / sizeof(theirs[0]); i++) {
+		if (has(root, theirs[i]))
+			return reader_refuse_member(r, root, theirs[i],
+				"a tailnet node gets them from its coordination server; leave them "
+				"out, or tailnet");
+	}
+	if (!has(root, "mtu"))
+		r->config->mtu = CONFIG_TAILNET_MTU;
 	return 0;
 }
 
@@ -282,6 +304,8 @@ static int check_peers(struct config_reader *r)
 int reader_check(struct config_reader *r)
 {
 	int rc = check_private_key(r);
+	if (rc == 0)
+		rc = check_tailnet(r);
 	if (rc == 0)
 		rc = check_top(r);
 	if (rc == 0)

@@ -22,6 +22,7 @@ enum {
 	CONFIG_DEVICE_LEN = 256,   // PCI address or vdev with arguments
 	CONFIG_SOCKET_LEN = 108,   // sun_path
 	CONFIG_PATH_LEN = 1024,	   // of key files
+	CONFIG_TAILNET_MTU = 1280, // every path of a tailnet carries it
 	CONFIG_ERROR_KEY_LEN = 96,
 	CONFIG_ERROR_MESSAGE_LEN = 384,
 	CONFIG_ERROR_TEXT_LEN = 1536,
@@ -78,6 +79,8 @@ struct config_peer {
 
 struct config {
 	struct key private_key;
+	bool tailnet;			   // a node of a tailnet: keys and peers come from there
+	char state_dir[CONFIG_PATH_LEN];   // of the tailnet's keys and netmap
 	uint32_t listen_port;		   // 0: random
 	uint32_t mtu;			   // bytes, of the tunnel
 	struct config_addresses addresses; // of the host TUN

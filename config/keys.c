@@ -45,7 +45,7 @@ static const struct config_choice log_level_choices[] = {
 
 const struct config_key config_keys[] = {
 	{.name = "private_key_file", TOP(private_key), .type = &type_secret_file,
-		.absent = "required, or private_key",
+		.absent = "required, or private_key, or tailnet",
 		.example = "\"/etc/tailgate/private.key\"", .live = true,
 		.help = "File with this gateway's private key, one line as 'wg genkey' writes it. A "
 			"relative name starts at the directory of tailgate.conf. A file that group or "
@@ -56,12 +56,17 @@ const struct config_key config_keys[] = {
 		.help = "The private key itself, in base64. A tailgate.conf that holds a key must not be "
 			"readable by group or others. private_key_file is better: copies of the "
 			"configuration then carry no secret."},
+	{.name = "tailnet", TOP(tailnet), .type = &type_bool, .number = false,
+		.help = "Be a node of a tailnet: keys, addresses and peers come from a coordination server, "
+			"see 'tailgate up'. So it is also without any configuration file."},
+	{.name = "state_dir", TOP(state_dir), .type = &type_path, .text = "/var/lib/tailgate",
+		.help = "Directory of a tailnet node's keys, settings and last netmap, mode 0700."},
 	{.name = "listen_port", TOP(listen_port), .type = &type_number, .max = 65535, .number = 41641,
 		.help = "UDP port that peers send to. 0 picks a random one. When the port is taken, a "
 			"random one is used and 'tailgate status' says so."},
 	{.name = "mtu", TOP(mtu), .type = &type_number, .unit = "bytes", .min = 576, .max = 9216,
 		.number = 1420,
-		.help = "Largest inner packet. WireGuard adds 60 bytes to it over IPv4 and 80 over IPv6, so "
+		.help = "Largest inner packet, on a tailnet by default 1280. WireGuard adds 60 bytes to it over IPv4 and 80 over IPv6, so "
 			"1420 fits a link of 1500 in both cases."},
 	{.name = "tun", TOP(tun), .type = &type_ifname, .text = "tailgate0",
 		.help = "Name of the TUN interface through which the host itself reaches the peers. The "

@@ -20,7 +20,7 @@ static void set_peers(struct daemon *d, const struct config *c)
 	char text[KEY_TEXT_LEN + 1];
 	for (unsigned i = 0; i < c->n_peers; i++) {
 		const struct config_peer *p = &c->peers[i];
-		int r = wg_peer_set(d->wg, p, p->roaming);
+		int r = wg_peer_set(d->wg, p, p->roaming ? WG_ROAMING : WG_FIXED);
 		if (r == -EINVAL)
 			log_error("apply", "peer %s has our own public key: left out",
 				peer_label(p, text));

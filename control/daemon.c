@@ -224,11 +224,17 @@ static int start_mirror(struct running *r)
 	return -ETIMEDOUT;
 }
 
+static bool send_handshake(void *arg, const struct peer *, const struct ip_addr *local,
+	const struct endpoint *to, const uint8_t *data, size_t len)
+{
+	return underlay_send(arg, local, to, data, len);
+}
+
 static int start_wg(struct running *r)
 {
 	struct daemon *d = &r->d;
 	const struct wg_env env = {
-		.arg = r->underlay, .send = underlay_send, .resolve_path = underlay_path};
+		.arg = r->underlay, .send = send_handshake, .resolve_path = underlay_path};
 	d->wg = wg_create(d->base, d->gw, &env);
 	if (!d->wg) {
 		snprintf(r->err, sizeof(r->err), "no memory for WireGuard");

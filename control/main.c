@@ -1,7 +1,9 @@
 // tailgated: options, then the daemon.
+#include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "config/config.h"
 #include "control/options.h"
@@ -31,15 +33,45 @@ static int check(const char *path)
 	return EXIT_SUCCESS;
 }
 
+// Without a file: a node of a tailnet.
+static int load_or_default(const struct daemon_args *args, const char **path, struct config **out)
+{
+	*path = args->config ? args->config : DAEMON_CONFIG_DEFAULT;
+	if (args->config || access(*path, F_OK) == 0)
+		return load(*path, out);
+	*path = "";
+	*out = config_create();
+	if (!*out)
+		return -ENOMEM;
+	(*out)->tailnet = true;
+	(*out)->mtu = CONFIG_TAILNET_MTU;
+	return 0;
+}
+
+// What the command line says comes before the file.
+static void override(struct config *c, const struct daemon_args *args)
+{
+	if (args->state_dir)
+		snprintf(c->state_dir, sizeof(c->state_dir), "%s", args->state_dir);
+	if (args->socket)
+		snprintf(c->socket, sizeof(c->socket), "%s", args->socket);
+	if (args->tun)
+		snprintf(c->tun, sizeof(c->tun), "%s", args->tun);
+	if (args->port >= 0)
+		c->listen_port = (uint32_t)args->port;
+}
+
 static int run(const struct daemon_args *args)
 {
 	struct config *c;
-	if (load(args->config, &c) < 0)
+	const char *path;
+	if (load_or_default(args, &path, &c) < 0)
 		return EXIT_FAILURE;
+	override(c, args);
 	if (args->has_log_level)
 		c->log_level = args->log_level;
 	log_init((enum log_level)c->log_level);
-	return daemon_run(c, args->config, args->has_log_level) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return daemon_run(c, path, args->has_log_level) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,9 @@
 #include "control/options.h"
 
 #include <errno.h>
+#include <stdlib.h>
+
+#include "config/config.h"
 
 struct option_row {
 	struct daemon_option option;
@@ -11,6 +14,35 @@ static int set_config(struct daemon_args *args, const char *value)
 {
 	args->config = value;
 	return 0;
+}
+
+static int set_text(const char **at, const char *value, size_t room)
+{
+	*at = value;
+	return strlen(value) < room ? 0 : -EINVAL;
+}
+
+static int set_state_dir(struct daemon_args *args, const char *value)
+{
+	return set_text(&args->state_dir, value, CONFIG_PATH_LEN);
+}
+
+static int set_socket(struct daemon_args *args, const char *value)
+{
+	return set_text(&args->socket, value, CONFIG_SOCKET_LEN);
+}
+
+static int set_tun(struct daemon_args *args, const char *value)
+{
+	return strchr(value, '/') ? -EINVAL : set_text(&args->tun, value, IFNAME_LEN);
+}
+
+static int set_port(struct daemon_args *args, const char *value)
+{
+	char *end;
+	unsigned long port = strtoul(value, &end, 10);
+	args->port = (int32_t)port;
+	return *value >= '0' && *value <= '9' && *end == '\0' && port <= UINT16_MAX ? 0 : -EINVAL;
 }
 
 static int set_check(struct daemon_args *args, const char *value)
@@ -38,8 +70,16 @@ static int set_help(struct daemon_args *args, const char *)
 }
 
 static const struct option_row rows[] = {
-	{{"--config", "FILE", "Run with this configuration, by default " DAEMON_CONFIG_DEFAULT "."},
+	{{"--config", "FILE",
+		 "Run with this configuration, by default " DAEMON_CONFIG_DEFAULT
+		 " where it exists. Without any the gateway is a node of a tailnet that waits for "
+		 "'tailgate up'."},
 		set_config},
+	{{"--statedir", "DIR", "Keep the tailnet's keys and settings here, before state_dir."},
+		set_state_dir},
+	{{"--socket", "PATH", "Listen here for the tailgate command, before socket."}, set_socket},
+	{{"--port", "NUMBER", "Use this UDP port, before listen_port; 0 picks one."}, set_port},
+	{{"--tun", "NAME", "Name the TUN interface, before tun."}, set_tun},
 	{{"--check", "FILE",
 		 "Look for mistakes in this configuration, name file, line and key, and do nothing "
 		 "else."},
@@ -67,7 +107,7 @@ static const struct option_row *find(const char *word)
 int daemon_options_parse(int argc, char *const argv[], struct daemon_args *out,
 	char err[static DAEMON_OPTIONS_ERROR_LEN])
 {
-	*out = (struct daemon_args){.config = DAEMON_CONFIG_DEFAULT};
+	*out = (struct daemon_args){.port = -1};
 	for (int i = 1; i < argc; i++) {
 		const struct option_row *row = find(argv[i]);
 		if (row == NULL) {
@@ -151,6 +191,8 @@ static const char man_tail[] =
 	".SH FILES\n"
 	".TP\n" DAEMON_CONFIG_DEFAULT "\n"
 	"The configuration.\n"
+	".TP\n/var/lib/tailgate\n"
+	"Of a tailnet node: keys, settings and the last netmap, mode 0700.\n"
 	".TP\n"
 	"/run/tailgate/tailgated.sock\n"
 	"The socket that \\fBtailgate\\fR(1) talks to: HTTP with JSON, mode 0660. "

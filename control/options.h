@@ -19,8 +19,11 @@ struct daemon_option {
 
 // What the command line says.
 struct daemon_args {
-	const char *config; // file to run with
-	const char *check;  // NULL, or the file to check
+	const char *config; // file to run with; NULL: the default one if there is any, else none
+	// Before what the file says; NULL and -1: not given.
+	const char *state_dir, *socket, *tun;
+	int32_t port;
+	const char *check; // NULL, or the file to check
 	bool has_log_level;
 	enum log_level log_level;
 	bool version, help;

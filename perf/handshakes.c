@@ -46,8 +46,8 @@ static double median(double *v, unsigned n)
 	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
-static bool count_answer(
-	void *arg, const struct ip_addr *, const struct endpoint *, const uint8_t *, size_t len)
+static bool count_answer(void *arg, const struct peer *, const struct ip_addr *,
+	const struct endpoint *, const uint8_t *, size_t len)
 {
 	struct bench *b = arg;
 	b->answered += len == WG_RESPONSE_LEN;
@@ -71,7 +71,7 @@ static void add_peer(struct bench *b, unsigned i)
 		noise_remote_init(&from->to, &from->id, wg_public_key(b->w), NULL) < 0)
 		rte_panic("cannot make peer %u\n", i);
 	const struct config_peer c = {.name = "peer", .public_key = from->id.public_key};
-	if (wg_peer_set(b->w, &c, true) < 0)
+	if (wg_peer_set(b->w, &c, WG_ROAMING) < 0)
 		rte_panic("cannot add peer %u\n", i);
 }
 

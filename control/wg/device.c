@@ -65,7 +65,7 @@ static void session_destroy(struct session *s)
 	peer_table_remove(w->gw->peers, s->peer);
 	noise_remote_fini(&s->remote);
 	free(s->allowed);
-	mem_wipe_free(s, sizeof(*s));
+	mem_wipe_free(s, sizeof(*s)); // the preshared key as well
 }
 
 void wg_destroy(struct wg *w)
@@ -86,15 +86,21 @@ void wg_destroy(struct wg *w)
 
 // The newest timestamp stays: an initiation that was recorded before the change would still open,
 // and its sender could take the peer's endpoint over.
-static int session_set_remote(struct session *s, const struct key *psk)
+bool session_remote(struct session *s)
 {
 	struct noise_remote remote;
-	int r = noise_remote_init(&remote, &s->wg->identity, &s->peer->public_key, psk);
+	if (!s->remote_stale)
+		return s->remote_valid;
+	int r = noise_remote_init(
+		&remote, &s->wg->identity, &s->peer->public_key, &s->preshared_key);
 	memcpy(remote.timestamp, s->remote.timestamp, sizeof(remote.timestamp));
 	s->remote = remote;
 	s->remote_valid = r == 0;
+	s->remote_stale = false;
 	noise_remote_fini(&remote);
-	return r;
+	if (r < 0)
+		log_warn("wg", "peer %s: its public key cannot be used", s->peer->name);
+	return s->remote_valid;
 }
 
 int wg_set_key(struct wg *w, const struct key *private_key)
@@ -117,11 +123,10 @@ int wg_set_key(struct wg *w, const struct key *private_key)
 		log_warn("wg", "the new key is that of a peer, which is removed");
 	for (uint32_t id = 0; (peer = peer_table_next(w->gw->peers, &id));) {
 		struct session *s = peer->session;
-		struct key psk = s->remote.preshared_key;
 		session_reset(s);
-		if (session_set_remote(s, &psk) < 0)
-			log_warn("wg", "peer %s: its public key cannot be used", peer->name);
-		sodium_memzero(&psk, sizeof(psk));
+		s->remote_stale = true;
+		if (!s->meshed)
+			session_remote(s);
 	}
 	return 0;
 }
@@ -155,14 +160,22 @@ void session_tell_worker(struct session *s, enum self_reason reason)
 void session_update_path(struct session *s)
 {
 	struct wg *w = s->wg;
-	struct peer_path path = {.port = PORT_NONE, .remote = s->endpoint, .local = s->local};
+	struct peer_path path = {
+		.port = PORT_NONE,
+		.remote = s->endpoint,
+		.local = s->local,
+		.vni = s->vni,
+		.derp = s->derp,
+	};
 	if (s->endpoint.port != 0 && !w->env.resolve_path(w->env.arg, &s->endpoint, &path))
 		path.port = PORT_NONE;
+	if (s->route_mtu && path.mtu && s->route_mtu < path.mtu)
+		path.mtu = s->route_mtu;
 	const struct peer_path *old = atomic_load(&s->peer->path);
 	path.ip_sum = old->ip_sum; // follows from the rest
 	if (memcmp(old, &path, sizeof(path)) == 0)
 		return;
-	bool found = old->port == PORT_NONE && path.port != PORT_NONE;
+	bool found = old->port == PORT_NONE && !old->derp && (path.port != PORT_NONE || path.derp);
 	peer_set_path(w->gw->rcu, s->peer, &path);
 	if (found && s->current)
 		session_tell_worker(s, SELF_FLUSH);
@@ -265,38 +278,52 @@ int wg_peer_endpoint(struct wg *w, const struct key *public_key, const struct en
 	return 0;
 }
 
+int wg_peer_route(struct wg *w, const struct key *public_key, const struct wg_route *route)
+{
+	struct peer *peer = peer_table_find(w->gw->peers, public_key);
+	if (!peer)
+		return -ENOENT;
+	struct session *s = peer->session;
+	s->endpoint = route->to;
+	s->vni = route->vni;
+	s->derp = route->derp;
+	s->route_mtu = route->mtu;
+	session_update_path(s);
+	return 0;
+}
+
 uint64_t wg_peer_handshake_unix_ns(const struct wg *w, const struct key *public_key)
 {
 	const struct peer *peer = peer_table_find(w->gw->peers, public_key);
 	return peer ? ((const struct session *)peer->session)->handshake_unix_ns : 0;
 }
 
-int wg_peer_set(struct wg *w, const struct config_peer *c, bool roaming)
+int wg_peer_set(struct wg *w, const struct config_peer *c, enum wg_mobility mobility)
 {
 	struct peer *peer = peer_table_find(w->gw->peers, &c->public_key);
 	struct session *s = peer ? peer->session : NULL;
-	int r = 0;
 	if (memcmp(&c->public_key, &w->identity.public_key, sizeof(struct key)) == 0)
 		return -EINVAL;
 	if (!peer) {
-		r = peer_table_add(w->gw->peers, &c->public_key, c->name, &peer);
+		int r = peer_table_add(w->gw->peers, &c->public_key, c->name, &peer);
 		if (r < 0)
 			return r;
 		s = session_create(w, peer);
-		r = session_set_remote(s, &c->preshared_key);
-	} else if (sodium_memcmp(&s->remote.preshared_key, &c->preshared_key, sizeof(struct key)) !=
-		   0) {
+		s->remote_stale = true;
+	} else if (sodium_memcmp(&s->preshared_key, &c->preshared_key, sizeof(struct key)) != 0) {
 		session_reset(s);
-		r = session_set_remote(s, &c->preshared_key);
+		s->remote_stale = true;
 	}
+	s->preshared_key = c->preshared_key;
+	s->meshed = mobility == WG_MESHED;
 	name_peer(peer, c);
 	atomic_store(&peer->has_psk, !key_is_zero(&c->preshared_key));
-	atomic_store(&peer->roaming, roaming);
+	atomic_store(&peer->roaming, mobility == WG_ROAMING);
 	int allowed = set_allowed(s, c->allowed_ips, c->n_allowed_ips);
 	if (c->endpoint.port != 0)
 		configure_endpoint(s, &c->endpoint);
 	set_keepalive(s, c->persistent_keepalive_s);
-	return r < 0 ? r : allowed;
+	return !s->meshed && !session_remote(s) ? -EKEYREJECTED : allowed;
 }
 
 int wg_peer_remove(struct wg *w, const struct key *public_key)
@@ -308,32 +335,46 @@ int wg_peer_remove(struct wg *w, const struct key *public_key)
 	return 0;
 }
 
+static struct wg_peer_info info_of(const struct peer *peer)
+{
+	const struct session *s = peer->session;
+	const struct peer_path *path = atomic_load(&peer->path);
+	return (struct wg_peer_info){
+		.peer = peer,
+		.endpoint = s->endpoint,
+		.handshake_unix_ns = s->handshake_unix_ns,
+		.keepalive_s = s->keepalive_s,
+		.roaming = atomic_load(&peer->roaming),
+		.has_psk = atomic_load(&peer->has_psk),
+		.n_allowed = s->n_allowed,
+		.allowed = s->allowed,
+		.rx_wire_bytes = atomic_load(&peer->rx_wire_bytes),
+		.tx_wire_bytes = atomic_load(&peer->tx_wire_bytes),
+		.rx_packets = atomic_load(&peer->rx_packets),
+		.tx_packets = atomic_load(&peer->tx_packets),
+		.owner = peer->owner,
+		.mtu = path->mtu,
+		.port_out = path->port,
+		.handshakes_sent = s->sent,
+		.handshakes_received = s->received,
+		.handshakes_failed = s->failed,
+	};
+}
+
+int wg_peer_info(const struct wg *w, const struct key *public_key, struct wg_peer_info *out)
+{
+	const struct peer *peer = peer_table_find(w->gw->peers, public_key);
+	if (!peer)
+		return -ENOENT;
+	*out = info_of(peer);
+	return 0;
+}
+
 void wg_peers_each(struct wg *w, void (*fn)(void *arg, const struct wg_peer_info *), void *arg)
 {
 	struct peer *peer;
 	for (uint32_t id = 0; (peer = peer_table_next(w->gw->peers, &id));) {
-		const struct session *s = peer->session;
-		const struct peer_path *path = atomic_load(&peer->path);
-		struct wg_peer_info info = {
-			.peer = peer,
-			.endpoint = s->endpoint,
-			.handshake_unix_ns = s->handshake_unix_ns,
-			.keepalive_s = s->keepalive_s,
-			.roaming = atomic_load(&peer->roaming),
-			.has_psk = atomic_load(&peer->has_psk),
-			.n_allowed = s->n_allowed,
-			.allowed = s->allowed,
-			.rx_wire_bytes = atomic_load(&peer->rx_wire_bytes),
-			.tx_wire_bytes = atomic_load(&peer->tx_wire_bytes),
-			.rx_packets = atomic_load(&peer->rx_packets),
-			.tx_packets = atomic_load(&peer->tx_packets),
-			.owner = peer->owner,
-			.mtu = path->mtu,
-			.port_out = path->port,
-			.handshakes_sent = s->sent,
-			.handshakes_received = s->received,
-			.handshakes_failed = s->failed,
-		};
+		struct wg_peer_info info = info_of(peer);
 		fn(arg, &info);
 	}
 }

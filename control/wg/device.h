@@ -15,7 +15,9 @@ enum {
 struct session {
 	struct wg *wg;
 	struct peer *peer;
+	struct key preshared_key;
 	struct noise_remote remote;
+	bool remote_stale;	   // to be computed before it is used
 	bool remote_valid;	   // false: its key cannot be used (low order)
 	struct noise_handshake hs; // our own initiation
 	uint32_t hs_index;	   // reserved for it; 0: none
@@ -30,6 +32,10 @@ struct session {
 	uint64_t derived;			   // when the last keypair was made
 	uint64_t handshake_unix_ns;		   // when the last one came into use
 
+	bool meshed;
+	uint32_t vni;		  // meshed: of struct wg_route
+	bool derp;		  // likewise
+	uint16_t route_mtu;	  // likewise
 	struct endpoint endpoint; // where we send; port 0: nowhere
 	struct endpoint configured;
 	struct ip_addr local; // from which address; IP_NONE: the route's
@@ -91,6 +97,8 @@ void session_wipe_keypairs(struct session *);
 void session_wipe_handshake(struct session *);
 void session_reset(struct session *); // both, and the next handshake need not wait
 void session_confirmed(struct session *, uint32_t index);
+// The peer's side of the handshake, computed if it is stale. False: its key cannot be used.
+bool session_remote(struct session *);
 // timers.c
 void session_tick(struct session *, uint64_t now);
 // device.c

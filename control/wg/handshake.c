@@ -80,12 +80,18 @@ void session_reset(struct session *s)
 	s->hs_sent = 0;
 }
 
-static void send_to_peer(struct session *s, void *message, size_t len)
+static bool reachable(const struct session *s)
+{
+	return s->meshed || s->endpoint.port != 0;
+}
+
+// from: what it answers came from there; else NULL.
+static void send_to_peer(struct session *s, const struct endpoint *from, void *message, size_t len)
 {
 	struct wg *w = s->wg;
+	const struct endpoint *to = s->meshed && from ? from : &s->endpoint;
 	cookie_jar_stamp(&s->jar, message, len, wg_now_ns(w));
-	if (s->endpoint.port == 0 ||
-		!w->env.send(w->env.arg, &s->local, &s->endpoint, message, len))
+	if (!reachable(s) || !w->env.send(w->env.arg, s->peer, &s->local, to, message, len))
 		wg_count(w, WG_COUNTER_NO_PATH);
 }
 
@@ -97,9 +103,9 @@ void session_initiate(struct session *s, bool is_retry)
 	uint8_t tai[WG_TAI64N_LEN];
 	uint64_t now = wg_now(w);
 	uint32_t index;
-	if (!w->has_key || !s->remote_valid || s->endpoint.port == 0 ||
-		(s->hs_retry_at && !is_retry) ||
-		(s->hs_sent && now - s->hs_sent < wg_tsc(w, WG_REKEY_TIMEOUT_S * 1000)))
+	if (!w->has_key || !reachable(s) || (s->hs_retry_at && !is_retry) ||
+		(s->hs_sent && now - s->hs_sent < wg_tsc(w, WG_REKEY_TIMEOUT_S * 1000)) ||
+		!session_remote(s))
 		return;
 	unsigned attempts = is_retry ? s->hs_attempts : 0;
 	session_wipe_handshake(s);
@@ -121,7 +127,7 @@ void session_initiate(struct session *s, bool is_retry)
 						 randombytes_uniform(WG_REKEY_TIMEOUT_JITTER_MS));
 	s->sent++;
 	wg_count(w, WG_COUNTER_INITIATION_SENT);
-	send_to_peer(s, &message, sizeof(message));
+	send_to_peer(s, NULL, &message, sizeof(message));
 }
 
 static struct keypair *make_keypair(struct session *s, struct noise_handshake *hs)
@@ -151,8 +157,11 @@ static struct keypair *make_keypair(struct session *s, struct noise_handshake *h
 // Both sides have the keypair: what the kernel's wg_timers_handshake_complete does.
 static void handshake_complete(struct session *s)
 {
-	s->handshake_unix_ns = unix_ns(s->wg);
+	struct wg *w = s->wg;
+	s->handshake_unix_ns = unix_ns(w);
 	session_wipe_handshake(s);
+	if (w->env.keyed)
+		w->env.keyed(w->env.arg, s->peer);
 }
 
 // Our initiation was answered: use the new keypair at once.
@@ -197,11 +206,13 @@ void session_confirmed(struct session *s, uint32_t index)
 
 static void learn_endpoint(struct session *s, const struct endpoint *from, const struct ip_addr *to)
 {
-	if (from->port != 0 && (s->endpoint.port == 0 || atomic_load(&s->peer->roaming)))
+	if (from->port != 0 && !s->meshed &&
+		(s->endpoint.port == 0 || atomic_load(&s->peer->roaming)))
 		session_set_endpoint(s, from, to);
 }
 
-static void respond(struct wg *w, struct session *s, struct noise_handshake *hs)
+static void respond(
+	struct wg *w, struct session *s, struct noise_handshake *hs, const struct endpoint *from)
 {
 	struct wg_response message;
 	struct key ephemeral;
@@ -218,7 +229,7 @@ static void respond(struct wg *w, struct session *s, struct noise_handshake *hs)
 	}
 	begin_as_responder(s, kp);
 	wg_count(w, WG_COUNTER_RESPONSE_SENT);
-	send_to_peer(s, &message, sizeof(message));
+	send_to_peer(s, from, &message, sizeof(message));
 }
 
 static enum wg_counter reason_of(int error)
@@ -242,7 +253,7 @@ static void initiation(struct wg *w, const uint8_t *data, size_t len, const stru
 		goto out;
 	}
 	struct session *s = peer->session;
-	if (!s->remote_valid)
+	if (!session_remote(s))
 		goto out;
 	if (s->initiation_received &&
 		now - s->initiation_received < wg_tsc(w, WG_MIN_INITIATION_INTERVAL_MS)) {
@@ -259,7 +270,7 @@ static void initiation(struct wg *w, const uint8_t *data, size_t len, const stru
 	s->received++;
 	wg_count(w, WG_COUNTER_INITIATION_RECEIVED);
 	learn_endpoint(s, from, to);
-	respond(w, s, &hs);
+	respond(w, s, &hs, from);
 out:
 	noise_handshake_fini(&hs);
 }
@@ -351,7 +362,7 @@ static bool admit(struct wg *w, const uint8_t *data, size_t len, const struct en
 		wg_count(w, WG_COUNTER_BAD_MAC2);
 		if (cookie_reply_create(&w->cookies, &w->identity, data, len, from, now, &reply) ==
 				0 &&
-			w->env.send(w->env.arg, to, from, (uint8_t *)&reply, sizeof(reply)))
+			w->env.send(w->env.arg, NULL, to, from, (uint8_t *)&reply, sizeof(reply)))
 			wg_count(w, WG_COUNTER_COOKIE_SENT);
 		return false;
 	}

@@ -12,12 +12,22 @@ struct wg; // one device: our key, our peers
 // How wg sends and finds its way; given by the daemon.
 struct wg_env {
 	void *arg;
-	// Send bytes as one UDP datagram from our port. local: source to keep, or IP_NONE. False:
-	// no way.
-	bool (*send)(void *arg, const struct ip_addr *local, const struct endpoint *to,
-		const uint8_t *data, size_t len);
+	// Send bytes as one UDP datagram from our port. peer: whose handshake it is, NULL for a
+	// cookie reply. local: source to keep, or IP_NONE. to: port 0 for a meshed peer of which
+	// nothing came yet. False: no way.
+	bool (*send)(void *arg, const struct peer *peer, const struct ip_addr *local,
+		const struct endpoint *to, const uint8_t *data, size_t len);
 	// Fill in a path to the endpoint (path->local may hold a wish); false: not reachable now.
 	bool (*resolve_path)(void *arg, const struct endpoint *to, struct peer_path *path);
+	// A new keypair with the peer is about to be used for sending. NULL: nobody cares.
+	void (*keyed)(void *arg, const struct peer *peer);
+};
+
+// How a peer's endpoint is found.
+enum wg_mobility {
+	WG_FIXED,   // it is the configured one
+	WG_ROAMING, // it follows authentic packets
+	WG_MESHED,  // wg_peer_route says, whatever the packets' sources
 };
 
 struct wg *wg_create(struct event_base *, struct gateway *, const struct wg_env *) must_check;
@@ -28,12 +38,23 @@ int wg_set_key(struct wg *, const struct key *private_key);
 const struct key *wg_public_key(const struct wg *);
 
 // Add a peer or change it to this configuration; what is equal stays untouched, and a session lives
-// on unless the preshared key changed. 0 or -errno.
-int wg_peer_set(struct wg *, const struct config_peer *, bool roaming);
+// on unless the preshared key changed. A meshed peer costs no cryptography before its first
+// handshake. 0 or -errno.
+int wg_peer_set(struct wg *, const struct config_peer *, enum wg_mobility);
 int wg_peer_remove(struct wg *, const struct key *public_key); // 0 or -ENOENT
 
 // The peer's configured endpoint is now this one (its name was looked up). 0 or -ENOENT.
 int wg_peer_endpoint(struct wg *, const struct key *public_key, const struct endpoint *);
+
+// Where a meshed peer's packets go.
+struct wg_route {
+	struct endpoint to; // port 0: not by UDP
+	uint32_t vni;	    // not 0: behind a Geneve header, through a peer relay
+	bool derp;	    // (also) handed up, to go over DERP
+	uint16_t mtu;	    // largest inner packet that the path is known to carry; 0: unknown
+};
+
+int wg_peer_route(struct wg *, const struct key *public_key, const struct wg_route *); // or -ENOENT
 // When its newest session began; 0: none, or no such peer.
 uint64_t wg_peer_handshake_unix_ns(const struct wg *, const struct key *public_key);
 
@@ -61,6 +82,8 @@ struct wg_peer_info {
 	uint64_t handshakes_sent, handshakes_received, handshakes_failed;
 };
 
+// One peer. -ENOENT.
+int wg_peer_info(const struct wg *, const struct key *public_key, struct wg_peer_info *) must_check;
 // fn for each peer in order of the configuration; it must not change peers.
 void wg_peers_each(struct wg *, void (*fn)(void *arg, const struct wg_peer_info *), void *arg);
 

@@ -54,8 +54,8 @@ static inline struct endpoint end_at(uint8_t host, uint16_t port)
 	return (struct endpoint){.addr = ip_addr_v4((uint8_t[]){192, 0, 2, host}), .port = port};
 }
 
-static inline bool end_send(void *arg, const struct ip_addr *local, const struct endpoint *to,
-	const uint8_t *data, size_t len)
+static inline bool end_send(void *arg, const struct peer *, const struct ip_addr *local,
+	const struct endpoint *to, const uint8_t *data, size_t len)
 {
 	struct end *e = arg;
 	struct net *n = e->net;
@@ -94,7 +94,7 @@ static inline int end_configure(struct end *e, const struct key *peer, const str
 		c.endpoint = *to;
 	if (psk)
 		c.preshared_key = *psk;
-	int r = wg_peer_set(e->w, &c, roaming);
+	int r = wg_peer_set(e->w, &c, roaming ? WG_ROAMING : WG_FIXED);
 	const struct peer *p = peer_table_find(e->g.gw.peers, peer);
 	e->s = p ? p->session : NULL;
 	return r;

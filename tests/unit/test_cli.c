@@ -112,7 +112,7 @@ static void test_daemon_options(void **)
 	struct daemon_args args;
 	char *none[] = {"tailgated"};
 	assert_int_equal(daemon_options_parse(1, none, &args, err), 0);
-	assert_string_equal(args.config, DAEMON_CONFIG_DEFAULT);
+	assert_null(args.config);
 	assert_null(args.check);
 	assert_false(args.has_log_level || args.version || args.help);
 	char *all[] = {"tailgated", "--config", "/c", "--check=/d", "--log-level", "debug",
