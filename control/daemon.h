@@ -11,6 +11,7 @@
 struct mirror;
 struct guard;
 struct resolve;
+struct tailnet;
 
 struct daemon { // ctl only
 	struct event_base *base;
@@ -21,9 +22,10 @@ struct daemon { // ctl only
 	struct mirror *mirror;
 	struct guard *guard;
 	struct resolve *resolve;
-	uint16_t wg_port;      // in use
-	bool wg_port_fallback; // the configured one was taken
-	bool log_level_fixed;  // by the command line: a reload leaves it
+	struct tailnet *tailnet; // NULL: no node of a tailnet
+	uint16_t wg_port;	 // in use
+	bool wg_port_fallback;	 // the configured one was taken
+	bool log_level_fixed;	 // by the command line: a reload leaves it
 	uint64_t started_unix_ns;
 	uint64_t reloads, reload_failures;
 	char last_reload_error[512];

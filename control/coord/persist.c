@@ -1,7 +1,6 @@
 #include "control/coord/persist.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -10,33 +9,17 @@
 #include <unistd.h>
 
 #include "control/coord/json.h"
+#include "control/coord/statefile.h"
 #include "dataplane/crypto/blake2s.h"
 
 // A file: "tailgate NAME VERSION LENGTH HASH\n", then LENGTH bytes with that BLAKE2s.
 enum {
 	VERSION = 1,
 	HEADER_MAX = 160,
-	OTHERS = 077, // bits of a mode
 };
 
 static const char state_name[] = "state", netmap_name[] = "netmap";
 static const char key_prefix[] = "privkey:";
-
-static int write_all(int fd, const void *bytes, size_t len)
-{
-	const uint8_t *at = bytes;
-
-	while (len) {
-		const ssize_t n = write(fd, at, len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		at += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
 
 static void hash_text(char text[static 2 * BLAKE2S_LEN + 1], const void *bytes, size_t len)
 {
@@ -46,78 +29,16 @@ static void hash_text(char text[static 2 * BLAKE2S_LEN + 1], const void *bytes, 
 	sodium_bin2hex(text, 2 * BLAKE2S_LEN + 1, hash, sizeof(hash));
 }
 
-// The new file complete and on the disk, under a name that nobody reads.
-static int temporary_write(
-	int dir, const char *name, const char *header, const void *bytes, size_t len)
+static int save(const char *dir, const char *name, const void *bytes, size_t len)
 {
-	if (unlinkat(dir, name, 0) && errno != ENOENT) // of a write that was killed
-		return -errno;
-	const int fd =
-		openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	int error = write_all(fd, header, strlen(header));
-	if (!error)
-		error = write_all(fd, bytes, len);
-	if (!error && fsync(fd))
-		error = -errno;
-	if (close(fd) && !error)
-		error = -errno;
-	if (error)
-		unlinkat(dir, name, 0);
-	return error;
-}
-
-static int save(const char *path, const char *name, const void *bytes, size_t len)
-{
-	char header[HEADER_MAX], hash[2 * BLAKE2S_LEN + 1], temporary[32];
-	int error = blake2s_init();
+	char header[HEADER_MAX], hash[2 * BLAKE2S_LEN + 1];
+	const int error = blake2s_init();
 
 	if (error)
 		return error;
-	const int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return -errno;
 	hash_text(hash, bytes, len);
 	snprintf(header, sizeof(header), "tailgate %s %d %zu %s\n", name, VERSION, len, hash);
-	snprintf(temporary, sizeof(temporary), ".%s.new", name);
-	error = temporary_write(dir, temporary, header, bytes, len);
-	if (!error && renameat(dir, temporary, dir, name))
-		error = -errno;
-	if (!error && fsync(dir)) // or the name is lost with the power
-		error = -errno;
-	close(dir);
-	return error;
-}
-
-// The whole file; wiped and freed by the caller.
-static int read_all(int fd, size_t max, char **bytes, size_t *len)
-{
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode) || st.st_mode & OTHERS || st.st_uid != geteuid())
-		return -EACCES;
-	if (st.st_size < 0 || (uint64_t)st.st_size > max + HEADER_MAX)
-		return -EFBIG;
-	const size_t size = (size_t)st.st_size;
-	*bytes = malloc(size + 1);
-	if (!*bytes)
-		return -ENOMEM;
-	*len = 0;
-	while (*len < size) {
-		const ssize_t n = read(fd, *bytes + *len, size - *len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		*len += (size_t)n;
-	}
-	(*bytes)[*len] = '\0';
-	return 0;
+	return statefile_write(dir, name, header, bytes, len);
 }
 
 // Where the content begins, or -errno.
@@ -147,26 +68,16 @@ static void wipe_free(char *bytes, size_t len)
 }
 
 // The content, with a zero behind it.
-static int load(const char *path, const char *name, size_t max, char **out, size_t *out_len)
+static int load(const char *dir, const char *name, size_t max, char **out, size_t *out_len)
 {
 	char *bytes = NULL;
 	size_t len = 0;
 	int error = blake2s_init();
 
+	if (!error)
+		error = statefile_read(dir, name, max + HEADER_MAX, &bytes, &len);
 	if (error)
 		return error;
-	const int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return -errno;
-	const int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	error = fd < 0 ? -errno : read_all(fd, max, &bytes, &len);
-	if (fd >= 0)
-		close(fd);
-	close(dir);
-	if (error) {
-		wipe_free(bytes, len);
-		return error == -ELOOP ? -EACCES : error;
-	}
 	const long at = header_check(name, bytes, len);
 	if (at < 0) {
 		wipe_free(bytes, len);
@@ -349,15 +260,7 @@ int persist_netmap_load(const char *dir, char **text, size_t *len)
 	return load(dir, netmap_name, PERSIST_NETMAP_MAX, text, len);
 }
 
-int persist_netmap_remove(const char *path)
+int persist_netmap_remove(const char *dir)
 {
-	const int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (dir < 0)
-		return errno == ENOENT ? 0 : -errno;
-	int error = unlinkat(dir, netmap_name, 0) && errno != ENOENT ? -errno : 0;
-	if (!error && fsync(dir))
-		error = -errno;
-	close(dir);
-	return error;
+	return statefile_remove(dir, netmap_name);
 }

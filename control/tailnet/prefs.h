@@ -17,8 +17,8 @@ enum {
 struct prefs {
 	char control_url[PREFS_TEXT_LEN]; // "": https://controlplane.tailscale.com
 	bool want_running, logged_out;
-	bool route_all;	       // --accept-routes
-	bool corp_dns;	       // --accept-dns
+	bool route_all; // --accept-routes
+	bool corp_dns;	// --accept-dns
 	bool shields_up, no_snat, exit_node_allow_lan, run_ssh, no_stateful;
 	char exit_node_id[PREFS_TEXT_LEN], exit_node_ip[PREFS_TEXT_LEN]; // either
 	char hostname[PREFS_TEXT_LEN], operator[PREFS_TEXT_LEN];
@@ -27,7 +27,7 @@ struct prefs {
 	char **tags;
 	uint32_t n_tags;
 	int32_t relay_server_port; // -1: off
-	json_t *all;		   // every field as the LocalAPI gives it; the above are read from it
+	json_t *all; // every field as the LocalAPI gives it; the above are read from it
 };
 
 // The defaults of the real client.
