@@ -10,15 +10,27 @@
 struct net;    // libcurl on an event loop
 struct stream; // one connection
 
-struct net *net_create(struct event_base *) must_check; // NULL with errno
+// From here on the process ignores SIGPIPE. NULL with errno: -ENOTSUP, libcurl is without OpenSSL.
+struct net *net_create(struct event_base *) must_check;
 // After all streams and fetches are closed. NULL is fine.
 void net_destroy(struct net *);
 
+// What error means in closed and fetch_answer, behind the minus sign:
+//   ENODATA       the name has no address (DNS)
+//   ECONNREFUSED, EHOSTUNREACH, ENETUNREACH ... of connect(2)
+//   ETIMEDOUT     at any stage; why says which
+//   EKEYREJECTED  the certificate; why says what is wrong with it, and the clock's part
+//   EREMOTEIO     the proxy of the environment refuses or does not answer
+//   EPROTO        it does not speak TLS, or HTTP
+//   ECONNRESET    the connection broke
+//   EMSGSIZE      fetch: body or header is too large
+//   ELOOP         fetch: too many redirects, or one that leaves https
 struct stream_target {
 	const char *host; // name or address; also of the certificate and SNI
 	uint16_t port;
-	bool tls;	      // HTTP/1.1 or something else inside: no ALPN
-	const char *address;  // connect there instead of what host resolves to; NULL
+	bool tls;	     // HTTP/1.1 or something else inside: no ALPN
+	const char *address; // connect there instead of what host resolves to: an address, or
+			     // several with commas between, which race; NULL
 	const char *cert;     // DERP's CertName: another name, or "sha256-raw:<hex>"; NULL
 	bool any_certificate; // what is inside authenticates itself; a bad one is logged only
 	unsigned timeout_ms;  // to connect, TLS included
@@ -26,6 +38,7 @@ struct stream_target {
 
 enum {
 	STREAM_QUEUE_MAX = 4 << 20, // bytes that wait to be sent
+	STREAM_WHY_LEN = 400,
 };
 
 // None may be NULL. stream_close may be called from within each.
@@ -35,12 +48,14 @@ struct stream_events {
 	// Everything queued has gone to the kernel.
 	void (*drained)(void *arg);
 	// Once and last: the server closed (0) or -errno, with a line for people: cause and remedy.
+	// At most STREAM_WHY_LEN bytes, printable.
 	// The stream is to be closed as always.
 	void (*closed)(void *arg, int error, const char *why);
 	void *arg;
 };
 
-// Events come from the loop, never from within. 0 or -errno.
+// Events come from the loop, never from within. 0 or -errno; -EINVAL: host, address or cert. The
+// target's strings are copied.
 int stream_open(struct stream **out, struct net *, const struct stream_target *,
 	const struct stream_events *) must_check;
 void stream_close(struct stream *); // NULL is fine; no event comes after it
@@ -62,7 +77,7 @@ struct fetch_request {
 	size_t max;	     // bytes of the answer's body; more is an error
 	unsigned timeout_ms; // of everything
 	const char *header;  // one more, "Name: value"; NULL
-	const char *address; // connect there instead; NULL
+	const char *address; // as of stream_target
 	const char *cert;    // as of stream_target
 	bool follow;	     // redirects, up to 5
 };
@@ -78,7 +93,7 @@ struct fetch_answer {
 	double seconds;	      // from the request's last byte to the answer's first, no TLS or DNS
 };
 
-// done is called once, from the loop. 0 or -errno.
+// done is called once, from the loop; the fetch is gone with it. 0 or -errno; -EINVAL: the request.
 int fetch_start(struct fetch **out, struct net *, const struct fetch_request *,
 	void (*done)(void *arg, const struct fetch_answer *), void *arg) must_check;
 void fetch_cancel(struct fetch *); // before done; NULL is fine
