@@ -141,6 +141,7 @@ lab_delete() {
 		mapfile -t pids < <(ip netns pids "$ns")
 		((${#pids[@]} == 0)) || kill -9 "${pids[@]}" 2>/dev/null || true
 		ip netns delete "$ns" || true
+		rm -rf "/etc/netns/$ns"
 	done
 }
 
