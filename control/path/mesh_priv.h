@@ -1,0 +1,150 @@
+// What the files of the mesh share. [ctl]
+//
+// A peer costs an entry in two hash tables. What is in use (sent to, or heard of) has a
+// struct mesh_active besides, until it was idle for MESH_IDLE_S. Who may say what over which way is
+// in mesh_input.c, what goes out in mesh_send.c.
+#pragma once
+
+#include "control/path/mesh.h"
+#include "control/path/relay.h"
+
+enum {
+	MESH_BUCKETS = 16384, // powers of 2
+	MESH_BOX_BUCKETS = 1024,
+	MESH_IDLE_S = 600,
+	MESH_LOOK_MS = 100,    // between looks at what workers sent over a path that needs no DERP
+	MESH_TICK_MIN_MS = 50, // between two ticks
+	MESH_SEND_MS = 20,     // traffic is told to a path no more often
+	MESH_CALL_WAIT_MS = 3000, // a call-me-maybe waits so long for STUN
+	MESH_CALLS_BURST = 4,	  // call-me-maybes of a peer; then one in MESH_CALL_EVERY_MS
+	MESH_CALL_EVERY_MS = 2000,
+	MESH_SOURCE_PER_S = 200, // disco messages of one source, at most as many at once
+	MESH_SOURCE_SETS = 256,
+	MESH_SOURCE_WAYS = 4,
+	MESH_RELAYS_MAX = 64,
+	MESH_SIBLINGS_MAX = 64, // nodes of one disco key that are asked whose a pong is
+	MESH_DATAGRAM_MAX = GENEVE_HEADER_LEN + DISCO_PACKET_MAX,
+};
+
+static const uint64_t MESH_MS = UINT64_C(1000000); // ns
+
+struct mesh_stats {
+	uint64_t pings_tx, pongs_rx, pings_rx, calls_tx, calls_rx;
+	uint64_t last_ping_ns, last_pong_ns;
+};
+
+struct mesh_peer {
+	struct mesh_peer *next_node;  // in its bucket
+	struct mesh_peer *next_disco; // in its bucket; other keys as well
+	struct mesh_peer **at_disco;  // NULL: has no key
+	struct key node, disco;
+	struct key map_disco; // of the netmap; the peer may have told another since
+	struct endpoint *endpoints;
+	uint32_t n_endpoints;
+	uint16_t home, seen; // DERP regions; 0: unknown
+	bool wg_only, may_relay;
+	struct mesh_route told; // to env.route
+	struct mesh_active *active;
+	struct mesh_stats stats;
+};
+
+struct mesh_active {
+	struct mesh *mesh;
+	struct mesh_peer *peer;
+	struct mesh_active *next, **at;
+	struct peer_path *path;
+	uint64_t next_ns;	 // when it is to be looked at
+	uint64_t used_ns;	 // last sign of use
+	uint64_t sent_ns, tx_ns; // traffic told to the path; of workers. 0: never
+	uint64_t call_ns;	 // a call-me-maybe waits until then; 0: none
+	uint64_t calls_tat_ns;	 // see mesh_paced
+	struct endpoint lost;	 // sending there failed; port 0: nothing
+};
+
+// The shared secret with a disco key, computed at its first message.
+struct mesh_box {
+	struct mesh_box *next;
+	struct key disco;
+	struct box box;
+	bool bad; // of low order
+	uint64_t used_ns;
+};
+
+struct mesh_source {
+	uint8_t name[17];
+	uint64_t tat_ns;
+};
+
+struct mesh {
+	struct mesh_env env;
+	struct event *timer;
+	uint64_t timer_ns; // UINT64_MAX: not armed
+	struct relay_identity self;
+	uint8_t hash_key[16];
+	struct mesh_peer *by_node[MESH_BUCKETS], *by_disco[MESH_BUCKETS];
+	struct mesh_box *boxes[MESH_BOX_BUCKETS];
+	size_t n_peers, n_boxes;
+	uint64_t boxes_aged_ns;
+	struct mesh_active *active;
+	struct mesh_source sources[MESH_SOURCE_SETS][MESH_SOURCE_WAYS];
+	struct key relays[MESH_RELAYS_MAX];
+	size_t n_relays;
+	uint64_t counters[MESH_COUNTER_COUNT];
+};
+
+static inline bool mesh_key_equal(const struct key *a, const struct key *b)
+{
+	return memcmp(a->bytes, b->bytes, KEY_LEN) == 0;
+}
+
+static inline uint64_t mesh_now(const struct mesh *m)
+{
+	return m->env.now_ns(m->env.arg);
+}
+
+static inline void mesh_count(struct mesh *m, enum mesh_counter counter)
+{
+	m->counters[counter]++;
+}
+
+// --- mesh_table.c
+
+struct mesh_peer *mesh_find(const struct mesh *, const struct key *node);
+// The nodes of a disco key, one after the other.
+struct mesh_peer *mesh_find_disco(const struct mesh *, const struct key *disco);
+struct mesh_peer *mesh_next_disco(const struct mesh_peer *);
+void mesh_add_node(struct mesh *, struct mesh_peer *);
+void mesh_remove_node(struct mesh *, struct mesh_peer *);
+// Zero: none. The old key's secret goes with its last node.
+void mesh_set_disco(struct mesh *, struct mesh_peer *, const struct key *disco);
+// NULL: of low order.
+const struct box *mesh_box(struct mesh *, const struct key *disco, uint64_t now_ns);
+void mesh_forget_boxes(struct mesh *, uint64_t unused_since_ns);
+// One every interval_ns, burst of them at once; tat: when all of them are there again.
+bool mesh_paced(uint64_t *tat_ns, uint64_t interval_ns, unsigned burst, uint64_t now_ns);
+// Whether this source (derp: the node there) may send one more disco message.
+bool mesh_source_allowed(
+	struct mesh *, const struct endpoint *from, const struct key *derp, uint64_t now_ns);
+
+// --- mesh_send.c
+
+// The state of a peer in use, made if need be.
+struct mesh_active *mesh_activate(struct mesh *, struct mesh_peer *, uint64_t now_ns);
+void mesh_deactivate(struct mesh_active *);
+// After anything that may have changed a path: tells the route, sets the timer.
+void mesh_settle(struct mesh_active *, uint64_t now_ns);
+void mesh_tell_route(struct mesh *, struct mesh_peer *, uint64_t now_ns);
+// Tell the path what the netmap says.
+void mesh_set_path_map(struct mesh_active *, uint64_t now_ns);
+bool mesh_may_relay(const struct mesh *, const struct mesh_peer *);
+uint16_t mesh_region(const struct mesh_peer *); // of DERP, to reach it; 0: none
+// A disco message over UDP, through a relay if the address has a VNI. false: not sent.
+bool mesh_disco_udp(struct mesh *, const struct key *disco, const struct path_addr *,
+	const struct disco_message *, uint64_t now_ns);
+// The same over DERP. 0, or of derp_send.
+int mesh_disco_derp(struct mesh *, uint16_t region, const struct mesh_peer *,
+	const struct disco_message *, uint64_t now_ns) must_check;
+// Be called at that time, or earlier.
+void mesh_arm(struct mesh *, uint64_t at_ns, uint64_t now_ns);
+// What is due at timer_ns.
+void mesh_tick(struct mesh *);
