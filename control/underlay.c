@@ -30,6 +30,8 @@ struct underlay { // ctl only
 	struct gateway *gw;
 	struct mirror *mirror;
 	struct wg *wg;
+	underlay_disco_fn *disco;
+	void *disco_arg;
 	struct event *events, *punted, *tick;
 	struct waiting waiting[WAITING_MAX];
 	unsigned n_waiting, n_waiting_own;
@@ -295,22 +297,27 @@ static void on_tick(evutil_socket_t, short, void *arg)
 		wg_peers_each(u->wg, confirm_neighbours, u);
 }
 
-// outer: IP and UDP header of a handshake message, checked by the worker.
-static void handshake(struct underlay *u, struct rte_mbuf *m)
+// A datagram behind its IP and UDP header, which the worker has checked.
+static void datagram(struct underlay *u, struct rte_mbuf *m)
 {
 	struct ip_info info;
 	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
-	if (!u->wg || ip_parse(l3, UINT16_MAX, &info) < 0)
+	if (ip_parse(l3, UINT16_MAX, &info) < 0)
 		return;
 	bool v4 = info.family == IP_V4;
 	const struct rte_udp_hdr *udp = (const struct rte_udp_hdr *)(l3 + info.l3_len);
+	const uint8_t *data = (const uint8_t *)(udp + 1);
+	size_t len = m->data_len - info.l3_len - UDP_HDR_LEN;
 	struct endpoint from = {
 		.addr = v4 ? ip_addr_v4(l3 + 12) : ip_addr_v6(l3 + 8),
 		.port = rte_be_to_cpu_16(udp->src_port),
 	};
 	struct ip_addr to = v4 ? ip_addr_v4(l3 + 16) : ip_addr_v6(l3 + 24);
-	wg_receive(u->wg, (const uint8_t *)(udp + 1), m->data_len - info.l3_len - UDP_HDR_LEN,
-		&from, &to);
+	enum udp_class class = udp_classify(data, len);
+	if (class != UDP_WIREGUARD && u->disco)
+		u->disco(u->disco_arg, &from, &to, class, data, len);
+	else if (class == UDP_WIREGUARD && u->wg)
+		wg_receive(u->wg, data, len, &from, &to);
 }
 
 static void take_punted(struct underlay *u, struct rte_mbuf *m)
@@ -319,7 +326,7 @@ static void take_punted(struct underlay *u, struct rte_mbuf *m)
 		unresolved(u, m);
 		return;
 	}
-	handshake(u, m);
+	datagram(u, m);
 	rte_pktmbuf_free(m);
 }
 
@@ -335,7 +342,7 @@ static void on_punted(evutil_socket_t, short, void *arg)
 	struct underlay *u = arg;
 	struct rte_mbuf *m;
 	mailbox_wake(u->gw->punted);
-	for (unsigned i = 0; i < PER_WAKE_UP && mailbox_get(u->gw->punted, &m, 1) == 1; i++)
+	for (unsigned i = 0; i < PER_WAKE_UP && (m = punted_get(u->gw)); i++)
 		take_punted(u, m);
 	next_time(u->gw->punted, u->punted);
 }
@@ -389,6 +396,13 @@ void underlay_set_mirror(struct underlay *u, struct mirror *mirror)
 void underlay_set_wg(struct underlay *u, struct wg *wg)
 {
 	u->wg = wg;
+}
+
+void underlay_set_disco(struct underlay *u, underlay_disco_fn *fn, void *arg)
+{
+	u->disco = fn;
+	u->disco_arg = arg;
+	atomic_store(&u->gw->disco, fn != NULL);
 }
 
 int underlay_start(struct underlay *u)

@@ -6,6 +6,7 @@
 #include "control/kernel/mirror.h"
 #include "control/wg/session.h"
 #include "dataplane/node/node.h"
+#include "dataplane/wire/classify_udp.h"
 
 struct underlay;
 
@@ -14,6 +15,13 @@ void underlay_destroy(struct underlay *);
 void underlay_set_mirror(struct underlay *, struct mirror *);
 // Where handshakes go.
 void underlay_set_wg(struct underlay *, struct wg *);
+// Where else datagrams to the WireGuard port go: STUN, disco, Geneve disco, and WireGuard
+// handshakes behind a Geneve header (UDP_GENEVE_WIREGUARD; data from a relay stays with the
+// workers). data: the whole UDP payload, Geneve header included. fn NULL: nowhere; then workers
+// refuse all of these.
+typedef void underlay_disco_fn(void *arg, const struct endpoint *from, const struct ip_addr *to,
+	enum udp_class, const uint8_t *data, size_t len);
+void underlay_set_disco(struct underlay *, underlay_disco_fn *fn, void *arg);
 // Start to listen to the workers.
 int underlay_start(struct underlay *) must_check;
 

@@ -24,6 +24,8 @@
 	X(NEIGHBOUR, "neighbour", "the next hop does not answer ARP or ND")                        \
 	X(PUNT_FULL, "punt_full",                                                                  \
 		"the control thread is behind: handshakes or packets for it are lost")             \
+	X(DISCO_FULL, "disco_full",                                                                \
+		"more STUN and disco messages than the control thread takes: a flood of them")     \
 	X(PUNT_FAILED, "punt_failed", "the kernel did not take a packet meant for the host")       \
 	X(HANDOFF_FULL, "handoff_full", "the worker that owns the peer is behind")                 \
 	X(TX_FULL, "tx_full", "the transmit ring or socket buffer is full")                        \

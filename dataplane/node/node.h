@@ -71,8 +71,10 @@ enum icmp_reason {
 };
 
 enum punt_reason {
-	PUNT_WG_HANDSHAKE, // initiation, response or cookie reply; data at the outer IP header
-	PUNT_RESOLVE,	   // next hop without neighbour; the packet waits at the control thread
+	// A datagram to our port for the control thread, data at the outer IP header:
+	PUNT_DATAGRAM, // initiation, response or cookie reply, with its Geneve header if it has one
+	PUNT_DISCO,    // STUN, disco, Geneve disco
+	PUNT_RESOLVE,  // next hop without neighbour; the packet waits at the control thread
 	PUNT_REASON_COUNT,
 };
 
@@ -200,6 +202,8 @@ struct gateway {
 	_Atomic uint16_t tunnel_mtu;	  // ctl: rw, wrk: ro
 	_Atomic bool mss_clamp, coalesce; // ctl: rw, wrk: ro
 	_Atomic uint32_t icmp_rate;	  // ctl: rw, wrk: ro: errors per second and worker
+	// ctl: rw, wrk: ro: STUN, disco and Geneve are taken on the WireGuard port; else malformed
+	_Atomic bool disco;
 	struct fib *fib;
 	struct allowedips *allowed;
 	struct index_table *index;
@@ -208,12 +212,15 @@ struct gateway {
 	struct rte_mempool *pool;	     // 2 KiB
 	struct rte_mempool *super_pool;	     // 64 KiB
 	struct mailbox *events;		     // struct worker_event, workers to control
-	struct mailbox *punted;		     // struct rte_mbuf *, workers to control
+	struct mailbox *punted;		     // struct rte_mbuf *, workers to control: punted_get()
 	struct graph *graph[PORT_QUEUE_MAX]; // one per worker
 	// ctl: rw, wrk: ro: addresses that ICMP errors are sent from, by port; 0 = none
 	_Atomic uint32_t port_addr4[PORT_MAX];	      // network order
 	struct ip_addr *_Atomic port_addr6[PORT_MAX]; // RCU
 	double tsc_per_ns;			      // fixed after init
+	// wrk: add, ctl: takes away: how many wait in punted, by reason. A line of its own: what is
+	// above is read for every packet.
+	alignas(64) _Atomic uint32_t punted_n[PUNT_REASON_COUNT];
 };
 
 // One worker's state. // wrk only, unless said otherwise
@@ -261,6 +268,8 @@ void graph_flush(struct graph *g);
 // Let packets of the inbox and of the last round's ICMP errors in; returns how many. [wrk]
 unsigned graph_inbox(struct graph *g);
 void graph_trace_step(struct graph *g, struct rte_mbuf *m, enum node_id node, unsigned drop);
+// What a worker punted next, the caller's now; NULL: nothing waits. [ctl]
+struct rte_mbuf *punted_get(struct gateway *gw);
 
 // Hand a packet to a node.
 static inline void graph_to(struct graph *g, enum node_id node, struct rte_mbuf *m)

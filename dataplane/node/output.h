@@ -110,6 +110,10 @@ void output_offload(struct graph *g, struct rte_mbuf *m, const uint8_t *l2);
 
 // Have the control thread told; the mailbox being full is counted. True: told.
 bool event_send(struct graph *g, const struct worker_event *e);
+// Copy head and m's data, which lie in one piece, for the control thread, so that no receive buffer
+// waits for it: to PUNT with this reason. m stays the caller's. What finds no room is counted.
+void punt_copy(struct graph *g, const struct rte_mbuf *m, enum punt_reason reason,
+	const uint8_t *head, uint32_t head_len);
 // TSC units within which an event about one peer is not repeated.
 uint64_t event_pause(const struct graph *g);
 // Ask for a handshake or a path, unless that was done just now. index: of the keypair, or 0.

@@ -1,9 +1,10 @@
-// WireGuard datagrams from the wire: take super-datagrams apart where they lie, send handshakes up
-// and data on to decryption, by receiver index, on the worker that owns the peer.
+// WireGuard datagrams from the wire: take super-datagrams apart where they lie, send handshakes and
+// disco up and data on to decryption, by receiver index, on the worker that owns the peer.
 #include "dataplane/base/mailbox.h"
 #include "dataplane/node/capture.h"
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
+#include "dataplane/wire/classify_udp.h"
 #include "dataplane/wire/wireguard.h"
 
 struct index_cache {
@@ -11,47 +12,29 @@ struct index_cache {
 	struct keypair *keypair;
 };
 
-// Copy what the control thread needs, so that no receive buffer waits for it: m's data becomes
-// the outer IP and UDP header and the message.
-static void punt_handshake(
-	struct graph *g, struct rte_mbuf *m, const uint8_t *outer, uint32_t outer_len)
+static bool is_handshake(const uint8_t *message, uint32_t len)
 {
-	struct rte_mbuf *copy = pkt_alloc(g);
-	char *to = copy ? rte_pktmbuf_append(copy, (uint16_t)(outer_len + m->data_len)) : NULL;
-	if (unlikely(!to)) { // no buffer, or extension headers without end
-		rte_pktmbuf_free(copy);
-		graph_drop(g, m, copy ? DROP_WG_MALFORMED : DROP_NO_MBUF);
-		return;
-	}
-	pkt_inherit(copy, m);
-	pkt_of(copy)->reason = PUNT_WG_HANDSHAKE;
-	pkt_of(copy)->outer = NULL;
-	memcpy(to, outer, outer_len);
-	memcpy(to + outer_len, rte_pktmbuf_mtod(m, void *), m->data_len);
-	graph_to(g, NODE_PUNT, copy);
-	rte_pktmbuf_free(m);
+	rte_le32_t type;
+	if (len < WG_COOKIE_REPLY_LEN)
+		return false;
+	memcpy(&type, message, sizeof(type));
+	return (type == wg_type_field(WG_TYPE_INITIATION) && len == WG_INITIATION_LEN) ||
+	       (type == wg_type_field(WG_TYPE_RESPONSE) && len == WG_RESPONSE_LEN) ||
+	       (type == wg_type_field(WG_TYPE_COOKIE) && len == WG_COOKIE_REPLY_LEN);
 }
 
-static bool is_handshake(const struct rte_mbuf *m, rte_le32_t type)
+static bool is_data(const struct rte_mbuf *m)
 {
-	return (type == wg_type_field(WG_TYPE_INITIATION) && m->data_len == WG_INITIATION_LEN) ||
-	       (type == wg_type_field(WG_TYPE_RESPONSE) && m->data_len == WG_RESPONSE_LEN) ||
-	       (type == wg_type_field(WG_TYPE_COOKIE) && m->data_len == WG_COOKIE_REPLY_LEN);
+	return m->data_len >= WG_DATA_MIN_LEN &&
+	       rte_pktmbuf_mtod(m, const struct wg_data *)->type == wg_type_field(WG_TYPE_DATA);
 }
 
-// m's data is one UDP payload; outer is its IP header, outer_len bytes up to the payload.
-static void datagram(struct graph *g, struct rte_mbuf *m, const uint8_t *outer, uint32_t outer_len,
-	struct index_cache *cache)
+// m's data is a data message.
+static void data(
+	struct graph *g, struct rte_mbuf *m, const uint8_t *outer, struct index_cache *cache)
 {
 	const struct wg_data *h = rte_pktmbuf_mtod(m, const struct wg_data *);
 	struct pkt *p = pkt_of(m);
-	if (m->data_len < WG_DATA_MIN_LEN || h->type != wg_type_field(WG_TYPE_DATA)) {
-		if (m->data_len >= WG_COOKIE_REPLY_LEN && is_handshake(m, h->type))
-			punt_handshake(g, m, outer, outer_len);
-		else
-			graph_drop(g, m, DROP_WG_MALFORMED);
-		return;
-	}
 	uint32_t index = rte_le_to_cpu_32(h->receiver);
 	if (cache->keypair == NULL || cache->index != index)
 		*cache = (struct index_cache){index, index_lookup(g->gw->index, index)};
@@ -68,6 +51,58 @@ static void datagram(struct graph *g, struct rte_mbuf *m, const uint8_t *outer, 
 		handoff(g, m, NODE_WG_DECRYPT);
 	else
 		graph_to(g, NODE_WG_DECRYPT, m);
+}
+
+static void up(struct graph *g, struct rte_mbuf *m, enum punt_reason reason, const uint8_t *outer,
+	uint32_t outer_len)
+{
+	punt_copy(g, m, reason, outer, outer_len);
+	rte_pktmbuf_free(m);
+}
+
+// From a peer relay: WireGuard behind a Geneve header, which the control thread wants to see.
+static void relayed(struct graph *g, struct rte_mbuf *m, const uint8_t *outer, uint32_t outer_len,
+	struct index_cache *cache)
+{
+	const struct geneve_header *h = rte_pktmbuf_mtod(m, const struct geneve_header *);
+	bool sound = h->version_options == 0 && !geneve_is_control(h) && geneve_vni(h) != 0;
+	if (sound && is_handshake((const uint8_t *)(h + 1), m->data_len - GENEVE_HEADER_LEN)) {
+		up(g, m, PUNT_DATAGRAM, outer, outer_len);
+		return;
+	}
+	rte_pktmbuf_adj(m, GENEVE_HEADER_LEN);
+	if (sound && is_data(m))
+		data(g, m, outer, cache);
+	else
+		graph_drop(g, m, DROP_WG_MALFORMED);
+}
+
+// Anything but data without a Geneve header.
+static void other(struct graph *g, struct rte_mbuf *m, const uint8_t *outer, uint32_t outer_len,
+	struct index_cache *cache)
+{
+	const uint8_t *payload = rte_pktmbuf_mtod(m, const uint8_t *);
+	enum udp_class class = UDP_WIREGUARD;
+	if (atomic_load_explicit(&g->gw->disco, memory_order_relaxed))
+		class = udp_classify(payload, m->data_len);
+	if (class == UDP_GENEVE_WIREGUARD)
+		relayed(g, m, outer, outer_len, cache);
+	else if (class != UDP_WIREGUARD)
+		up(g, m, PUNT_DISCO, outer, outer_len);
+	else if (is_handshake(payload, m->data_len))
+		up(g, m, PUNT_DATAGRAM, outer, outer_len);
+	else
+		graph_drop(g, m, DROP_WG_MALFORMED);
+}
+
+// m's data is one UDP payload; outer is its IP header, outer_len bytes up to the payload.
+static void datagram(struct graph *g, struct rte_mbuf *m, const uint8_t *outer, uint32_t outer_len,
+	struct index_cache *cache)
+{
+	if (likely(is_data(m)))
+		data(g, m, outer, cache);
+	else
+		other(g, m, outer, outer_len, cache);
 }
 
 // A fresh mbuf becomes a view of len bytes at offset off of m's first segment, on the reference

@@ -153,7 +153,7 @@ static void drain(struct gw *g)
 		;
 	for (unsigned i = 0; i < NODE_COUNT; i++)
 		expect(g->gw.graph[0]->queue[i].n == 0);
-	while (mailbox_get(g->gw.punted, &m, 1) == 1)
+	while ((m = punted_get(&g->gw)))
 		rte_pktmbuf_free(m);
 	while (mailbox_get(g->gw.events, &e, 1) == 1)
 		;

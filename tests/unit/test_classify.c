@@ -133,7 +133,7 @@ static void forget(struct gw *g)
 		while ((m = memport_take(g->port[i], 0)))
 			rte_pktmbuf_free(m);
 	}
-	while (mailbox_get(g->gw.punted, &m, 1) == 1)
+	while ((m = punted_get(&g->gw)))
 		rte_pktmbuf_free(m);
 	memset(graph_of(g)->counters, 0, sizeof(graph_of(g)->counters));
 }

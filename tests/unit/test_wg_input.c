@@ -1,4 +1,6 @@
-// Outer datagrams: which are WireGuard messages, runs of them in one super-packet, what goes up.
+// Outer datagrams: which are WireGuard messages or disco, runs of them in one super-packet, what
+// goes up.
+#include "dataplane/wire/classify_udp.h"
 #include "tests/unit/packets.h"
 
 enum {
@@ -59,7 +61,7 @@ static void each_message_has_its_place(void **state)
 	struct two *t = *state;
 	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
 		struct flat p;
-		struct rte_mbuf *m = NULL;
+		struct rte_mbuf *m;
 		uint8_t message[256] = {0};
 		memcpy(message, rows[i].head, 4);
 		memset(message + 4, 0x77, sizeof(message) - 4);
@@ -68,10 +70,11 @@ static void each_message_has_its_place(void **state)
 		print_message("%s\n", rows[i].name);
 		push_flat(&t->a, GW_WAN, &p);
 		run(&t->a);
-		assert_int_equal(mailbox_get(t->a.gw.punted, &m, 1), rows[i].punted);
+		m = punted_get(&t->a.gw);
+		assert_int_equal(m != NULL, rows[i].punted);
 		if (m) {
 			struct flat got;
-			assert_int_equal(pkt_of(m)->reason, PUNT_WG_HANDSHAKE);
+			assert_int_equal(pkt_of(m)->reason, PUNT_DATAGRAM);
 			assert_int_equal(pkt_of(m)->port_in, GW_WAN);
 			flow_flat(m, &got);
 			assert_flat_equal(&got, &p);
@@ -79,6 +82,161 @@ static void each_message_has_its_place(void **state)
 		}
 		expect_drops(&t->a, rows[i].reason, !rows[i].punted);
 	}
+}
+
+// What a node of a tailnet takes beside WireGuard. hex: the first bytes; then zeros.
+static const struct {
+	const char *name;
+	const char *head;
+	uint32_t head_len, len;
+	int punted; // enum punt_reason; -1: malformed for all
+} tailnet_rows[] = {
+#define ROW(name, head, len, punted)                                                               \
+	{                                                                                          \
+		name, head, sizeof(head) - 1, len, punted                                          \
+	}
+#define STUN "\1\1\0\0\x21\x12\xa4\x42"
+#define DISCO "TS\xf0\x9f\x92\xac"
+#define GENEVE_DISCO "\0\0\x7a\x11\0\0\7\0"
+#define GENEVE_WG "\0\0\x7a\x12\0\0\7\0"
+	ROW("STUN response", STUN, 32, PUNT_DISCO),
+	ROW("STUN header alone", STUN, 20, PUNT_DISCO),
+	ROW("STUN cut", STUN, 19, -1),
+	ROW("STUN with another magic", "\1\1\0\0\x21\x12\xa4\x43", 32, -1),
+	ROW("disco", DISCO, 124, PUNT_DISCO),
+	ROW("the shortest disco", DISCO, 62, PUNT_DISCO),
+	ROW("disco cut before its key's end", DISCO, 37, -1),
+	ROW("disco of an MTU probe", DISCO, 1452, PUNT_DISCO),
+	ROW("disco of a jumbo frame's probe", DISCO, 8972, PUNT_DISCO),
+	ROW("disco from a relay", GENEVE_DISCO DISCO, 132, PUNT_DISCO),
+	ROW("disco of the relay itself", "\0\x80\x7a\x11\0\0\7\0" DISCO, 160, PUNT_DISCO),
+	ROW("Geneve disco without disco", GENEVE_DISCO, 132, -1),
+	ROW("initiation from a relay", GENEVE_WG "\1", 8 + 148, PUNT_DATAGRAM),
+	ROW("response from a relay", GENEVE_WG "\2", 8 + 92, PUNT_DATAGRAM),
+	ROW("cookie reply from a relay", GENEVE_WG "\3", 8 + 64, PUNT_DATAGRAM),
+	ROW("initiation of the relay itself", "\0\x80\x7a\x12\0\0\7\0\1", 8 + 148, -1),
+	ROW("initiation from no relay", "\0\0\x7a\x12\0\0\0\0\1", 8 + 148, -1),
+	ROW("initiation from a relay, cut", GENEVE_WG "\1", 8 + 147, -1),
+	ROW("data from a relay, cut", GENEVE_WG "\4", 8 + 31, -1),
+	ROW("data of the relay itself", "\0\x80\x7a\x12\0\0\7\0\4", 8 + 96, -1),
+	ROW("Geneve in Geneve", GENEVE_WG GENEVE_WG "\1", 16 + 148, -1),
+	ROW("Geneve header alone", GENEVE_WG, 8, -1),
+	ROW("Geneve with options", "\1\0\x7a\x12\0\0\7\0\1", 8 + 148, -1),
+	ROW("Geneve of another version", "\x40\0\x7a\x12\0\0\7\0\1", 8 + 148, -1),
+	ROW("one byte", "\7", 1, -1),
+#undef ROW
+};
+
+static void expect_up(struct gw *g, const struct flat *p, int reason)
+{
+	struct flat got;
+	struct rte_mbuf *m = punted_get(&g->gw);
+	assert_int_equal(m != NULL, reason >= 0);
+	expect_drops(g, DROP_WG_MALFORMED, reason < 0);
+	if (!m)
+		return;
+	assert_int_equal(pkt_of(m)->reason, reason);
+	assert_int_equal(m->nb_segs, 1);
+	flow_flat(m, &got);
+	assert_flat_equal(&got, p);
+	rte_pktmbuf_free(m);
+}
+
+static void a_node_of_a_tailnet_takes_more(void **state)
+{
+	struct two *t = *state;
+	for (unsigned i = 0; i < 2 * RTE_DIM(tailnet_rows); i++) {
+		unsigned row = i / 2;
+		bool on = i % 2;
+		static struct flat p;
+		uint8_t message[9000] = {0};
+		memcpy(message, tailnet_rows[row].head, tailnet_rows[row].head_len);
+		outer_build(message, tailnet_rows[row].len, &p);
+		print_message("%s, %s\n", tailnet_rows[row].name, on ? "on" : "off");
+		atomic_store(&t->a.gw.disco, on);
+		push_flat(&t->a, GW_WAN, &p);
+		run(&t->a);
+		expect_up(&t->a, &p, on ? tailnet_rows[row].punted : -1);
+	}
+}
+
+// Data from a relay goes the way of all data, alone and in runs.
+static void data_behind_geneve_is_data(void **state)
+{
+	struct two *t = *state;
+	struct flat inner, frame, got;
+	uint8_t payload[2 * 256];
+	uint32_t size = 0;
+	atomic_store(&t->b.gw.disco, true);
+	for (unsigned i = 0; i < 2; i++) {
+		inner_build(&(struct spec){.proto = IPPROTO_UDP, .payload = 100, .fill = i}, 1, 2,
+			&inner);
+		sealed_build(t, &inner, &frame);
+		size = GENEVE_HEADER_LEN + frame.len - OUTER4;
+		assert_true(size <= 256);
+		memcpy(payload + i * size, GENEVE_WG, GENEVE_HEADER_LEN);
+		memcpy(payload + i * size + GENEVE_HEADER_LEN, frame.b + OUTER4,
+			frame.len - OUTER4);
+	}
+	flow_build(&(struct spec){.proto = IPPROTO_UDP, .payload = 2 * size}, &frame);
+	put32(frame.b + 12, gw_ip4(192, 0, 2, 1));
+	put32(frame.b + 16, gw_ip4(192, 0, 2, 2));
+	put16(frame.b + 20, GW_PORT);
+	put16(frame.b + 22, GW_PORT);
+	memcpy(frame.b + OUTER4, payload, 2 * size);
+	flow_finish(frame.b, frame.len);
+	t->b.port[GW_LAN]->port.tx_offloads = 0;
+	push_super(&t->b, GW_WAN, &frame, (uint16_t)size);
+	run(&t->b);
+	assert_int_equal(sent(&t->b, GW_LAN), 2);
+	while (take_flat(&t->b, GW_LAN, &got))
+		assert_int_equal(got.len, inner.len);
+	expect_drops(&t->b, DROP_WG_AUTH, 0);
+}
+
+// A flood of disco has its share of what waits, and leaves room for handshakes.
+static void disco_leaves_room_for_handshakes(void **state)
+{
+	struct two *t = *state;
+	struct flat p;
+	struct rte_mbuf *m;
+	unsigned share = t->a.gw.pool->size / 4 / 4, n = 0;
+	atomic_store(&t->a.gw.disco, true);
+	outer_build((const uint8_t[DISCO_CLASSIFY_MIN_LEN]){DISCO}, DISCO_CLASSIFY_MIN_LEN, &p);
+	for (unsigned i = 0; i < share + 100; i++) {
+		push_flat(&t->a, GW_WAN, &p);
+		run(&t->a);
+	}
+	expect_drops(&t->a, DROP_DISCO_FULL, 100);
+	outer_build((const uint8_t[WG_INITIATION_LEN]){WG_TYPE_INITIATION}, WG_INITIATION_LEN, &p);
+	push_flat(&t->a, GW_WAN, &p);
+	run(&t->a);
+	expect_drops(&t->a, DROP_DISCO_FULL, 0);
+	for (; (m = punted_get(&t->a.gw)); n++) {
+		assert_int_equal(pkt_of(m)->reason, n == share ? PUNT_DATAGRAM : PUNT_DISCO);
+		rte_pktmbuf_free(m);
+	}
+	assert_int_equal(n, share + 1);
+	assert_int_equal(t->a.gw.punted_n[PUNT_DISCO], 0);
+}
+
+// The few large buffers are for receiving.
+static void large_disco_leaves_large_buffers(void **state)
+{
+	struct two *t = *state;
+	static struct flat p;
+	static uint8_t message[8972] = DISCO;
+	struct rte_mbuf *m;
+	unsigned most = t->a.gw.super_pool->size / 16;
+	atomic_store(&t->a.gw.disco, true);
+	outer_build(message, sizeof(message), &p);
+	for (unsigned i = 0; i < 20; i++) {
+		push_flat(&t->a, GW_WAN, &p);
+		run(&t->a);
+	}
+	expect_drops(&t->a, DROP_NO_MBUF, 20 - most);
+	while ((m = punted_get(&t->a.gw)))
+		rte_pktmbuf_free(m);
 }
 
 // A receiver index that differs in one bit is another session's.
@@ -274,8 +432,8 @@ static void long_extension_headers_do_no_harm(void **state)
 		p.len = 40 + len + UDP_HDR_LEN + WG_INITIATION_LEN;
 		push_flat(&t->a, GW_WAN, &p);
 		run(&t->a);
-		struct rte_mbuf *m = NULL;
-		bool up = mailbox_get(t->a.gw.punted, &m, 1);
+		struct rte_mbuf *m = punted_get(&t->a.gw);
+		bool up = m != NULL;
 		rte_pktmbuf_free(m);
 		expect_drops(&t->a, DROP_WG_MALFORMED, !up);
 		assert_true(up || len > 1600);
@@ -321,6 +479,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		two_test(each_message_has_its_place),
+		two_test(a_node_of_a_tailnet_takes_more),
+		two_test(data_behind_geneve_is_data),
+		two_test(disco_leaves_room_for_handshakes),
+		two_test(large_disco_leaves_large_buffers),
 		two_test(neighbouring_indices_are_unknown),
 		two_test(runs_are_taken_apart),
 		two_test(a_forged_one_harms_no_other),
