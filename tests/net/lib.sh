@@ -24,7 +24,7 @@ dut=${DUT:-tailgate} # the device under test; another kind shows what the test i
 # shellcheck disable=SC2034 # for the tests
 peer_kind=${PEER:-wireguard-go} # the other side, where a test takes any
 
-declare -A lab_pid=() lab_status=()
+declare -A lab_pid=() lab_status=() lab_end=() # per process: PID, how it ended, the signal that ends it last
 
 # -- saying and waiting ---------------------------------------------------------------------------
 
@@ -119,7 +119,7 @@ lab_exit() { # STATUS
 	set +e
 	exec >&"$lab_out" 2>&1
 	for name in "${!lab_pid[@]}"; do
-		stop "$name"
+		stop "$name" "${lab_end[$name]:-TERM}"
 		[[ $status != 0 || ${lab_status[$name]} != 1 ]] || status=1
 	done
 	if [[ $status != 0 && $status != 77 && $status -lt 128 ]]; then
@@ -148,9 +148,9 @@ lab_delete() {
 # lab_clear: take the gateways and hosts down, ready for the next lab of the same script
 lab_clear() {
 	local name
-	for name in "${!lab_pid[@]}"; do stop "$name"; done
+	for name in "${!lab_pid[@]}"; do stop "$name" "${lab_end[$name]:-TERM}"; done
 	lab_delete
-	gw_kind=()
+	gw_kind=() lab_end=()
 	rm -f "$lab_dir"/*.peers
 }
 
@@ -169,7 +169,7 @@ stop() {
 	for ((i = 0; i < 100; i++)); do
 		kill -0 "$pid" 2>/dev/null || break
 		sleep 0.05
-	done
+	done 2>/dev/null # where the shell says that it was killed
 	if kill -9 "$pid" 2>/dev/null; then echo "$1 had to be killed"; fi
 	wait "$pid" 2>/dev/null || status=$?
 	lab_status[$1]=0

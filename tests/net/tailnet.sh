@@ -107,6 +107,7 @@ derp_start() { # 901|902: with the key and certificate that it had before
 	local a
 	a=$(inet_addr $(($1 - 899)))
 	mkdir -p "$lab_dir/cert"
+	lab_end[derp$1]=KILL # what it says at its end is of no use
 	start "derp$1" inet "$peers_bin/derper" -a "$(url_host "$a"):443" -hostname "$a" -certmode manual \
 		-certdir "$lab_dir/cert" -c "$lab_dir/derp$1.key" -http-port 80
 	wait_for 15 test -s "$lab_dir/cert/$a.crt"
@@ -159,6 +160,7 @@ headscale_config() {
 headscale() { env NO_COLOR=1 "$peers_bin/headscale" -c "$lab_dir/headscale.yaml" "$@"; }
 
 headscale_start() {
+	lab_end[headscale]=KILL
 	start headscale inet env NO_COLOR=1 "$peers_bin/headscale" -c "$lab_dir/headscale.yaml" serve
 	wait_for 20 headscale users list
 }
@@ -272,6 +274,7 @@ tn_daemon() { # NAME KIND: starts it with the state that it has; returns once it
 	read -ra env <<<"${tn_env[$1]:-}"
 	case $2 in
 	tailscaled)
+		lab_end[$1]=KILL
 		start "$1" "$1" env TS_LOGS_DIR="$dir" "${env[@]}" "$peers_bin/tailscaled" --statedir "$dir" \
 			--socket "$dir/sock" --tun tailscale0 --port 41641 --no-logs-no-support
 		;;
@@ -340,17 +343,18 @@ home_of() { node_status "$1" .Self.Relay; } # NAME: code of its DERP region
 home_is() { [[ $(home_of "$1") == "$2" ]]; }
 at_home() { [[ $(home_of "$1") ]]; }
 
-# pong NAME PEER derp|direct|relay: one disco ping; true when it was answered that way. pong.txt has it.
+# pong NAME PEER derp|direct|relay|any: one disco ping; true when it was answered that way.
 pong() {
-	local how='via DERP('
+	local how=via
 	case $3 in
+	derp) how='via DERP(' ;;
 	direct) how='via [0-9[]' ;;
 	relay) how='via peer-relay(' ;;
 	esac
 	ts "$1" ping -c 1 --timeout 1s "$(ip4 "$2")" >"$lab_dir/pong.txt" 2>&1 || true
 	grep -q "^pong from $2 .*$how" "$lab_dir/pong.txt"
 }
-wait_pong() { # NAME PEER derp|direct|relay [SECONDS]
+wait_pong() { # NAME PEER derp|direct|relay|any [SECONDS]
 	local begin
 	begin=$(now_ms)
 	wait_for "${4:-30}" pong "$1" "$2" "$3"
@@ -358,8 +362,9 @@ wait_pong() { # NAME PEER derp|direct|relay [SECONDS]
 }
 
 reaches() { # NAME ADDRESS: an ICMP echo through the tailnet
-	in_ns "$1" ping -c 1 -W 1 "$2"
+	in_ns "$1" ping -c 1 -W 1 "$2" >/dev/null 2>&1
 }
+silent() { ! reaches "$1" "$2"; }
 wait_reach() { # NAME ADDRESS [SECONDS]
 	wait_for "${3:-20}" reaches "$1" "$2"
 	echo "$1 reaches $2"
