@@ -1,7 +1,6 @@
 #include "control/cli/cli.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdarg.h>
 
 static const struct command *find_command(const char *name)
@@ -16,12 +15,22 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
+// Behind one or two dashes; "" when there is none.
+static const char *bare(const char *word)
+{
+	if (*word != '-')
+		return "";
+	return word[1] == '-' ? word + 2 : word + 1;
+}
+
 // Whether word is the option, alone or as "--name=value".
 static bool is_option(const struct cli_option *o, const char *word)
 {
-	size_t n = strlen(o->name);
-	return strncmp(word, o->name, n) == 0 &&
-	       (word[n] == '\0' || (word[n] == '=' && o->arg != NULL && n > 2));
+	const char *name = bare(o->name), *given = bare(word);
+	size_t n = strlen(name);
+	if (strncmp(given, "authkey", 7) == 0 && strcmp(name, "auth-key") == 0) // its old name
+		return given[7] == '\0' || given[7] == '=';
+	return n > 0 && strncmp(given, name, n) == 0 && (given[n] == '\0' || given[n] == '=');
 }
 
 // Words still to be read.
@@ -29,17 +38,37 @@ struct words {
 	int n;
 	char *const *at;
 	char *err;
+	bool only_arguments; // behind "--"
 };
 
-// The option's value, from the same word or the next; NULL: there is none.
+// "true" or "false"; NULL: neither.
+static const char *switch_value(const char *text)
+{
+	static const char *const on[] = {"true", "1", "t", "T", "TRUE", "True"},
+				 *const off[] = {"false", "0", "f", "F", "FALSE", "False"};
+	for (unsigned i = 0; i < sizeof(on) / sizeof(on[0]); i++) {
+		if (strcmp(text, on[i]) == 0)
+			return "true";
+		if (strcmp(text, off[i]) == 0)
+			return "false";
+	}
+	return NULL;
+}
+
+// The option's value, from the same word or the next; NULL: there is none, or it is no good.
 static const char *take_value(struct words *w, const struct cli_option *o)
 {
-	const char *word = *w->at, *equals = word + strlen(o->name);
+	const char *equals = strchr(*w->at, '='), *value;
 	w->at++;
 	w->n--;
-	if (o->arg == NULL)
-		return "";
-	if (*equals == '=')
+	if (o->arg == NULL) {
+		value = equals != NULL ? switch_value(equals + 1) : "true";
+		if (value == NULL)
+			snprintf(w->err, CLI_ERROR_LEN, "%s is true or false, not '%.60s'", o->name,
+				equals + 1);
+		return value;
+	}
+	if (equals != NULL)
 		return equals + 1;
 	if (w->n > 0) {
 		w->n--;
@@ -61,7 +90,7 @@ static int take_option(struct words *w, struct cli *cli)
 		if (global_options[i].arg != NULL)
 			cli->socket = value;
 		else
-			cli->json = true;
+			cli->json = strcmp(value, "true") == 0;
 		return 1;
 	}
 	const struct command *c = cli->command;
@@ -96,7 +125,7 @@ static int take_word(struct words *w, struct cli *cli)
 		return 0;
 	}
 	bool is_dash = word[0] == '-' && word[1] != '\0';
-	if (!is_dash && cli->n_args < cli->command->max_args) {
+	if ((!is_dash || w->only_arguments) && cli->n_args < cli->command->max_args) {
 		cli->arg[cli->n_args++] = word;
 		return 0;
 	}
@@ -110,7 +139,15 @@ int cli_parse(int argc, char *const argv[], struct cli *out, char err[static CLI
 	struct words w = {.n = argc - 1, .at = argv + 1, .err = err};
 	*out = (struct cli){.socket = CLI_SOCKET_DEFAULT, .out = stdout};
 	while (w.n > 0) {
-		int taken = take_option(&w, out);
+		int taken = 0;
+		if (!w.only_arguments && out->command != NULL && strcmp(*w.at, "--") == 0) {
+			w.only_arguments = true;
+			w.at++;
+			w.n--;
+			continue;
+		}
+		if (!w.only_arguments)
+			taken = take_option(&w, out);
 		if (taken == 0)
 			taken = take_word(&w, out);
 		if (taken < 0)
@@ -137,19 +174,44 @@ const char *cli_option(const struct cli *cli, const char *name)
 	return NULL;
 }
 
-int cli_fail(const struct cli *cli, const char *format, ...)
+bool cli_switch(const struct cli *cli, const char *name, bool otherwise)
+{
+	const char *value = cli_option(cli, name);
+	return value != NULL ? strcmp(value, "true") == 0 : otherwise;
+}
+
+int cli_print_json(const struct cli *cli, json_t *json, size_t flags)
+{
+	bool printed = json != NULL && json_dumpf(json, cli->out, flags) == 0 &&
+		       fputc('\n', cli->out) != EOF && fflush(cli->out) == 0;
+	json_decref(json);
+	return printed ? CLI_OK : CLI_FAILED;
+}
+
+static int fail(const struct cli *cli, const char *before, const char *format, va_list args)
 {
 	char text[2 * CLI_ERROR_LEN];
+	vsnprintf(text, sizeof(text), format, args);
+	fprintf(stderr, "%s%s\n", before, text);
+	if (cli->json)
+		(void)cli_print_json(cli, json_pack("{s:s}", "error", text), JSON_COMPACT);
+	return CLI_FAILED;
+}
+
+int cli_fail(const struct cli *cli, const char *format, ...)
+{
 	va_list args;
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	int result = fail(cli, "tailgate: ", format, args);
 	va_end(args);
-	fprintf(stderr, "tailgate: %s\n", text);
-	json_t *json = cli->json ? json_pack("{s:s}", "error", text) : NULL;
-	if (json != NULL) {
-		json_dumpf(json, cli->out, JSON_COMPACT);
-		fputc('\n', cli->out);
-		json_decref(json);
-	}
-	return CLI_FAILED;
+	return result;
+}
+
+int cli_fail_plain(const struct cli *cli, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	int result = fail(cli, "", format, args);
+	va_end(args);
+	return result;
 }

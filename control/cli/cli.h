@@ -2,6 +2,7 @@
 // makes docs/man/tailgate.1.
 #pragma once
 
+#include <jansson.h>
 #include <stdio.h>
 
 #include "dataplane/base/types.h"
@@ -11,7 +12,7 @@ enum {
 	CLI_FAILED = 1,
 	CLI_USAGE = 2,
 	CLI_ARGS_MAX = 2,
-	CLI_OPTIONS_MAX = 6,
+	CLI_OPTIONS_MAX = 20,
 	CLI_ERROR_LEN = 512,
 };
 
@@ -19,7 +20,7 @@ enum {
 
 struct cli_option {
 	const char *name; // "--peer", "-n"
-	const char *arg;  // "NAME", or NULL: no value
+	const char *arg;  // "NAME", or NULL: a switch
 	const char *help; // a sentence
 };
 
@@ -51,13 +52,22 @@ struct cli {
 	FILE *out;
 };
 
-// 0; or -EINVAL and one line in err. "--help" stands as the command help.
+// 0; or -EINVAL and one line in err. "--help" stands as the command help. As the tailscale command
+// reads them: one dash or two, "--name value" or "--name=value", switches as "--name" or
+// "--name=false", nothing but arguments after "--".
 int cli_parse(
 	int argc, char *const argv[], struct cli *out, char err[static CLI_ERROR_LEN]) must_check;
-// The value of an option of the command, "" for one without value, NULL when it was not given.
+// The value of an option of the command, "true" or "false" of a switch, NULL when it was not given.
 const char *cli_option(const struct cli *, const char *name);
+// Whether a switch of the command is on; otherwise when it was not given.
+bool cli_switch(const struct cli *, const char *name, bool otherwise);
 // Tell of a failure: one line on standard error, and an object on out with --json. CLI_FAILED.
 int cli_fail(const struct cli *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// The same without "tailgate: " before it: words that scripts know from the tailscale command.
+int cli_fail_plain(const struct cli *, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+// An object on out. Takes it; NULL is out of memory. CLI_OK or CLI_FAILED.
+int cli_print_json(const struct cli *, json_t *, size_t flags);
 
 void cli_print_help(FILE *out, const struct command *); // NULL: the list
 void cli_print_man(FILE *out);
@@ -71,6 +81,16 @@ int cmd_capture(const struct cli *);
 int cmd_reload(const struct cli *);
 int cmd_stop(const struct cli *);
 int cmd_metrics(const struct cli *);
+int cmd_up(const struct cli *);
+int cmd_down(const struct cli *);
+int cmd_logout(const struct cli *);
+int cmd_set(const struct cli *);
+int cmd_ping(const struct cli *);
+int cmd_ip(const struct cli *);
+int cmd_whois(const struct cli *);
+int cmd_netcheck(const struct cli *);
+int cmd_exit_node(const struct cli *);
+int cmd_doctor(const struct cli *);
 int cmd_import(const struct cli *);
 int cmd_check(const struct cli *);
 int cmd_genkey(const struct cli *);

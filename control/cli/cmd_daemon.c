@@ -1,7 +1,6 @@
 // Commands that ask the daemon and show its answer.
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "control/cli/client.h"
@@ -14,13 +13,6 @@ enum {
 };
 
 #define API "/tailgate/v0/"
-
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void print_json(const struct cli *cli, const json_t *json, size_t flags)
 {
@@ -42,20 +34,6 @@ static bool read_number(const char *text, unsigned otherwise, unsigned max, unsi
 	return true;
 }
 
-int cmd_status(const struct cli *cli)
-{
-	char err[CLI_ERROR_LEN];
-	json_t *status;
-	if (client_json(cli->socket, "GET", API "status", TIMEOUT_S, &status, err) < 0)
-		return cli_fail(cli, "%s", err);
-	if (cli->json)
-		print_json(cli, status, JSON_INDENT(2));
-	else
-		show_status(cli->out, status, now());
-	json_decref(status);
-	return CLI_OK;
-}
-
 int cmd_stats(const struct cli *cli)
 {
 	char err[CLI_ERROR_LEN];
@@ -65,7 +43,7 @@ int cmd_stats(const struct cli *cli)
 	if (cli->json)
 		print_json(cli, stats, JSON_INDENT(2));
 	else
-		show_stats(cli->out, stats, cli_option(cli, "--all") != NULL);
+		show_stats(cli->out, stats, cli_switch(cli, "--all", false));
 	json_decref(stats);
 	return CLI_OK;
 }

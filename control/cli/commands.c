@@ -1,8 +1,74 @@
 #include "control/cli/cli.h"
+#include "control/cli/settings.h"
 
 const struct command commands[] = {
-	{"status", "", 0, 0, "Show the gateway, its ports and its peers.",
-		"A peer that is not up says why and what to do.", {}, cmd_status},
+	{"status", "", 0, 0, "Show the tailnet, the gateway, its ports and its peers.",
+		"A node of a tailnet shows its peers in the form of 'tailscale status' first and "
+		"ends with status 1 while it is not running. A peer of the configuration that is "
+		"not up says why and what to do. With --json, what the LocalAPI says stands as "
+		"tailnet in the gateway's report.",
+		{{"--verbose", NULL,
+			 "Show for each peer of the tailnet which way it is reached and why, "
+			 "handshake, home region and key expiry, and the coordination server."},
+			{"--active", NULL, "Only peers with traffic."},
+			{"--self", NULL, "Show this node as well (on by default)."},
+			{"--peers", NULL, "Show the peers (on by default)."},
+			{"--header", NULL, "Begin with the names of the columns."}},
+		cmd_status},
+	{"up", "", 0, 0, "Join a tailnet, or connect again.",
+		"Prints the address to visit when somebody has to log in, and waits until the node "
+		"is running. The settings are to be complete: one that was changed before and is "
+		"not named is refused, with the whole command line to use. Without any option, "
+		"nothing but the connection changes.",
+		{{"--login-server", "URL", "The coordination server."},
+			{"--auth-key", "KEY",
+				"Log in with this key, or with the one in a file: file:PATH."},
+			{"--advertise-tags", "LIST",
+				"Tags to ask for, with commas between; tag: may be left out."},
+			{"--timeout", "TIME", "Wait no longer than this, like 30s; 0: forever."},
+			{"--reset", NULL, "Settings that are not named get their defaults."},
+			{"--force-reauth", NULL,
+				"Log in anew. This may interrupt what goes through the tailnet."},
+			SETTINGS_OPTIONS},
+		cmd_up},
+	{"down", "", 0, 0, "Disconnect from the tailnet, keeping the login.", NULL, {}, cmd_down},
+	{"logout", "", 0, 0, "Disconnect from the tailnet and give the node key up.", NULL, {},
+		cmd_logout},
+	{"set", "", 0, 0, "Change settings of the node while it runs.",
+		"What is not named stays as it is.", {SETTINGS_OPTIONS}, cmd_set},
+	{"ping", "NODE", 1, 1, "Ask a node of the tailnet and tell which way it answered.",
+		"NODE is a name or an address. Ends at the first direct answer; with status 1 when "
+		"there was none after 10.",
+		{{"-c", "N", "Pings at most, 10 by default; 0: no end."},
+			{"--timeout", "TIME", "Wait for one answer no longer than this, 5s."},
+			{"--until-direct", NULL, "End at the first direct answer (on by default)."},
+			{"--tsmp", NULL, "Ask through WireGuard, but neither host's system."},
+			{"--icmp", NULL, "Ask through WireGuard, but not this host's system."},
+			{"--peerapi", NULL, "Ask the node's peerAPI."},
+			{"--size", "BYTES", "Size of the ping; only without the above."},
+			{"--verbose", NULL, "Show the address that was found for the name."}},
+		cmd_ping},
+	{"ip", "[NODE]", 0, 1, "Show the tailnet addresses of this or another node.", NULL,
+		{{"-1", NULL, "Only the first one."}, {"-4", NULL, "Only IPv4."},
+			{"-6", NULL, "Only IPv6."},
+			{"--assert", "IP",
+				"Print nothing; end with status 1 if it is none of ours."}},
+		cmd_ip},
+	{"whois", "IP[:PORT]", 1, 1, "Show whose tailnet address this is.", NULL,
+		{{"--proto", "NAME", "tcp or udp; both by default."}}, cmd_whois},
+	{"netcheck", "", 0, 0, "Test the network between this node and the world.", NULL,
+		{{"--format", "FORM", "json or json-line instead of text."},
+			{"--every", "TIME", "Repeat, like 30s; then only the nearest regions."}},
+		cmd_netcheck},
+	{"exit-node", "list|suggest", 1, 1, "Show the exit nodes, or the nearest of them.", NULL,
+		{{"--filter", "COUNTRY", "List those of a country, all of them."}}, cmd_exit_node},
+	{"doctor", "", 0, 0, "Look for what is wrong with the tailnet and say what to do.",
+		"Checks coordination first, then the ways packets take. Each finding has the row "
+		"of "
+		"the feature list, what was seen, what it means and the remedy. Ends with status 0 "
+		"when all is well, 1 with warnings, 2 with errors or when the daemon cannot be "
+		"asked.",
+		{{"--all", NULL, "Show in full what is well, too."}}, cmd_doctor},
 	{"stats", "", 0, 0, "Show what was dropped and why, counters and cycles.",
 		"Counters add up since the start of the daemon.",
 		{{"--all", NULL, "Show zeros as well."}}, cmd_stats},

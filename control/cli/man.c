@@ -2,12 +2,15 @@
 #include "control/cli/cli.h"
 #include "control/options.h"
 
-enum { HELP_COLUMN = 24 };
+enum {
+	HELP_COLUMN = 26,
+	OPTION_COLUMN = 32,
+};
 
 static void print_option(FILE *out, const struct cli_option *o)
 {
 	int n = fprintf(out, "  %s %s", o->name, o->arg != NULL ? o->arg : "");
-	fprintf(out, "%*s%s\n", n < HELP_COLUMN ? HELP_COLUMN - n : 1, "", o->help);
+	fprintf(out, "%*s%s\n", n < OPTION_COLUMN ? OPTION_COLUMN - n : 1, "", o->help);
 }
 
 static void print_options(FILE *out, const struct cli_option *options, unsigned max)
@@ -85,8 +88,17 @@ static const char man_tail[] =
 	".SH EXIT STATUS\n"
 	"0 when it worked, 1 when it did not (the reason stands on standard error), 2 for a "
 	"mistake in\n"
-	"the command line.\n"
+	"the command line. \\fBdoctor\\fR has its own.\n"
 	".SH EXAMPLES\n"
+	"Join a tailnet and see which way a peer is reached:\n"
+	".PP\n"
+	".nf\n"
+	"tailgate up \\-\\-login\\-server https://headscale.example.com \\-\\-auth\\-key "
+	"file:/root/key\n"
+	"tailgate ping berlin\n"
+	"tailgate doctor\n"
+	".fi\n"
+	".PP\n"
 	"Watch the packets of one peer as they are before encryption and after decryption:\n"
 	".PP\n"
 	".nf\n"

@@ -7,8 +7,13 @@
 
 #include "dataplane/base/types.h"
 
-// now: seconds since 1970.
-void show_status(FILE *out, const json_t *status, double now);
+// now: seconds since 1970. The peers of a tailnet (tailnet: ipnstate.Status, or NULL) are left out:
+// they stand in their own table.
+void show_status(FILE *out, const json_t *status, const json_t *tailnet, double now);
+// Whether the report has peers of its own besides those of the tailnet.
+bool show_has_static_peers(const json_t *status, const json_t *tailnet);
+// For each peer of a tailnet which way it is reached and why; then coordination and DERP home.
+void show_paths(FILE *out, const json_t *paths, double now);
 void show_stats(FILE *out, const json_t *stats, bool all);
 void show_trace(FILE *out, const json_t *trace);
 
@@ -16,6 +21,17 @@ void show_trace(FILE *out, const json_t *trace);
 // that the first lacks (a new peer) count from zero.
 json_t *top_rates(const json_t *before, const json_t *after) must_check;
 void show_top(FILE *out, const json_t *rates);
+
+enum show_severity {
+	SHOW_OK,
+	SHOW_INFO,
+	SHOW_WARN,
+	SHOW_ERROR,
+};
+
+// What the doctor found; all: what is well in full, too.
+void show_doctor(FILE *out, const json_t *findings, bool all);
+unsigned show_worst_finding(const json_t *findings); // enum show_severity
 
 static inline const char *show_text(const json_t *object, const char *name)
 {

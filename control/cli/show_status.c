@@ -101,12 +101,39 @@ static void show_peer(FILE *out, const json_t *peer, double now)
 		fprintf(out, "  state: %s\n", state);
 }
 
-void show_status(FILE *out, const json_t *status, double now)
+// The LocalAPI has node keys as "nodekey:" and hex digits, the gateway's report has Base64.
+static bool is_of_tailnet(const json_t *peer, const json_t *tailnet)
+{
+	struct key key;
+	char name[8 + 2 * KEY_LEN + 1] = "nodekey:";
+	if (tailnet == NULL || key_parse(show_text(peer, "public_key"), &key) < 0)
+		return false;
+	for (unsigned i = 0; i < KEY_LEN; i++)
+		snprintf(name + 8 + 2 * i, 3, "%02x", key.bytes[i]);
+	return json_object_get(json_object_get(tailnet, "Peer"), name) != NULL;
+}
+
+bool show_has_static_peers(const json_t *status, const json_t *tailnet)
+{
+	size_t i;
+	json_t *peer;
+	json_array_foreach(json_object_get(status, "peers"), i, peer)
+	{
+		if (!is_of_tailnet(peer, tailnet))
+			return true;
+	}
+	return false;
+}
+
+void show_status(FILE *out, const json_t *status, const json_t *tailnet, double now)
 {
 	size_t i;
 	json_t *element;
 	show_gateway(out, status);
 	json_array_foreach(json_object_get(status, "ports"), i, element) show_port(out, element);
 	json_array_foreach(json_object_get(status, "peers"), i, element)
-		show_peer(out, element, now);
+	{
+		if (!is_of_tailnet(element, tailnet))
+			show_peer(out, element, now);
+	}
 }

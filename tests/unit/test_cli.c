@@ -87,7 +87,8 @@ static void test_parse_refusals(void **)
 		{"option of another command", {"status", "--peer", "x"}},
 		{"value missing", {"capture", "--peer"}},
 		{"value of the socket missing", {"status", "--socket"}},
-		{"value where none is taken", {"stats", "--all=1"}},
+		{"switch that is neither", {"stats", "--all=maybe"}},
+		{"switch that is empty", {"stats", "--all="}},
 		{"argument too many", {"trace", "1", "2"}},
 		{"argument where none is taken", {"status", "x"}},
 		{"argument missing", {"import"}},
@@ -223,7 +224,7 @@ static const char status_json[] =
 
 static void print_status(FILE *out, const void *json)
 {
-	show_status(out, json, 2000);
+	show_status(out, json, NULL, 2000);
 }
 
 static void test_status(void **)

@@ -1,0 +1,100 @@
+// netcheck and doctor: reports of the daemon.
+#include <errno.h>
+#include <unistd.h>
+
+#include "control/cli/ipn.h"
+#include "control/cli/localapi.h"
+#include "control/cli/values.h"
+
+#define API "/tailgate/v0/"
+
+enum { DOCTOR_ERRORS = 2 }; // exit code
+
+// The reason why a report could not be had.
+static void no_report(const struct cli *cli, int error, const char *err)
+{
+	if (error == -ENOENT)
+		cli_fail(cli,
+			"the daemon does not know this request: is it tailgated, and not an older "
+			"one? (%s)",
+			err);
+	else
+		cli_fail(cli, "%s", err);
+}
+
+// The netcheck report of the answer, printed as asked.
+static int print_netcheck(const struct cli *cli, json_t *answer, const char *format)
+{
+	json_t *report = json_object_get(answer, "report"), *text = json_object_get(answer, "text");
+	if (!json_is_object(report) || !json_is_string(text))
+		return cli_fail(cli, "netcheck: the daemon's answer has no report");
+	if (*format != '\0')
+		return cli_print_json(cli, json_incref(report),
+			strcmp(format, "json") == 0 ? JSON_INDENT(2) : JSON_COMPACT);
+	fputs(json_string_value(text), cli->out);
+	return fflush(cli->out) == 0 ? CLI_OK : CLI_FAILED;
+}
+
+static int netcheck_once(const struct cli *cli, bool full, const char *format)
+{
+	char err[CLI_ERROR_LEN];
+	json_t *answer;
+	int error = localapi_call(
+		cli, "POST", full ? API "netcheck?full=1" : API "netcheck", NULL, &answer, err);
+	if (error < 0) {
+		no_report(cli, error, err);
+		return CLI_FAILED;
+	}
+	int result = print_netcheck(cli, answer, format);
+	json_decref(answer);
+	return result;
+}
+
+int cmd_netcheck(const struct cli *cli)
+{
+	const char *format = cli_option(cli, "--format"), *every = cli_option(cli, "--every");
+	unsigned every_ms = 0;
+	if (format == NULL)
+		format = cli->json ? "json" : "";
+	if (*format != '\0' && strcmp(format, "json") != 0 && strcmp(format, "json-line") != 0) {
+		cli_fail(cli, "netcheck: --format takes json or json-line");
+		return CLI_USAGE;
+	}
+	if (every != NULL && value_duration(every, &every_ms) < 0) {
+		cli_fail(cli, "netcheck: --every takes a time like 30s or 5m");
+		return CLI_USAGE;
+	}
+	int result = netcheck_once(cli, true, format);
+	while (result == CLI_OK && every_ms > 0) {
+		usleep(every_ms % 1000 * 1000);
+		sleep(every_ms / 1000);
+		result = netcheck_once(cli, false, format);
+	}
+	return result;
+}
+
+int cmd_doctor(const struct cli *cli)
+{
+	char err[CLI_ERROR_LEN];
+	json_t *report;
+	int error = localapi_call(cli, "GET", API "doctor", NULL, &report, err);
+	if (error < 0) {
+		no_report(cli, error, err);
+		return DOCTOR_ERRORS;
+	}
+	const json_t *findings = json_object_get(report, "findings");
+	unsigned worst = show_worst_finding(findings);
+	int result = CLI_OK;
+	if (!json_is_array(findings))
+		result = cli_fail(cli, "doctor: the daemon's answer has no findings");
+	else if (cli->json)
+		result = cli_print_json(cli, json_incref(report), JSON_INDENT(2));
+	else {
+		ipn_clean(report);
+		show_doctor(cli->out, findings, cli_switch(cli, "--all", false));
+	}
+	json_decref(report);
+	if (result != CLI_OK)
+		return DOCTOR_ERRORS;
+	return worst == SHOW_ERROR ? DOCTOR_ERRORS : worst == SHOW_WARN ? 1 : CLI_OK;
+}
