@@ -12,7 +12,7 @@
 
 enum {
 	COORD_CAP_VERSION = 142, // what stable 1.102 declares
-	COORD_TEXT_LEN = 400,
+	COORD_TEXT_LEN = 640,
 };
 
 enum coord_state {
@@ -21,7 +21,7 @@ enum coord_state {
 	COORD_VISIT_URL,      // status.url waits for somebody to log in
 	COORD_AWAIT_APPROVAL, // registered, machine not authorized
 	COORD_REFUSED,	      // the server says no; tried again slowly or after a change
-	COORD_STREAMING,      // the map stream gives messages
+	COORD_STREAMING,      // the map stream gives messages; trouble may be EXPIRED or CLOCK
 };
 
 // Why it is not streaming, as a name for metrics and doctor; "" in status.why is well.
@@ -30,18 +30,19 @@ enum coord_state {
 	X(DNS, "dns")                                                                              \
 	X(CONNECT, "connect")                                                                      \
 	X(CERTIFICATE, "certificate")                                                              \
-	X(WRONG_SERVER, "wrong_server")	    /* answers, but not with this protocol */              \
-	X(REDIRECT, "redirect")		    /* 308 and the like: the login server moved */         \
-	X(VERSION, "unsupported_version")   /* 400, or the close right after the 101 */            \
-	X(KEY, "auth_key")		    /* the auth key is refused */                          \
+	X(WRONG_SERVER, "wrong_server")	  /* answers, but not with this protocol */                \
+	X(REDIRECT, "redirect")		  /* 308 and the like: the login server moved */           \
+	X(VERSION, "unsupported_version") /* 400, or the close right after the 101 */              \
+	X(KEY, "auth_key")		  /* the auth key is refused */                            \
+	X(REFUSED, "refused")		  /* the server says no to us, for another reason */       \
 	X(EXPIRED, "node_key_expired")                                                             \
-	X(UNKNOWN_NODE, "unknown_node")	    /* 404 of the map: register again */                   \
+	X(UNKNOWN_NODE, "unknown_node") /* 404 of the map: register again */                       \
 	X(RATE_LIMITED, "rate_limited")                                                            \
-	X(CLOSED, "closed")		    /* the connection ended */                             \
-	X(SILENT, "silent")		    /* nothing for 120 s */                                \
+	X(CLOSED, "closed") /* the connection ended */                                             \
+	X(SILENT, "silent") /* nothing for 120 s */                                                \
 	X(PROTOCOL, "protocol")                                                                    \
-	X(CLOCK, "clock")		    /* our clock is far off: TLS or expiry */              \
-	X(STORAGE, "storage")               /* a new key cannot be kept on disk */
+	X(CLOCK, "clock")     /* our clock is far off: TLS or expiry */                            \
+	X(STORAGE, "storage") /* a new key cannot be kept on disk */
 
 enum coord_trouble {
 #define X(name, label) COORD_TROUBLE_##name,
@@ -56,13 +57,13 @@ struct coord_status {
 	enum coord_trouble trouble;
 	char why[COORD_TEXT_LEN]; // one line: what happened, probable cause, remedy
 	char url[REGISTER_TEXT_LEN];
-	char user[256];		   // login name
-	uint64_t connected_ns;	   // since when the stream runs; 0: it does not
-	uint64_t heard_ns;	   // last message of the server
-	uint64_t retry_ns;	   // next attempt; 0: none planned
+	char user[256];	       // login name
+	uint64_t connected_ns; // since when the stream runs; 0: it does not
+	uint64_t heard_ns;     // last message of the server
+	uint64_t retry_ns;     // next attempt; 0: none planned
 	uint64_t connects, failures, messages, lite_updates, ping_requests;
 	uint64_t troubles[COORD_TROUBLE_COUNT]; // how often
-	char path[64];		   // "https, port 443", "http, port 8080"
+	char path[64];				// "https, port 443", "http, port 8080"
 };
 
 struct coord_client;
@@ -88,11 +89,15 @@ struct coord_env {
 	char *(*c2n)(void *arg, const char *request, size_t len, size_t *answer_len);
 };
 
-// persist: the caller's, with machine key; the client writes node keys, user and login into it.
+// persist: the caller's, with machine key; the client writes the rest but hostname and log ID.
 // netmap: the caller's, with its own key set by the client.
 struct coord_client *coord_client_create(struct event_base *, struct net *, struct persist_state *,
 	struct netmap *, const struct coord_env *) must_check;
 void coord_client_destroy(struct coord_client *);
+
+// The private key that our peers know: during a rotation the old one. After a change of it the
+// netmap's own key is its public half. Zero: none.
+const struct key *coord_key_in_use(const struct persist_state *);
 
 struct coord_login {
 	const char *server;   // URL
@@ -112,6 +117,7 @@ void coord_client_logout(struct coord_client *, void (*done)(void *arg, int erro
 void coord_client_update(struct coord_client *);
 // The network changed: try again now.
 void coord_client_retry(struct coord_client *);
-// POST over the noise channel; the answer counts for nothing. 0, -ENOTCONN.
+// POST over the noise channel; the answer counts for nothing. path: or the URL of a ping request.
+// 0, -ENOTCONN, -EINVAL.
 int coord_client_post(struct coord_client *, const char *path, const char *body, size_t len);
 const struct coord_status *coord_client_status(const struct coord_client *);
