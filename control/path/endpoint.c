@@ -208,6 +208,12 @@ static void start_ping(struct peer_path *p, const struct path_addr *to, uint64_t
 	act(p, &action);
 }
 
+static void ping_candidate(struct peer_path *p, struct candidate *c, uint64_t now_ns)
+{
+	c->pinged_ns = now_ns;
+	start_ping(p, &(struct path_addr){.to = c->addr}, now_ns);
+}
+
 static void forget_ping(struct peer_path *p, size_t i)
 {
 	memmove(p->pings + i, p->pings + i + 1, (--p->n_pings - i) * sizeof(*p->pings));
@@ -264,8 +270,7 @@ static void full_ping(struct peer_path *p, uint64_t now_ns, bool call)
 		struct candidate *c = &p->candidates[i];
 		if (c->pinged_ns && now_ns - c->pinged_ns < PATH_PING_INTERVAL_MS * MS)
 			continue;
-		c->pinged_ns = now_ns;
-		start_ping(p, &(struct path_addr){.to = c->addr}, now_ns);
+		ping_candidate(p, c, now_ns);
 		any = true;
 	}
 	// The peer's firewall is to see our pings as answers to its own.
@@ -357,6 +362,31 @@ uint64_t peer_path_next_ns(const struct peer_path *p)
 	return next;
 }
 
+size_t peer_path_candidates(const struct peer_path *p)
+{
+	return p->n_candidates;
+}
+
+void peer_path_probe(struct peer_path *p, uint64_t now_ns)
+{
+	const bool trusted = peer_path_trusted(p, now_ns);
+
+	if (trusted)
+		start_ping(p, &p->best.addr, now_ns);
+	if (trusted && is_direct(&p->best.addr))
+		return;
+	for (size_t i = 0; i < p->n_candidates; i++)
+		p->candidates[i].pinged_ns = 0;
+}
+
+static void ping_back(struct peer_path *p, struct candidate *c, uint64_t now_ns)
+{
+	if (peer_path_trusted(p, now_ns) || p->heartbeat_ns == 0)
+		return;
+	if (c->pinged_ns == 0 || now_ns - c->pinged_ns >= PATH_PING_BACK_MS * MS)
+		ping_candidate(p, c, now_ns);
+}
+
 bool peer_path_ping(struct peer_path *p, const struct endpoint *from,
 	const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns)
 {
@@ -370,6 +400,7 @@ bool peer_path_ping(struct peer_path *p, const struct endpoint *from,
 	c->has_ping = true;
 	c->got_ping_ns = now_ns;
 	memcpy(c->last_txid, txid, DISCO_TXID_LEN);
+	ping_back(p, c, now_ns);
 	return true;
 }
 
@@ -435,6 +466,7 @@ void peer_path_call_me_maybe(
 	}
 	name_candidates(p, endpoints, n, false, now_ns);
 	full_ping(p, now_ns, false); // no call back: the peer is pinging already
+	discover_relay_if_due(p, now_ns);
 }
 
 void peer_path_relay_ready(struct peer_path *p, const struct path_quality *q, uint64_t now_ns)

@@ -14,6 +14,7 @@ enum {
 	PATH_PING_TIMEOUT_MS = 5000,
 	PATH_PING_INTERVAL_MS = 5000, // between discovery pings of one candidate
 	PATH_SESSION_MS = 45000,      // after the last send: heartbeats stop
+	PATH_PING_BACK_MS = 1000,     // likewise, when the peer's ping has just come from there
 	PATH_UPGRADE_MS = 60000,      // between looking for better than a trusted path
 	PATH_DISCOVER_RELAY_MS = 30000,
 	PATH_GOOD_LATENCY_MS = 5, // better is not looked for
@@ -84,14 +85,22 @@ struct path_choice peer_path_choice(const struct peer_path *, uint64_t now_ns);
 const struct path_quality *peer_path_best(const struct peer_path *);
 bool peer_path_trusted(const struct peer_path *, uint64_t now_ns);
 
-// A ping from the peer over UDP, not through a relay: its source becomes a candidate. false: that
+// Somebody asks whether the peer answers, and peer_path_send follows: a trusted path is pinged now,
+// and without a direct one all candidates will be, however lately they were.
+void peer_path_probe(struct peer_path *, uint64_t now_ns);
+size_t peer_path_candidates(const struct peer_path *); // how many there are
+
+// A ping from the peer over UDP, not through a relay: its source becomes a candidate. Without a
+// trusted path it is pinged back, if data was sent within 45 s: our ping before it may have met a
+// firewall that theirs has opened since. (tailscaled waits for PATH_PING_INTERVAL_MS.) false: that
 // ping came before from there; no pong.
 bool peer_path_ping(struct peer_path *, const struct endpoint *from,
 	const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns) must_check;
 // A pong, wherever it came from: credit goes to the address that was pinged. -ENOENT: no such ping.
 int peer_path_pong(
 	struct peer_path *, const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns) must_check;
-// Its endpoints replace those of the call-me-maybe before; all candidates are pinged at once.
+// Its endpoints replace those of the call-me-maybe before; all candidates are pinged at once, and
+// relays are asked if that is due: the peer may have none.
 void peer_path_call_me_maybe(
 	struct peer_path *, const struct endpoint *endpoints, size_t n, uint64_t now_ns);
 // A handshake with a relay ended in a pong.

@@ -63,14 +63,23 @@ struct mesh *mesh_create(struct event_base *base, const struct mesh_env *env)
 	return m;
 }
 
+static void set_disco(struct mesh *m, struct mesh_peer *p, const struct key *disco)
+{
+	mesh_relay_drop(m, p); // their places are for the old key
+	mesh_set_disco(m, p, disco);
+}
+
 static void free_peer(struct mesh *m, struct mesh_peer *p)
 {
+	const struct key node = p->node;
+
 	if (p->active)
 		mesh_deactivate(p->active);
-	mesh_set_disco(m, p, &(struct key){0});
+	set_disco(m, p, &(struct key){0});
 	mesh_remove_node(m, p);
 	free(p->endpoints);
 	free(p);
+	mesh_ping_drop(m, &node);
 }
 
 void mesh_destroy(struct mesh *m)
@@ -149,7 +158,7 @@ int mesh_peer_set(struct mesh *m, const struct nm_node *n)
 	// What the peer said itself stays until the netmap says something new.
 	if (!mesh_key_equal(&p->map_disco, &n->disco)) {
 		p->map_disco = n->disco;
-		mesh_set_disco(m, p, &n->disco);
+		set_disco(m, p, &n->disco);
 	}
 	p->home = n->home_derp <= UINT16_MAX ? (uint16_t)n->home_derp : 0;
 	p->wg_only = n->wg_only;
@@ -176,7 +185,7 @@ void mesh_peer_disco_key(struct mesh *m, const struct key *node, const struct ke
 	struct mesh_peer *p = mesh_find(m, node);
 
 	if (p && !key_is_zero(disco) && !mesh_key_equal(&p->disco, disco))
-		mesh_set_disco(m, p, disco);
+		set_disco(m, p, disco);
 }
 
 bool mesh_knows(const struct mesh *m, const struct key *node)
@@ -184,10 +193,25 @@ bool mesh_knows(const struct mesh *m, const struct key *node)
 	return mesh_find(m, node) != NULL;
 }
 
+void mesh_set_relays(struct mesh *m, const struct key *nodes, size_t n)
+{
+	const uint64_t now_ns = mesh_now(m);
+	const size_t count = n < MESH_RELAYS_MAX ? n : MESH_RELAYS_MAX;
+
+	if (count > 0)
+		memcpy(m->relays, nodes, count * sizeof(*nodes));
+	m->n_relays = count;
+	for (struct mesh_active *a = m->active; a; a = a->next) {
+		mesh_set_path_map(a, now_ns);
+		mesh_settle(a, now_ns);
+	}
+}
+
 void mesh_rebind(struct mesh *m)
 {
 	const uint64_t now_ns = mesh_now(m);
 
+	mesh_relay_drop(m, NULL);
 	for (struct mesh_active *a = m->active; a; a = a->next) {
 		peer_path_lost(a->path, NULL);
 		a->sent_ns = 0;

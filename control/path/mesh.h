@@ -19,14 +19,15 @@ struct mesh_route {
 	uint16_t mtu;	     // wire MTU that the path is known to carry; 0: unknown
 };
 
+// None of these may call back into the mesh.
 struct mesh_env {
 	void *arg;
 	uint64_t (*now_ns)(void *arg); // monotonic
 	// A datagram from the WireGuard port. false: no way there.
 	bool (*send)(void *arg, const struct endpoint *to, const uint8_t *data, size_t len);
 	// derp_pool_send.
-	int (*derp_send)(void *arg, uint16_t region, const struct key *node, const void *data,
-		size_t len);
+	int (*derp_send)(
+		void *arg, uint16_t region, const struct key *node, const void *data, size_t len);
 	// The route of this peer is another one now.
 	void (*route)(void *arg, const struct key *node, const struct mesh_route *);
 	// When a worker last sent something to the peer, of now_ns's clock; 0: never.
@@ -61,7 +62,7 @@ const char *mesh_counter_help(enum mesh_counter);
 
 // With a disco key of its own, new each time. NULL with errno.
 struct mesh *mesh_create(struct event_base *, const struct mesh_env *) must_check;
-void mesh_destroy(struct mesh *); // wipes; NULL is fine
+void mesh_destroy(struct mesh *);		       // wipes; NULL is fine
 const struct key *mesh_disco_key(const struct mesh *); // public
 void mesh_set_node_key(struct mesh *, const struct key *node_public);
 
@@ -77,8 +78,8 @@ void mesh_set_relays(struct mesh *, const struct key *nodes, size_t n);
 // A datagram on the WireGuard port that udp_classify calls disco or Geneve disco.
 void mesh_input(struct mesh *, const struct endpoint *from, const uint8_t *data, size_t len);
 // A packet over DERP. false: it is no disco, but WireGuard for the caller, of this known peer.
-bool mesh_derp_input(struct mesh *, uint16_t region, const struct key *from, const uint8_t *data,
-	size_t len);
+bool mesh_derp_input(
+	struct mesh *, uint16_t region, const struct key *from, const uint8_t *data, size_t len);
 bool mesh_knows(const struct mesh *, const struct key *node);
 // The peer is not connected there: what was learnt of it is dropped.
 void mesh_derp_gone(struct mesh *, uint16_t region, const struct key *node);
@@ -95,7 +96,8 @@ void mesh_endpoints_ready(struct mesh *);
 
 // A disco ping for people: to DERP and all candidates, or the trusted path; the first pong counts.
 struct mesh_pong {
-	int error; // 0, -ETIMEDOUT, -ENOENT (unknown), -EMSGSIZE
+	int error; // 0, -ETIMEDOUT, -ENOENT (unknown, or went meanwhile), -EMSGSIZE, -EBUSY (64 are
+		   // under way)
 	uint64_t latency_ns;
 	struct path_addr addr; // UDP; port 0: not
 	uint16_t region;       // not 0: over DERP
@@ -114,7 +116,7 @@ struct mesh_peer_info {
 	uint64_t last_ping_ns, last_pong_ns; // 0: never
 	uint16_t home_region, seen_region;   // DERP; 0: unknown
 	bool in_session;		     // sent within 45 s
-	char why[200]; // why the path is what it is: tried, answered, next
+	char why[200];			     // why the path is what it is: tried, answered, next
 };
 
 // -ENOENT.

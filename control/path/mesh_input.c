@@ -95,14 +95,14 @@ static void on_pong(struct mesh *m, const struct inbound *in)
 {
 	struct mesh_active *a = pong_peer(m, in);
 
-	if (!a) {
-		mesh_count(m, MESH_COUNTER_DISCO_UNASKED);
-		return;
+	if (a) {
+		a->peer->stats.pongs_rx++;
+		a->peer->stats.last_pong_ns = in->now_ns;
+		a->used_ns = in->now_ns;
+		mesh_settle(a, in->now_ns);
 	}
-	a->peer->stats.pongs_rx++;
-	a->peer->stats.last_pong_ns = in->now_ns;
-	a->used_ns = in->now_ns;
-	mesh_settle(a, in->now_ns);
+	if (!mesh_ping_pong(m, &in->sender, in->message.pong.txid, in->region, in->now_ns) && !a)
+		mesh_count(m, MESH_COUNTER_DISCO_UNASKED);
 }
 
 // Each makes us ping up to PATH_CANDIDATES_MAX addresses.
@@ -121,6 +121,13 @@ static void on_call_me_maybe(struct mesh *m, const struct inbound *in)
 	mesh_settle(a, in->now_ns);
 }
 
+static void on_via(struct mesh *m, const struct inbound *in)
+{
+	if (!in->derp_node->may_relay)
+		return mesh_count(m, MESH_COUNTER_DISCO_MISPLACED);
+	mesh_relay_via(m, in->derp_node, &in->message, in->now_ns);
+}
+
 // Only over DERP, from the node whose current disco key has sealed it.
 static void on_derp_only(struct mesh *m, const struct inbound *in)
 {
@@ -128,7 +135,16 @@ static void on_derp_only(struct mesh *m, const struct inbound *in)
 		mesh_count(m, MESH_COUNTER_DISCO_MISPLACED);
 		return;
 	}
-	on_call_me_maybe(m, in);
+	switch (in->message.type) {
+	case DISCO_CALL_ME_MAYBE:
+		return on_call_me_maybe(m, in);
+	case DISCO_CALL_ME_MAYBE_VIA:
+		return on_via(m, in);
+	case DISCO_ALLOCATE_RESPONSE:
+		return mesh_relay_answer(m, in->derp_node, &in->message, in->now_ns);
+	default: // we are no relay
+		return mesh_count(m, MESH_COUNTER_DISCO_MISPLACED);
+	}
 }
 
 static void dispatch(struct mesh *m, const struct inbound *in)
@@ -139,8 +155,13 @@ static void dispatch(struct mesh *m, const struct inbound *in)
 	case DISCO_PONG:
 		return on_pong(m, in);
 	case DISCO_CALL_ME_MAYBE:
+	case DISCO_CALL_ME_MAYBE_VIA:
+	case DISCO_ALLOCATE_REQUEST:
+	case DISCO_ALLOCATE_RESPONSE:
 		return on_derp_only(m, in);
-	default:
+	case DISCO_BIND: // of and to relays' servers; see mesh_relay_input
+	case DISCO_CHALLENGE:
+	case DISCO_ANSWER:
 		return mesh_count(m, MESH_COUNTER_DISCO_MISPLACED);
 	}
 }
@@ -184,6 +205,8 @@ void mesh_input(struct mesh *m, const struct endpoint *from, const uint8_t *data
 		return take(m, &in, data, len);
 	case UDP_GENEVE_DISCO:
 		in.vni = geneve_vni(header_of(data));
+		if (mesh_relay_input(m, from, data, len, in.now_ns))
+			return;
 		if (in.vni == 0 || geneve_is_control(header_of(data)))
 			return mesh_count(m, MESH_COUNTER_DISCO_MISPLACED);
 		return take(m, &in, data + GENEVE_HEADER_LEN, len - GENEVE_HEADER_LEN);

@@ -22,7 +22,11 @@ enum {
 	MESH_SOURCE_SETS = 256,
 	MESH_SOURCE_WAYS = 4,
 	MESH_RELAYS_MAX = 64,
-	MESH_SIBLINGS_MAX = 64, // nodes of one disco key that are asked whose a pong is
+	MESH_REQUESTS_MAX = 256, // to relays, outstanding
+	MESH_BINDS_MAX = 256,	 // handshakes with relays under way
+	MESH_BINDS_PEER = 16,	 // of them for one peer
+	MESH_PINGS_MAX = 64,	 // for people, outstanding
+	MESH_SIBLINGS_MAX = 64,	 // nodes of one disco key that are asked whose a pong is
 	MESH_DATAGRAM_MAX = GENEVE_HEADER_LEN + DISCO_PACKET_MAX,
 };
 
@@ -57,8 +61,10 @@ struct mesh_active {
 	uint64_t used_ns;	 // last sign of use
 	uint64_t sent_ns, tx_ns; // traffic told to the path; of workers. 0: never
 	uint64_t call_ns;	 // a call-me-maybe waits until then; 0: none
-	uint64_t calls_tat_ns;	 // see mesh_paced
-	struct endpoint lost;	 // sending there failed; port 0: nothing
+	// See mesh_paced: call-me-maybes of the peer, its records of relays, ours.
+	uint64_t calls_tat_ns, vias_tat_ns, calls_out_tat_ns;
+	struct mesh_ping *ping; // takes what the path pings meanwhile; else NULL
+	struct endpoint lost;	// sending there failed; port 0: nothing
 };
 
 // The shared secret with a disco key, computed at its first message.
@@ -68,6 +74,39 @@ struct mesh_box {
 	struct box box;
 	bool bad; // of low order
 	uint64_t used_ns;
+};
+
+// A place on a relay that was asked for.
+struct mesh_request {
+	struct mesh_request *next;
+	struct key relay; // node key
+	struct mesh_peer *peer;
+	struct relay_request request;
+};
+
+// The handshake with a relay for a peer.
+struct mesh_bind {
+	struct mesh_bind *next;
+	struct mesh_peer *peer;
+	struct relay_handshake handshake;
+};
+
+struct mesh_try {
+	uint8_t txid[DISCO_TXID_LEN];
+	struct path_addr to;
+	uint16_t region; // not 0: over DERP
+};
+
+// A ping for people.
+struct mesh_ping {
+	struct mesh_ping *next;
+	struct key node;
+	unsigned size; // 0: unpadded
+	uint64_t start_ns, end_ns;
+	void (*done)(void *arg, const struct mesh_pong *);
+	void *arg;
+	unsigned n_tries;
+	struct mesh_try tries[PATH_CANDIDATES_MAX + 2]; // and a relay and DERP
 };
 
 struct mesh_source {
@@ -89,6 +128,11 @@ struct mesh {
 	struct mesh_source sources[MESH_SOURCE_SETS][MESH_SOURCE_WAYS];
 	struct key relays[MESH_RELAYS_MAX];
 	size_t n_relays;
+	struct mesh_request *requests;
+	struct mesh_bind *binds;
+	struct mesh_ping *pings;
+	size_t n_requests, n_binds, n_pings;
+	uint32_t generation; // of requests and handshakes
 	uint64_t counters[MESH_COUNTER_COUNT];
 };
 
@@ -134,6 +178,11 @@ void mesh_deactivate(struct mesh_active *);
 // After anything that may have changed a path: tells the route, sets the timer.
 void mesh_settle(struct mesh_active *, uint64_t now_ns);
 void mesh_tell_route(struct mesh *, struct mesh_peer *, uint64_t now_ns);
+// Data goes to the peer.
+void mesh_note_traffic(struct mesh_active *, uint64_t now_ns);
+// Our ping; size: sealed, 0 or too small: unpadded.
+void mesh_ping_message(const struct mesh *, unsigned size,
+	const uint8_t txid[static DISCO_TXID_LEN], struct disco_message *out);
 // Tell the path what the netmap says.
 void mesh_set_path_map(struct mesh_active *, uint64_t now_ns);
 bool mesh_may_relay(const struct mesh *, const struct mesh_peer *);
@@ -148,3 +197,33 @@ int mesh_disco_derp(struct mesh *, uint16_t region, const struct mesh_peer *,
 void mesh_arm(struct mesh *, uint64_t at_ns, uint64_t now_ns);
 // What is due at timer_ns.
 void mesh_tick(struct mesh *);
+
+// --- mesh_relay.c
+
+// Ask all relays for a place for this peer.
+void mesh_relay_discover(struct mesh_active *);
+// An answer from the relay that this node is.
+void mesh_relay_answer(struct mesh *, const struct mesh_peer *relay, const struct disco_message *,
+	uint64_t now_ns);
+// A record that the peer sent.
+void mesh_relay_via(
+	struct mesh *, struct mesh_peer *, const struct disco_message *, uint64_t now_ns);
+// A datagram through or of a relay. false: it is of no handshake.
+bool mesh_relay_input(struct mesh *, const struct endpoint *from, const uint8_t *datagram,
+	size_t len, uint64_t now_ns);
+// Retries and ends; returns when to come again.
+uint64_t mesh_relay_tick(struct mesh *, uint64_t now_ns);
+// Forget what is under way for the peer, or for all (NULL).
+void mesh_relay_drop(struct mesh *, const struct mesh_peer *);
+
+// --- mesh_ping.c
+
+// The path sends a ping while a->ping is set.
+void mesh_ping_add(
+	struct mesh_ping *, const uint8_t txid[static DISCO_TXID_LEN], const struct path_addr *);
+// A pong of the node with that disco key; calls done as the last thing. false: not asked for.
+bool mesh_ping_pong(struct mesh *, const struct key *disco,
+	const uint8_t txid[static DISCO_TXID_LEN], uint16_t region, uint64_t now_ns);
+uint64_t mesh_ping_tick(struct mesh *, uint64_t now_ns);
+// The node is gone, or all are (NULL).
+void mesh_ping_drop(struct mesh *, const struct key *node);

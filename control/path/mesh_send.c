@@ -76,23 +76,33 @@ int mesh_disco_derp(struct mesh *m, uint16_t region, const struct mesh_peer *p,
 
 // --- What a path wants. Nothing here may call back into it.
 
+void mesh_ping_message(const struct mesh *m, unsigned size,
+	const uint8_t txid[static DISCO_TXID_LEN], struct disco_message *out)
+{
+	out->type = DISCO_PING;
+	out->n_endpoints = 0;
+	out->ping.node_key = m->self.node_public;
+	out->ping.padding = size > DISCO_PING_LEN ? (uint16_t)(size - DISCO_PING_LEN) : 0;
+	memcpy(out->ping.txid, txid, sizeof(out->ping.txid));
+}
+
 static void ping(struct mesh_active *a, const struct path_action *action)
 {
 	struct mesh *m = a->mesh;
 	struct mesh_peer *p = a->peer;
-	struct disco_message message = {
-		.type = DISCO_PING,
-		.ping.node_key = m->self.node_public,
-	};
+	struct disco_message message;
 	const uint64_t now_ns = mesh_now(m);
 
-	memcpy(message.ping.txid, action->txid, sizeof(message.ping.txid));
+	mesh_ping_message(m, a->ping ? a->ping->size : 0, action->txid, &message);
 	if (mesh_disco_udp(m, &p->disco, &action->addr, &message, now_ns)) {
 		p->stats.pings_tx++;
 		p->stats.last_ping_ns = now_ns;
+		if (a->ping)
+			mesh_ping_add(a->ping, action->txid, &action->addr);
 		return;
 	}
-	if (endpoint_equal(&peer_path_best(a->path)->addr.to, &action->addr.to))
+	// Too long a ping says nothing of the path.
+	if (!a->ping && endpoint_equal(&peer_path_best(a->path)->addr.to, &action->addr.to))
 		a->lost = action->addr.to;
 }
 
@@ -112,7 +122,8 @@ static void call_me_maybe(struct mesh_active *a)
 {
 	const uint64_t now_ns = mesh_now(a->mesh);
 
-	if (a->call_ns)
+	if (a->call_ns || !mesh_paced(&a->calls_out_tat_ns, MESH_CALL_EVERY_MS * MESH_MS,
+				  MESH_CALLS_BURST / 2, now_ns))
 		return;
 	a->call_ns = now_ns + MESH_CALL_WAIT_MS * MESH_MS;
 	if (a->mesh->env.endpoints_fresh(a->mesh->env.arg))
@@ -129,7 +140,7 @@ static void on_act(void *arg, const struct path_action *action)
 	case PATH_CALL_ME_MAYBE:
 		return call_me_maybe(a);
 	case PATH_DISCOVER_RELAY:
-		return; // of a peer that may use none
+		return mesh_relay_discover(a);
 	case PATH_CHANGED:
 		return mesh_count(a->mesh, MESH_COUNTER_PATH_CHANGED);
 	}
@@ -245,8 +256,7 @@ void mesh_settle(struct mesh_active *a, uint64_t now_ns)
 	mesh_arm(a->mesh, a->next_ns, now_ns);
 }
 
-// Data goes to the peer.
-static void note_traffic(struct mesh_active *a, uint64_t now_ns)
+void mesh_note_traffic(struct mesh_active *a, uint64_t now_ns)
 {
 	struct path_choice choice;
 
@@ -280,7 +290,7 @@ static void tick_active(struct mesh_active *a, uint64_t now_ns)
 
 	if (tx > a->tx_ns) {
 		a->tx_ns = tx;
-		note_traffic(a, now_ns);
+		mesh_note_traffic(a, now_ns);
 	}
 	peer_path_tick(a->path, now_ns);
 	if (a->call_ns && now_ns >= a->call_ns)
@@ -303,8 +313,7 @@ void mesh_tick(struct mesh *m)
 	const uint64_t now_ns = mesh_now(m), soon_ns = now_ns + MESH_TICK_MIN_MS * MESH_MS;
 	uint64_t next_ns = UINT64_MAX;
 
-	// Arms nothing meanwhile.
-	m->timer_ns = 0;
+	m->timer_ns = 0; // nothing is armed meanwhile
 	for (struct mesh_active *a = m->active, *next; a; a = next) {
 		next = a->next;
 		if (now_ns - a->used_ns >= IDLE_NS) {
@@ -317,10 +326,11 @@ void mesh_tick(struct mesh *m)
 			tick_active(a, now_ns);
 		next_ns = earlier(next_ns, a->next_ns);
 	}
+	next_ns = earlier(next_ns, mesh_relay_tick(m, now_ns));
 	m->timer_ns = UINT64_MAX;
-	if (next_ns != UINT64_MAX)
-		mesh_arm(m, next_ns > soon_ns ? next_ns : soon_ns, now_ns);
+	mesh_arm(m, next_ns > soon_ns ? next_ns : soon_ns, now_ns);
 	tick_boxes(m, now_ns);
+	mesh_arm(m, mesh_ping_tick(m, now_ns), now_ns);
 }
 
 void mesh_endpoints_ready(struct mesh *m)
@@ -361,7 +371,7 @@ int mesh_send(struct mesh *m, const struct key *node, const void *data, size_t l
 		return -ENOENT;
 	if (!p->wg_only) {
 		struct mesh_active *a = mesh_activate(m, p, now_ns);
-		note_traffic(a, now_ns);
+		mesh_note_traffic(a, now_ns);
 		mesh_settle(a, now_ns);
 	}
 	if (also_udp || mesh_region(p) == 0 || p->wg_only)

@@ -19,6 +19,7 @@ enum op {
 	RELAY, // "address vni latency_ms server"
 	DERP,  // "region"
 	LOST,  // "address", or "" for all
+	PROBE, // then a SEND
 	NEXT,  // wants ms of the next tick
 	STEPS_END = 0xff,
 };
@@ -186,6 +187,8 @@ static void do_step(struct scene *s, const struct step *step)
 		return peer_path_derp_seen(s->path, (uint16_t)atoi(step->arg));
 	case LOST:
 		return do_lost(s, step->arg);
+	case PROBE:
+		return peer_path_probe(s->path, now_ns);
 	case NEXT:
 		return peer_path_next_ns(s->path) == UINT64_MAX
 			       ? add(s, "never ")
@@ -307,6 +310,46 @@ static const struct {
 			{300, MAP, A "; 5", ""}, // the map does not name it and need not
 			{310, SEND, "", "-> " SIX " "},
 			{400, CALL, "", "use none ping " A " "},
+			{0, STEPS_END},
+		}},
+	{"pings of the peer are answered by one of ours, until there is trust",
+		{
+			{0, MAP, A "; 5", ""},
+			{0, PING, A " 50", "pong "}, // no data for it
+			{10, SEND, "", "ping " A " call 5 -> derp-5 "},
+			{1009, PING, A " 51", "pong "},
+			{1010, PING, A " 52", "ping " A " pong "}, // ours before met a firewall
+			{1010, PING, A " 52", "- "},
+			{1020, PING, B " 53", "ping " B " pong "},
+			{1030, PONG, "2", "use " A " "},
+			{3000, PING, B " 54", "pong "},
+			{3010, TICK, "", "ping " A " "},
+			{48020, TICK, "", "use none "},
+			{60000, PING, A " 55", "pong "}, // idle
+			{0, STEPS_END},
+		}},
+	{"call-me-maybe makes one who sends nothing ask relays",
+		{
+			{0, MAP, A "; 5 relays", ""},
+			{0, CALL, B, "ping " A " ping " B " relays "},
+			{2000, CALL, B, "ping " A " ping " B " "},
+			{2010, PONG, "4", "use " B " "},
+			{60000, CALL, B, "ping " A " ping " B " relays "},
+			{60010, PONG, "6", ""},
+			{0, STEPS_END},
+		}},
+	{"people ask: the trusted path, or all at once; beside a relay all as well",
+		{
+			{0, MAP, A " " B "; 5 relays", ""},
+			{0, SEND, "", "ping " A " ping " B " call 5 relays -> derp-5 "},
+			{1000, PROBE, "", ""},
+			{1000, SEND, "", "ping " A " ping " B " call 5 -> derp-5 "},
+			{1010, RELAY, B " 7 40 1", "use " B "/7 "},
+			{2000, PROBE, "", "ping " B "/7 "},
+			{2000, SEND, "", "ping " A " ping " B " call 5 -> " B "/7 "},
+			{2010, PONG, "6", "use " A " "},
+			{3000, PROBE, "", "ping " A " "},
+			{3000, SEND, "", "-> " A " "},
 			{0, STEPS_END},
 		}},
 	{"what the map drops goes, unless the peer pings from there",
