@@ -92,6 +92,13 @@ static void collect_names(struct netcheck *nc)
 					find_name(nc, nc->regions[r].nodes[i].node->host);
 }
 
+static int region_order(const void *a, const void *b)
+{
+	const struct nc_region *x = a, *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
 void netcheck_set_map(struct netcheck *nc, const struct nm_derp_map *map)
 {
 	const unsigned n =
@@ -105,21 +112,16 @@ void netcheck_set_map(struct netcheck *nc, const struct nm_derp_map *map)
 	nc->n_regions = n;
 	for (unsigned i = 0; i < n; i++)
 		copy_region(&nc->map, &map->regions[i], &nc->regions[i]);
+	if (n)
+		qsort(nc->regions, n, sizeof(*nc->regions), region_order);
 	collect_names(nc);
-}
-
-static int region_order(const void *key, const void *element)
-{
-	const uint32_t id = *(const uint32_t *)key;
-	const struct nc_region *const r = element;
-
-	return (id > r->id) - (id < r->id);
 }
 
 struct nc_region *nc_region(const struct netcheck *nc, uint32_t id)
 {
-	return nc->n_regions ? bsearch(&id, nc->regions, nc->n_regions, sizeof(*nc->regions),
-				       region_order)
+	const struct nc_region key = {.id = id};
+
+	return nc->n_regions ? bsearch(&key, nc->regions, nc->n_regions, sizeof(key), region_order)
 			     : NULL;
 }
 
