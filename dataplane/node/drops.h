@@ -26,6 +26,7 @@
 		"the control thread is behind: handshakes or packets for it are lost")             \
 	X(DISCO_FULL, "disco_full",                                                                \
 		"more STUN and disco messages than the control thread takes: a flood of them")     \
+	X(DERP_FULL, "derp_full", "the control thread is behind with what goes over DERP")         \
 	X(PUNT_FAILED, "punt_failed", "the kernel did not take a packet meant for the host")       \
 	X(HANDOFF_FULL, "handoff_full", "the worker that owns the peer is behind")                 \
 	X(TX_FULL, "tx_full", "the transmit ring or socket buffer is full")                        \
@@ -39,6 +40,15 @@
 	X(WG_SOURCE, "wg_source", "inner source address is not in the peer's allowed IPs")         \
 	X(WG_INNER, "wg_inner", "decrypted, but not an IP packet of a sound length")               \
 	X(WG_ECN, "wg_ecn", "marked congested outside, but the inner packet is not ECN-capable")   \
+	X(FILTER_MALFORMED, "filter_malformed",                                                    \
+		"from a tailnet peer, and ports or protocol cannot be told")                       \
+	X(FILTER_SCOPE, "filter_scope",                                                            \
+		"multicast and link-local destinations are not carried in a tailnet")              \
+	X(FILTER_NOT_LOCAL, "filter_not_local",                                                    \
+		"from a tailnet peer to an address that is neither ours nor of an advertised "     \
+		"route")                                                                           \
+	X(FILTER_RULE, "filter_rule", "no rule of the tailnet's policy lets it in")                \
+	X(TSMP_RATE, "tsmp_rate", "TSMP messages of a peer beyond 20 per second")                  \
 	X(PEER_GONE, "peer_gone", "the peer was removed while packets waited for it")              \
 	X(RATE, "icmp_rate", "ICMP errors beyond the rate limit are not sent")
 

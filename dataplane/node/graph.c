@@ -74,6 +74,9 @@ struct graph *graph_create(struct gateway *gw, uint16_t id, const char *aead)
 	g->aead = aead_create(aead);
 	if (!g->aead)
 		goto no_aead;
+	g->flows = flow_table_create(FLOWS);
+	if (!g->flows)
+		goto no_flows;
 	g->state = node_state_create(g);
 	snprintf(name, sizeof(name), "inbox%p", (void *)g); // tests run more than one gateway
 	g->inbox = mailbox_create(name, sizeof(struct rte_mbuf *), INBOX_SIZE);
@@ -82,6 +85,8 @@ struct graph *graph_create(struct gateway *gw, uint16_t id, const char *aead)
 	return g;
 no_inbox:
 	node_state_destroy(g->state);
+	flow_table_destroy(g->flows);
+no_flows:
 	aead_destroy(g->aead);
 no_aead:
 	free(g->trace);
@@ -109,6 +114,7 @@ void graph_destroy(struct graph *g)
 		rte_pktmbuf_free(m);
 	mailbox_destroy(g->inbox);
 	node_state_destroy(g->state);
+	flow_table_destroy(g->flows);
 	aead_destroy(g->aead);
 	free(g->trace);
 	free(g);
@@ -213,7 +219,7 @@ static bool inbox_refresh(struct graph *g, struct rte_mbuf *m)
 		graph_drop(g, m, DROP_WG_INDEX);
 		return false;
 	case NODE_WG_ROUTE:
-		if (p->from != FROM_SELF)
+		if (p->from != FROM_SELF || m->pkt_len > 0)
 			return true;
 		// As above: the id may be another peer's.
 		p->peer = peer_table_get(g->gw->peers, (uint32_t)p->counter);

@@ -32,7 +32,7 @@ static const struct {
 };
 
 // One token is 1/icmp_rate of a second.
-static bool take_token(struct graph *g)
+bool icmp_token(struct graph *g)
 {
 	uint32_t rate = atomic_load_explicit(&g->gw->icmp_rate, memory_order_relaxed);
 	if (rate == 0)
@@ -193,7 +193,7 @@ void node_icmp_error(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 		struct rte_mbuf *m = pkts[i];
 		const struct pkt *p = pkt_of(m);
 		if (answerable(m, p)) {
-			if (take_token(g))
+			if (icmp_token(g))
 				reply(g, m, p);
 			else
 				g->drops[DROP_RATE]++;

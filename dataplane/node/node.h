@@ -10,7 +10,9 @@
 #include "dataplane/node/drops.h"
 #include "dataplane/port/port.h"
 #include "dataplane/table/fib.h"
+#include "dataplane/table/flow.h"
 #include "dataplane/table/peer.h"
+#include "dataplane/table/rules.h"
 #include "dataplane/wire/ip.h"
 
 enum {
@@ -25,12 +27,13 @@ enum {
 	X(CLASSIFY, classify)	    /* plain or WireGuard; ours or the kernel's */                 \
 	X(WG_INPUT, wg_input)	    /* split super-datagrams, message type, receiver index */      \
 	X(WG_DECRYPT, wg_decrypt)   /* data packets in, allowed source */                          \
+	X(FILTER, filter)	    /* of a tailnet: who may begin what */                         \
 	X(OVERLAY, overlay)	    /* MSS clamp */                                                \
 	X(ROUTE, route)		    /* TTL, next hop */                                            \
 	X(WG_ROUTE, wg_route)	    /* allowed IPs: which peer, which key, does it fit */          \
-	X(PUNT, punt)		    /* to the control thread */                                    \
 	X(ICMP_ERROR, icmp_error)   /* tell the sender */                                          \
 	X(WG_ENCRYPT, wg_encrypt)   /* segment, seal, outer header */                              \
+	X(PUNT, punt)		    /* to the control thread */                                    \
 	X(LINK_OUTPUT, link_output) /* coalesce, Ethernet header; a port, or the host TUN */       \
 	X(MIRROR, mirror)	    /* frames between an owned port and the kernel */              \
 	X(TX, tx)		    /* transmit */
@@ -47,7 +50,7 @@ enum pkt_from {
 	FROM_PORT,   // a LAN or WAN port
 	FROM_HOST,   // the host TUN
 	FROM_TUNNEL, // decrypted
-	FROM_SELF,   // made here: ICMP errors, keepalives, the control thread's datagrams
+	FROM_SELF, // made here: ICMP errors, keepalives, the control thread's packets and datagrams
 };
 
 // What the control thread asks of a peer's owner: an empty packet FROM_SELF that enters at
@@ -74,7 +77,10 @@ enum punt_reason {
 	// A datagram to our port for the control thread, data at the outer IP header:
 	PUNT_DATAGRAM, // initiation, response or cookie reply, with its Geneve header if it has one
 	PUNT_DISCO,    // STUN, disco, Geneve disco
-	PUNT_RESOLVE,  // next hop without neighbour; the packet waits at the control thread
+	// With the peer's id as counter:
+	PUNT_DERP, // a sealed WireGuard datagram that is to go over DERP
+	PUNT_TSMP, // a packet of protocol TSMP that came through the tunnel, from its IP header on
+	PUNT_RESOLVE, // next hop without neighbour; the packet waits at the control thread
 	PUNT_REASON_COUNT,
 };
 
@@ -179,6 +185,9 @@ struct capture; // node/capture.h
 	X(MSS_CLAMPED, "mss_clamped", "TCP SYNs whose MSS was lowered")                            \
 	X(ICMP_SENT, "icmp_errors_sent", "ICMP errors sent")                                       \
 	X(FRAGMENTED, "fragmented", "IPv4 packets without DF fragmented before encryption")        \
+	X(FLOWS_EVICTED, "flows_evicted",                                                          \
+		"flows that the packet filter forgot early: more than 65536 of a worker")          \
+	X(REJECTS_SENT, "rejects_sent", "TSMP messages to peers whose connections were refused")   \
 	X(STAGED, "staged", "packets that waited for a handshake")                                 \
 	X(HANDOFF, "handed_off", "packets handed to the worker that owns the peer")                \
 	X(PUNTED, "punted", "packets handed to the control thread")                                \
@@ -204,6 +213,7 @@ struct gateway {
 	_Atomic uint32_t icmp_rate;	  // ctl: rw, wrk: ro: errors per second and worker
 	// ctl: rw, wrk: ro: STUN, disco and Geneve are taken on the WireGuard port; else malformed
 	_Atomic bool disco;
+	struct rules *_Atomic rules; // ctl: rw, wrk: ro (RCU): for filtered peers; NULL: none
 	struct fib *fib;
 	struct allowedips *allowed;
 	struct index_table *index;
@@ -237,6 +247,7 @@ struct graph {
 	node_fn *fn[NODE_COUNT];
 	struct node_queue txq[PORT_MAX]; // what tx has collected for each port
 	uint32_t txq_bytes[PORT_MAX];
+	struct flow_table *flows; // what went to filtered peers
 	struct node_state *state; // what nodes keep over a round: gro, datagram chains
 	struct mailbox *inbox;	  // struct rte_mbuf *, anyone to this worker: pkt_of()->node
 	struct node_queue later;  // packets made here that enter at ROUTE in the next round

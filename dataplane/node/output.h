@@ -110,6 +110,11 @@ void output_offload(struct graph *g, struct rte_mbuf *m, const uint8_t *l2);
 
 // Have the control thread told; the mailbox being full is counted. True: told.
 bool event_send(struct graph *g, const struct worker_event *e);
+// Whether the rate limit lets one more message go that tells a peer of an error.
+bool icmp_token(struct graph *g);
+// A packet to a filtered peer: what it begins may be answered. False: it must not go, and has
+// ended.
+bool filter_out(struct graph *g, struct rte_mbuf *m);
 // Copy head and m's data, which lie in one piece, for the control thread, so that no receive buffer
 // waits for it: to PUNT with this reason. m stays the caller's. What finds no room is counted.
 void punt_copy(struct graph *g, const struct rte_mbuf *m, enum punt_reason reason,

@@ -1,4 +1,5 @@
-// To the control thread: handshakes, disco, and packets whose next hop has to be resolved first.
+// To the control thread: handshakes, disco, what goes over DERP, and packets whose next hop has to
+// be resolved first.
 #include "dataplane/base/mailbox.h"
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
@@ -15,6 +16,8 @@ static const struct {
 } kinds[PUNT_REASON_COUNT] = {
 	[PUNT_DATAGRAM] = {8, DROP_PUNT_FULL},
 	[PUNT_DISCO] = {2, DROP_DISCO_FULL},
+	[PUNT_DERP] = {4, DROP_DERP_FULL},
+	[PUNT_TSMP] = {1, DROP_TSMP_RATE},
 	[PUNT_RESOLVE] = {8, DROP_PUNT_FULL},
 };
 
@@ -101,10 +104,13 @@ void punt_copy(struct graph *g, const struct rte_mbuf *m, enum punt_reason reaso
 		return;
 	}
 	uint8_t *to = (uint8_t *)rte_pktmbuf_append(copy, (uint16_t)len);
-	memcpy(to, head, head_len);
+	if (head_len > 0)
+		memcpy(to, head, head_len);
 	memcpy(to + head_len, rte_pktmbuf_mtod(m, void *), m->data_len);
 	pkt_inherit(copy, m);
 	pkt_of(copy)->reason = (uint8_t)reason;
+	pkt_of(copy)->peer = NULL; // what RCU protects stays here
+	pkt_of(copy)->keypair = NULL;
 	pkt_of(copy)->outer = NULL;
 	graph_to(g, NODE_PUNT, copy);
 }

@@ -11,6 +11,7 @@ struct tally {
 	struct peer *peer;
 	uint64_t packets, bytes, wire_bytes;
 	bool any, data;
+	enum node_id next; // where the peer's packets go
 };
 
 static void tally_write(const struct graph *g, struct tally *t)
@@ -29,7 +30,8 @@ static void tally_write(const struct graph *g, struct tally *t)
 static void tally_switch(const struct graph *g, struct tally *t, struct peer *peer)
 {
 	tally_write(g, t);
-	*t = (struct tally){.peer = peer};
+	bool filtered = atomic_load_explicit(&peer->filtered, memory_order_relaxed);
+	*t = (struct tally){.peer = peer, .next = filtered ? NODE_FILTER : NODE_OVERLAY};
 }
 
 // First authentic packet of a keypair that we answered for: the initiator has it too.
@@ -95,7 +97,8 @@ static void follow(struct graph *g, const struct pkt *p, const uint8_t **last_ou
 	*last_outer = p->outer;
 	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
 	if (likely(is_from_path(path, p->outer)) ||
-		!atomic_load_explicit(&peer->roaming, memory_order_relaxed))
+		!atomic_load_explicit(&peer->roaming, memory_order_relaxed) ||
+		p->from == FROM_SELF) // over DERP: its outer header is made up
 		return;
 	struct worker_event e = {
 		.type = EVENT_ROAM,
@@ -180,7 +183,7 @@ static void admit(struct graph *g, struct rte_mbuf *m, struct tally *t, struct p
 	m->l2_len = 0;
 	capture_copy(g, m, CAPTURE_PLAIN_IN, p->peer);
 	m->ol_flags &= PKT_BUFFER_FLAGS;
-	graph_to(g, NODE_OVERLAY, m);
+	graph_to(g, t->next, m);
 }
 
 // Packets worth decrypting, in order: the rest is dropped and counted.

@@ -4,13 +4,15 @@
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 #include "dataplane/node/state.h"
+#include "dataplane/wire/geneve.h"
 #include "dataplane/wire/wireguard.h"
 
 enum {
-	// In front of the plaintext: data header, and what wg_send copies of a path.
-	HEADROOM = WG_DATA_HEADER_LEN + sizeof(((struct peer_path *)0)->outer),
+	// In front of the plaintext: data header, and what wg_send writes for a path.
+	HEADROOM = WG_DATA_HEADER_LEN + GENEVE_HEADER_LEN + sizeof(((struct peer_path *)0)->outer),
 	TAILROOM = WG_PADDING + WG_TAG_LEN,
 };
+static_assert((unsigned)HEADROOM <= RTE_PKTMBUF_HEADROOM);
 
 // A burst that is being collected for the AEAD, and what the packets of one peer add up to.
 struct seal {

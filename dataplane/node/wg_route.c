@@ -59,7 +59,7 @@ static void self(struct graph *g, struct rte_mbuf *m, struct peer *peer)
 {
 	enum self_reason reason = (enum self_reason)pkt_of(m)->reason;
 	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
-	struct keypair *kp = path->port == PORT_NONE ? NULL : sending(g, peer);
+	struct keypair *kp = peer_path_leads(path) ? sending(g, peer) : NULL;
 	if (reason == SELF_GIVE_UP || !kp) {
 		while (reason == SELF_GIVE_UP && peer->staged_n > 0)
 			icmp_reply(g, unstage(peer), ICMP_NO_KEY, 0);
@@ -90,15 +90,18 @@ static void to_peer(struct graph *g, struct rte_mbuf *m, struct peer *peer)
 		handoff(g, m, NODE_WG_ROUTE);
 		return;
 	}
+	if (unlikely(atomic_load_explicit(&peer->filtered, memory_order_relaxed)) &&
+		p->from != FROM_SELF && !filter_out(g, m))
+		return;
 	struct keypair *kp = sending(g, peer);
-	bool reachable = path->port != PORT_NONE;
+	bool reachable = peer_path_leads(path);
 	if (likely(kp && reachable)) {
 		if (unlikely(peer->staged_n > 0))
 			flush_staged(g, peer, kp);
 		to_encrypt(g, m, kp);
 		return;
 	}
-	if (path->remote.port == 0) {
+	if (path->remote.port == 0 && !path->derp) {
 		icmp_reply(g, m, ICMP_NO_ENDPOINT, 0);
 		return;
 	}

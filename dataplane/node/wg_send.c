@@ -1,9 +1,10 @@
 // Sealed datagrams towards the wire: outer headers, and runs to one peer as one super-datagram
-// where the port can segment UDP.
+// where the port can segment UDP; to DERP through the control thread.
 #include "dataplane/node/capture.h"
 #include "dataplane/node/output.h"
 #include "dataplane/node/state.h"
 #include "dataplane/wire/csum.h"
+#include "dataplane/wire/geneve.h"
 
 // UDP checksum of an outer header without offload. IPv4 may leave it out (RFC 768), and the tag
 // protects more than it would.
@@ -99,12 +100,33 @@ static bool chain_fits(
 	       c->head->nb_segs < CHAIN_SEGMENTS_MAX && c->bytes + m->data_len <= CHAIN_BYTES_MAX;
 }
 
+// A path that is more or less than a UDP endpoint. False: that was m's end.
+static bool detour(struct graph *g, struct rte_mbuf *m, const struct peer_path *path)
+{
+	struct geneve_header *h;
+	if (path->derp) {
+		pkt_of(m)->counter = pkt_of(m)->peer->id;
+		punt_copy(g, m, PUNT_DERP, NULL, 0);
+	}
+	if (path->port == PORT_NONE) {
+		if (path->derp)
+			rte_pktmbuf_free(m);
+		else
+			graph_drop(g, m, DROP_NO_ENDPOINT);
+		return false;
+	}
+	if (path->vni != 0) { // wg_encrypt has made sure of the room
+		h = (struct geneve_header *)rte_pktmbuf_prepend(m, GENEVE_HEADER_LEN);
+		*h = geneve_header_of(GENEVE_PROTOCOL_WIREGUARD, path->vni, false);
+	}
+	return true;
+}
+
 void wg_send(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos)
 {
-	if (unlikely(path->port == PORT_NONE)) {
-		graph_drop(g, m, DROP_NO_ENDPOINT);
+	if (unlikely((path->port == PORT_NONE) | (path->vni != 0) | path->derp) &&
+		!detour(g, m, path))
 		return;
-	}
 	if (!(g->gw->port[path->port]->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_TSO)) {
 		emit(g, m, path, tos, 0);
 		return;

@@ -38,6 +38,8 @@ struct peer {
 	uint16_t owner;			 // fixed: worker
 	_Atomic bool roaming;		 // ctl: rw, wrk: ro: follow the source of authentic packets
 	_Atomic bool has_psk;
+	_Atomic bool filtered; // ctl: rw, wrk: ro: of a tailnet: the packet filter, and TSMP
+	_Atomic bool jailed;   // ctl: rw, wrk: ro: filtered as with shields up
 	_Atomic uint32_t dead; // ctl: 1 once removed: owner drops what is staged
 
 	// Owner only, but for reads by ctl (relaxed).
@@ -53,6 +55,7 @@ struct peer {
 	_Atomic uint64_t tx_wire_bytes;
 	uint64_t asked_handshake; // TSC: events are not repeated within 100 ms
 	uint64_t told_roam;
+	uint64_t tsmp_until; // TSC: what was let through has used up its rate until then
 	struct rte_mbuf *staged[PEER_STAGED_MAX];
 	uint16_t staged_head, staged_n; // oldest first; full: the oldest is dropped and counted
 
@@ -61,6 +64,12 @@ struct peer {
 	char name[64];
 	void *session; // control/wg's side of this peer
 };
+
+// Whether datagrams to the peer get anywhere.
+static inline bool peer_path_leads(const struct peer_path *path)
+{
+	return path->port != PORT_NONE || path->derp;
+}
 
 enum {
 	PEER_MAX = 1 << 14,

@@ -1,0 +1,322 @@
+// The packet filter of a tailnet, default drop, for what comes from its peers: by rules what begins
+// here, by state or shape what answers. What goes to them is only remembered. Order and exceptions
+// are those of tailscale (wgengine/filter/filter.go, net/packet/packet.go), so that both sides of a
+// connection mean the same; but later fragments, too, must be for an address of ours.
+#include "dataplane/node/node.h"
+#include "dataplane/node/output.h"
+#include "dataplane/wire/csum.h"
+
+enum {
+	PROTO_TSMP = 99, // between the nodes themselves; never the host's
+	PROTO_IP6_FRAGMENT = 44,
+	IP6_FRAGMENT_LEN = 8,
+	FRAGMENT_LEAST = 80, // bytes of offset: no L4 header is written over
+	ICMP_LEN_LEAST = 4,
+	ICMP_ECHO_LEN = 8,
+	IGMP_LEN_LEAST = 8,
+	SCTP_HDR_LEN = 12,
+	TSMP_LEN_LEAST = 7, // a rejection
+	TSMP_PER_S = 20,    // of one peer
+	TSMP_BURST = 16,
+	ACCEPT = -1, // else enum drop_reason
+};
+
+// A rejected connection, for the node that began it. (tailscale net/packet/tsmp.go)
+struct tsmp_reject {
+	uint8_t type;
+	uint8_t proto;
+	uint8_t reason;
+	rte_be16_t sport, dport; // of the rejected packet
+} __attribute__((packed));
+static_assert(sizeof(struct tsmp_reject) == TSMP_LEN_LEAST, "tsmp.go: minTSMPSize");
+
+enum {
+	TSMP_REJECT = '!',
+	TSMP_REASON_ACL = 'A',
+	TSMP_REASON_SHIELDS = 'S',
+};
+
+static const uint8_t *src_of(const uint8_t *l3, uint8_t family)
+{
+	return l3 + (family == IP_V4 ? 12 : 8);
+}
+
+static const uint8_t *dst_of(const uint8_t *l3, uint8_t family)
+{
+	return l3 + (family == IP_V4 ? 16 : 24);
+}
+
+// Cloud machines answer at this one link-local address.
+static bool is_link_local(const uint8_t *dst, uint8_t family)
+{
+	static const uint8_t metadata[] = {169, 254, 169, 254};
+	if (family == IP_V6)
+		return dst[0] == 0xfe && (dst[1] & 0xc0) == 0x80;
+	return dst[0] == 169 && dst[1] == 254 && memcmp(dst, metadata, sizeof(metadata)) != 0;
+}
+
+// Bytes of L4 header without which nothing can be told of a packet.
+static uint32_t l4_least(const struct ip_info *ip)
+{
+	switch (ip->proto) {
+	case IPPROTO_TCP:
+		return TCP_HDR_LEN;
+	case IPPROTO_UDP:
+		return UDP_HDR_LEN;
+	case IPPROTO_SCTP:
+		return SCTP_HDR_LEN;
+	case IPPROTO_ICMP:
+		return ip->family == IP_V4 ? ICMP_LEN_LEAST : 0;
+	case IPPROTO_ICMPV6:
+		return ip->family == IP_V6 ? ICMP_LEN_LEAST : 0;
+	case IPPROTO_IGMP:
+		return ip->family == IP_V4 ? IGMP_LEN_LEAST : 0;
+	case PROTO_TSMP:
+		return TSMP_LEN_LEAST;
+	default:
+		return 0;
+	}
+}
+
+// Bytes in front of a later fragment. IPv6: its fragment header is the only extension.
+static uint32_t fragment_offset(const uint8_t *l3, const struct ip_info *ip)
+{
+	rte_be16_t field;
+	memcpy(&field, l3 + (ip->family == IP_V4 ? 6 : IP6_HDR_LEN + 2), sizeof(field));
+	uint32_t v = rte_be_to_cpu_16(field);
+	return ip->family == IP_V4 ? (v & RTE_IPV4_HDR_OFFSET_MASK) * 8 : v & 0xfff8;
+}
+
+// Whether what the verdict goes by can be read: all of the L4 header, no extension header of IPv6
+// but a fragment's. m: in one piece as far as its L4 header goes.
+static bool is_plain(const struct rte_mbuf *m, const struct ip_info *ip)
+{
+	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
+	bool fragment = ip->family == IP_V6 && l3[6] == PROTO_IP6_FRAGMENT &&
+			ip->l3_len == IP6_HDR_LEN + IP6_FRAGMENT_LEN;
+	if (ip->family == IP_V6 && ip->l3_len != IP6_HDR_LEN && !fragment)
+		return false;
+	if (ip->flags & IP_FLAG_FRAG_TAIL)
+		return fragment_offset(l3, ip) >= FRAGMENT_LEAST;
+	if (ip->proto == PROTO_TSMP && (ip->flags & IP_FLAG_FRAG))
+		return false;
+	return m->data_len >= ip->l3_len + l4_least(ip);
+}
+
+// Ports of TCP, UDP and SCTP stand at the same place.
+static rte_be16_t port_at(const uint8_t *l4, unsigned offset)
+{
+	rte_be16_t port;
+	memcpy(&port, l4 + offset, sizeof(port));
+	return port;
+}
+
+// The flow of a packet that came in, or of the answer to one that goes out.
+static struct flow_key flow_of(const struct rte_mbuf *m, const struct ip_info *ip, bool out)
+{
+	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *), *l4 = l3 + ip->l3_len;
+	const uint8_t *src = src_of(l3, ip->family), *dst = dst_of(l3, ip->family);
+	struct flow_key key = {.family = ip->family, .proto = ip->proto};
+	unsigned len = ip->family == IP_V4 ? 4 : 16;
+	memcpy(key.remote, out ? dst : src, len);
+	memcpy(key.local, out ? src : dst, len);
+	key.remote_port = port_at(l4, out ? 2 : 0);
+	key.local_port = port_at(l4, out ? 0 : 2);
+	return key;
+}
+
+static bool is_stateful(const struct ip_info *ip)
+{
+	return (ip->proto == IPPROTO_UDP || ip->proto == IPPROTO_SCTP) &&
+	       !(ip->flags & IP_FLAG_FRAG_TAIL);
+}
+
+// An echo reply, or an error about something that we sent.
+static bool is_icmp_answer(const struct rte_mbuf *m, const struct ip_info *ip)
+{
+	const uint8_t *icmp = rte_pktmbuf_mtod_offset(m, const uint8_t *, ip->l3_len);
+	if (m->data_len < ip->l3_len + ICMP_ECHO_LEN)
+		return false;
+	if (ip->family == IP_V4)
+		return (icmp[0] == 0 && icmp[1] == 0) || icmp[0] == 3 || icmp[0] == 11 ||
+		       icmp[0] == 12;
+	return (icmp[0] == 129 && icmp[1] == 0) || (icmp[0] >= 1 && icmp[0] <= 4);
+}
+
+static bool is_icmp(const struct ip_info *ip)
+{
+	return ip->proto == (ip->family == IP_V4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
+static bool is_syn(const struct rte_mbuf *m, const struct ip_info *ip)
+{
+	const struct rte_tcp_hdr *tcp =
+		rte_pktmbuf_mtod_offset(m, const struct rte_tcp_hdr *, ip->l3_len);
+	return (tcp->tcp_flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG)) == RTE_TCP_SYN_FLAG;
+}
+
+// Whether a packet that answers nothing may come in. rules: NULL, nothing may.
+static bool may_begin(const struct rules *rules, const struct rte_mbuf *m, const struct ip_info *ip)
+{
+	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
+	struct rule_query q = {
+		.src = src_of(l3, ip->family),
+		.dst = dst_of(l3, ip->family),
+		.family = ip->family,
+		.proto = ip->proto,
+	};
+	if (!rules)
+		return false;
+	if (is_icmp(ip))
+		return rules_allow(rules, &q, RULE_ANY_PORT);
+	if (ip->proto != IPPROTO_TCP && !is_stateful(ip))
+		return rules_allow(rules, &q, RULE_ALL_PORTS);
+	q.port = rte_be_to_cpu_16(port_at(l3 + ip->l3_len, 2));
+	return rules_allow(rules, &q, RULE_PORT);
+}
+
+// ACCEPT, or why the packet ends.
+static int judge(struct graph *g, const struct rules *rules, const struct rte_mbuf *m)
+{
+	const struct pkt *p = pkt_of((struct rte_mbuf *)(uintptr_t)m);
+	const struct ip_info *ip = &p->ip;
+	const uint8_t *dst = dst_of(rte_pktmbuf_mtod(m, const uint8_t *), ip->family);
+	struct flow_key key;
+	if (!is_plain(m, ip))
+		return DROP_FILTER_MALFORMED;
+	if (pkt_is_multicast(m, ip) || is_link_local(dst, ip->family))
+		return DROP_FILTER_SCOPE;
+	if (!rules || !rules_is_local(rules, ip->family, dst))
+		return DROP_FILTER_NOT_LOCAL;
+	if (ip->flags & IP_FLAG_FRAG_TAIL)
+		return ACCEPT;
+	if (ip->proto == IPPROTO_TCP && !is_syn(m, ip))
+		return ACCEPT;
+	if (is_icmp(ip) && is_icmp_answer(m, ip))
+		return ACCEPT;
+	if (is_stateful(ip)) {
+		key = flow_of(m, ip, false);
+		if (flow_known(g->flows, &key))
+			return ACCEPT;
+	}
+	bool jailed = atomic_load_explicit(&p->peer->jailed, memory_order_relaxed);
+	return may_begin(jailed ? NULL : rules, m, ip) ? ACCEPT : DROP_FILTER_RULE;
+}
+
+// A few of each peer's, to the control thread.
+static void tsmp(struct graph *g, struct rte_mbuf *m)
+{
+	struct pkt *p = pkt_of(m);
+	struct peer *peer = p->peer;
+	uint64_t step = (uint64_t)(g->gw->tsc_per_ns * 1e9) / TSMP_PER_S;
+	if (!is_plain(m, &p->ip)) {
+		graph_drop(g, m, DROP_FILTER_MALFORMED);
+		return;
+	}
+	if (peer->tsmp_until > g->now + TSMP_BURST * step) {
+		graph_drop(g, m, DROP_TSMP_RATE);
+		return;
+	}
+	peer->tsmp_until = RTE_MAX(peer->tsmp_until, g->now) + step;
+	p->counter = peer->id;
+	punt_copy(g, m, PUNT_TSMP, NULL, 0);
+	rte_pktmbuf_free(m);
+}
+
+static bool is_refused_connection(const struct rte_mbuf *m, const struct ip_info *ip, int verdict)
+{
+	return ip->family == IP_V4 && ip->proto == IPPROTO_TCP &&
+	       !(ip->flags & IP_FLAG_FRAG_TAIL) &&
+	       (verdict == DROP_FILTER_RULE || verdict == DROP_FILTER_NOT_LOCAL) && is_syn(m, ip);
+}
+
+static void write_reject(
+	uint8_t *out, const uint8_t *cause, const struct ip_info *ip, uint8_t reason)
+{
+	struct rte_ipv4_hdr *h = (struct rte_ipv4_hdr *)out;
+	const uint8_t *tcp = cause + ip->l3_len;
+	*h = (struct rte_ipv4_hdr){
+		.version_ihl = 0x45,
+		.total_length = rte_cpu_to_be_16(IP4_HDR_LEN + sizeof(struct tsmp_reject)),
+		.time_to_live = 64,
+		.next_proto_id = PROTO_TSMP,
+	};
+	memcpy(&h->src_addr, cause + 16, 4);
+	memcpy(&h->dst_addr, cause + 12, 4);
+	csum_ip4_hdr_set(out, IP4_HDR_LEN);
+	*(struct tsmp_reject *)(out + IP4_HDR_LEN) = (struct tsmp_reject){
+		.type = TSMP_REJECT,
+		.proto = ip->proto,
+		.reason = reason,
+		.sport = port_at(tcp, 0),
+		.dport = port_at(tcp, 2),
+	};
+}
+
+// Tell the peer, whose user would wait for a timeout: back through the tunnel.
+static void reject(struct graph *g, const struct rules *rules, const struct rte_mbuf *m)
+{
+	const struct pkt *cause = pkt_of((struct rte_mbuf *)(uintptr_t)m);
+	bool shields = (rules && rules_shields_up(rules)) ||
+		       atomic_load_explicit(&cause->peer->jailed, memory_order_relaxed);
+	if (!icmp_token(g)) {
+		g->drops[DROP_RATE]++;
+		return;
+	}
+	struct rte_mbuf *r = pkt_alloc(g);
+	if (!r)
+		return;
+	uint16_t len = IP4_HDR_LEN + sizeof(struct tsmp_reject);
+	uint8_t *out = (uint8_t *)rte_pktmbuf_append(r, len);
+	write_reject(out, rte_pktmbuf_mtod(m, const uint8_t *), &cause->ip,
+		shields ? TSMP_REASON_SHIELDS : TSMP_REASON_ACL);
+	struct pkt *p = pkt_of(r);
+	p->from = FROM_SELF;
+	p->port_in = cause->port_in;
+	p->ip = (struct ip_info){
+		.family = IP_V4,
+		.proto = PROTO_TSMP,
+		.ttl = 64,
+		.l3_len = IP4_HDR_LEN,
+		.total_len = len,
+	};
+	graph_count(g, COUNTER_REJECTS_SENT, 1);
+	graph_to(g, NODE_WG_ROUTE, r);
+}
+
+void node_filter(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
+{
+	const struct rules *rules = atomic_load_explicit(&g->gw->rules, memory_order_acquire);
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		const struct ip_info *ip = &pkt_of(m)->ip;
+		if (unlikely(ip->proto == PROTO_TSMP && !(ip->flags & IP_FLAG_FRAG_TAIL))) {
+			tsmp(g, m);
+			continue;
+		}
+		int verdict = judge(g, rules, m);
+		if (likely(verdict == ACCEPT)) {
+			graph_to(g, NODE_OVERLAY, m);
+			continue;
+		}
+		if (is_refused_connection(m, ip, verdict))
+			reject(g, rules, m);
+		graph_drop(g, m, (enum drop_reason)verdict);
+	}
+}
+
+bool filter_out(struct graph *g, struct rte_mbuf *m)
+{
+	const struct ip_info *ip = &pkt_of(m)->ip;
+	const uint8_t *dst = dst_of(rte_pktmbuf_mtod(m, const uint8_t *), ip->family);
+	if (unlikely(pkt_is_multicast(m, ip) || is_link_local(dst, ip->family))) {
+		graph_drop(g, m, DROP_FILTER_SCOPE);
+		return false;
+	}
+	if (is_stateful(ip) && is_plain(m, ip)) {
+		struct flow_key key = flow_of(m, ip, true);
+		if (flow_remember(g->flows, &key))
+			graph_count(g, COUNTER_FLOWS_EVICTED, 1);
+	}
+	return true;
+}
