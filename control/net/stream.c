@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -260,6 +261,12 @@ int stream_write(struct stream *s, const struct iovec *parts, int n)
 size_t stream_queued(const struct stream *s)
 {
 	return queue_len(&s->queue);
+}
+
+void stream_limit_unsent(struct stream *s, unsigned bytes)
+{
+	if (s->open) // an old kernel only buffers more
+		(void)setsockopt(s->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
 }
 
 int stream_last_certificate(

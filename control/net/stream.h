@@ -28,9 +28,9 @@ void net_destroy(struct net *);
 struct stream_target {
 	const char *host; // name or address; also of the certificate and SNI
 	uint16_t port;
-	bool tls;	      // HTTP/1.1 or something else inside: no ALPN
-	const char *address;  // connect there instead of what host resolves to: an address, or
-			      // several with commas between, which race; NULL
+	bool tls;	     // HTTP/1.1 or something else inside: no ALPN
+	const char *address; // connect there instead of what host resolves to: an address, or
+			     // several with commas between, which race; NULL
 	const char *cert;     // DERP's CertName: another name, or "sha256-raw:<hex>"; NULL
 	bool any_certificate; // what is inside authenticates itself; a bad one is logged only
 	unsigned timeout_ms;  // to connect, TLS included
@@ -62,6 +62,8 @@ void stream_close(struct stream *); // NULL is fine; no event comes after it
 // Queue all parts, or none: -ENOBUFS above STREAM_QUEUE_MAX, -ENOTCONN before connected.
 int stream_write(struct stream *, const struct iovec *parts, int n) must_check;
 size_t stream_queued(const struct stream *);
+// At most so many bytes wait in the kernel, more in our queue where the caller sees them.
+void stream_limit_unsent(struct stream *, unsigned bytes);
 // Common name and serial number of the last certificate of the server's chain, for DERP's fast
 // start (only under TLS 1.3). -ENOENT: no TLS.
 int stream_last_certificate(
