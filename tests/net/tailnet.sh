@@ -104,14 +104,22 @@ url_host() { # ADDRESS: as it stands in a URL or before a port
 server_url() { echo "http://$(url_host "$(inet_addr 1)"):8080"; }
 
 derp_start() { # 901|902: with the key and certificate that it had before
-	local a
+	local a name
 	a=$(inet_addr $(($1 - 899)))
-	mkdir -p "$lab_dir/cert"
+	name=$(derp_name "$1")
+	mkdir -p "$lab_dir/cert$1"
+	if [[ $tn_family == 6 && ! -f $lab_dir/cert$1/$name.crt ]]; then # for an address derper makes it
+		openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=$name" \
+			-addext "subjectAltName=DNS:$name" -out "$lab_dir/cert$1/$name.crt" -keyout "$lab_dir/cert$1/$name.key" 2>/dev/null
+	fi
 	lab_end[derp$1]=KILL # what it says at its end is of no use
-	start "derp$1" inet "$peers_bin/derper" -a "$(url_host "$a"):443" -hostname "$a" -certmode manual \
-		-certdir "$lab_dir/cert" -c "$lab_dir/derp$1.key" -http-port 80
-	wait_for 15 test -s "$lab_dir/cert/$a.crt"
-	wait_for 15 listening_at "$a" 443
+	start "derp$1" inet "$peers_bin/derper" -a "$(url_host "$a"):443" -hostname "$name" -certmode manual \
+		-certdir "$lab_dir/cert$1" -c "$lab_dir/derp$1.key" -http-port 80
+	wait_for 15 listening_at "$a" 443 # the certificate is there by then
+}
+# The real client cannot connect to a host name that is an IPv6 address. Nobody resolves this one.
+derp_name() { # REGION
+	[[ $tn_family == 4 ]] && inet_addr $(($1 - 899)) || echo "derp$1.lab.test"
 }
 listening_at() { in_ns inet ss -Hlnt "src $(url_host "$1") and sport = :$2" | grep -q .; }
 
@@ -121,7 +129,7 @@ derp_map() {
 	echo regions:
 	for region in 901 902; do
 		a=$(inet_addr $((region - 899)))
-		hash=$(openssl x509 -in "$lab_dir/cert/$a.crt" -outform der | sha256sum | cut -d' ' -f1)
+		hash=$(openssl x509 -in "$lab_dir/cert$region"/*.crt -outform der | sha256sum | cut -d' ' -f1)
 		ip="ipv4: \"$a\""
 		[[ $tn_family == 4 ]] || ip="ipv4: none, ipv6: \"$a\""
 		cat <<-YAML
@@ -130,7 +138,7 @@ derp_map() {
 			    regioncode: lab$region
 			    regionname: Lab $region
 			    nodes:
-			      - {name: "${region}a", regionid: $region, hostname: "$a", $ip, certname: "sha256-raw:$hash", canport80: true}
+			      - {name: "${region}a", regionid: $region, hostname: "$(derp_name $region)", $ip, certname: "sha256-raw:$hash", canport80: true}
 		YAML
 	done
 	echo "$tn_regions"

@@ -33,6 +33,8 @@ show alice up
 wait_for 20 online bob alice
 both_ways alice bob
 
+refuse expired alice
+
 say "logout"
 key=$(node_status alice .Self.PublicKey)
 show alice logout
