@@ -46,7 +46,7 @@ unsigned coord_backoff_ms(unsigned n)
 void coord_disconnect(struct coord_client *c)
 {
 	dial_close(c->dial);
-	session_close(c->session);
+	coord_session_close(c->session);
 	c->dial = NULL;
 	c->session = NULL;
 	c->status.connected_ns = 0;
@@ -170,7 +170,7 @@ static void on_dialled(void *arg, struct conn *conn, bool tls, uint16_t port)
 	struct coord_client *const c = arg;
 
 	c->dial = NULL;
-	if (session_create(&c->session, c->base, conn, c->url.authority, on_session_closed, c)) {
+	if (coord_session_create(&c->session, c->base, conn, c->url.authority, on_session_closed, c)) {
 		coord_fail_text(c, COORD_TROUBLE_CONNECT, "no memory for a session");
 		return;
 	}
@@ -233,7 +233,7 @@ static void on_tick(evutil_socket_t, short, void *arg)
 	const uint64_t now = coord_now(c);
 
 	if (c->session)
-		session_tick(c->session, now);
+		coord_session_tick(c->session, now);
 	if (c->phase == PHASE_POLL)
 		poll_tick(c, now);
 }
@@ -271,7 +271,7 @@ void coord_client_destroy(struct coord_client *c)
 	struct event *const events[] = {c->tick, c->retry, c->lite, c->logout};
 
 	dial_close(c->dial);
-	session_close(c->session);
+	coord_session_close(c->session);
 	mapstream_destroy(c->stream);
 	pings_fini(c);
 	login_forget(c);

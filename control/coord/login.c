@@ -258,7 +258,7 @@ static int register_post(struct coord_client *c, const struct register_request *
 
 	if (!text)
 		return -ENOMEM;
-	const int error = session_send(c->session, &request, coord_now(c));
+	const int error = coord_session_send(c->session, &request, coord_now(c));
 	sodium_memzero(text, len);
 	free(text);
 	return error;

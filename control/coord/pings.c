@@ -36,7 +36,7 @@ static int request_send(
 		.arg = c,
 	};
 
-	return c->session ? session_send(c->session, &request, coord_now(c)) : -ENOTCONN;
+	return c->session ? coord_session_send(c->session, &request, coord_now(c)) : -ENOTCONN;
 }
 
 // A path that HTTP/2 may carry, of a URL or by itself.

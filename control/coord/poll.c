@@ -194,7 +194,7 @@ static int map_post(
 		.done = done,
 		.arg = c,
 	};
-	const int error = text ? session_send(c->session, &request, coord_now(c)) : -ENOMEM;
+	const int error = text ? coord_session_send(c->session, &request, coord_now(c)) : -ENOMEM;
 
 	free(text);
 	return error;

@@ -38,7 +38,7 @@ struct session {
 	bool failed; // closed has been said
 };
 
-static void session_free(struct session *s)
+static void coord_session_free(struct session *s)
 {
 	s->dead = true;
 	h2_destroy(s->h2);
@@ -48,20 +48,20 @@ static void session_free(struct session *s)
 	free(s);
 }
 
-void session_close(struct session *s)
+void coord_session_close(struct session *s)
 {
 	if (!s)
 		return;
 	s->dead = true;
 	if (!s->busy)
-		session_free(s);
+		coord_session_free(s);
 }
 
 static void leave(struct session *s)
 {
 	s->busy = false;
 	if (s->dead)
-		session_free(s);
+		coord_session_free(s);
 }
 
 static void fail(struct session *s, const struct trouble *trouble)
@@ -143,7 +143,7 @@ static void on_up(void *)
 {
 }
 
-int session_create(struct session **out, struct event_base *base, struct conn *conn,
+int coord_session_create(struct session **out, struct event_base *base, struct conn *conn,
 	const char *authority, void (*closed)(void *arg, const struct trouble *), void *arg)
 {
 	struct session *const s = calloc(1, sizeof(*s));
@@ -159,7 +159,7 @@ int session_create(struct session **out, struct event_base *base, struct conn *c
 	LIST_INIT(&s->calls);
 	s->kick = event_new(base, -1, 0, on_kick, s);
 	if (!s->kick || h2_create(&s->h2, authority)) {
-		session_free(s);
+		coord_session_free(s);
 		return -ENOMEM;
 	}
 	conn_set_events(conn, &events);
@@ -232,7 +232,7 @@ static void on_end(void *arg, int error)
 	call_free(c);
 }
 
-int session_send(struct session *s, const struct session_request *request, uint64_t now_ns)
+int coord_session_send(struct session *s, const struct session_request *request, uint64_t now_ns)
 {
 	struct call *const c = calloc(1, sizeof(*c));
 	const struct h2_events events = {on_answer, on_body, on_end, c};
@@ -262,7 +262,7 @@ int session_send(struct session *s, const struct session_request *request, uint6
 	return 0;
 }
 
-void session_tick(struct session *s, uint64_t now_ns)
+void coord_session_tick(struct session *s, uint64_t now_ns)
 {
 	struct call *c;
 

@@ -30,12 +30,12 @@ struct session_request {
 
 // The connection is this session's from now on, in any case. closed: once; session_close it still.
 // now_ns is for timeouts. 0 or -errno.
-int session_create(struct session **out, struct event_base *, struct conn *, const char *authority,
+int coord_session_create(struct session **out, struct event_base *, struct conn *, const char *authority,
 	void (*closed)(void *arg, const struct trouble *), void *arg) must_check;
 // From within any event, too. Nothing is heard of it after that. NULL is fine.
-void session_close(struct session *);
+void coord_session_close(struct session *);
 // Events come from the loop, never from within. 0 or -errno: -EBUSY too many at once, -ESHUTDOWN
 // the server takes no more.
-int session_send(struct session *, const struct session_request *, uint64_t now_ns) must_check;
+int coord_session_send(struct session *, const struct session_request *, uint64_t now_ns) must_check;
 // Now and then: ends what has waited too long.
-void session_tick(struct session *, uint64_t now_ns);
+void coord_session_tick(struct session *, uint64_t now_ns);
