@@ -12,7 +12,7 @@ enum {
 	PINGS = 10,
 	PINGS_MAX = 1000000000,
 	TIMEOUT_MS = 5000,
-	SIZE_MAX_BYTES = 65535,
+	SIZE_MAX_BYTES = 1000000000, // the daemon knows how much is too much
 	PATH_ROOM = 512,
 };
 

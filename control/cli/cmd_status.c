@@ -61,7 +61,8 @@ static int show_tailnet(const struct cli *cli, const struct report *r)
 		return ipn_show(cli->out, r->tailnet, &view) ? CLI_OK
 							     : cli_fail(cli, "out of memory");
 	// Why it is in such a state, it may know itself.
-	if (json_array_size(json_object_get(r->tailnet, "Health")) > 0) {
+	bool stopped = strcmp(show_text(r->tailnet, "BackendState"), "Stopped") == 0;
+	if (!stopped && json_array_size(json_object_get(r->tailnet, "Health")) > 0) {
 		ipn_show_health(cli->out, r->tailnet);
 		fputc('\n', cli->out);
 	}

@@ -23,7 +23,7 @@ enum {
 	"Error: changing settings via 'tailgate up' requires mentioning all\n"                     \
 	"non-default flags. To proceed, either re-run your command with --reset or\n"              \
 	"use the command below to explicitly mention the current value of\n"                       \
-	"all non-default settings:\n\n\ttailgate up%s\n\n"
+	"all non-default settings:\n\n\ttailgate up%s\n"
 
 struct up {
 	const struct cli *cli;
@@ -420,7 +420,9 @@ int cmd_set(const struct cli *cli)
 		cli_fail_plain(cli, "%s", err);
 		goto out;
 	}
-	warn_of_routes(cli, wanted);
+	if (cli_option(cli, "--advertise-routes") != NULL ||
+		cli_option(cli, "--advertise-exit-node") != NULL)
+		warn_of_routes(cli, wanted);
 	if (localapi_call(cli, "POST", LOCALAPI "check-prefs", json_incref(wanted), NULL, err) <
 			0 ||
 		localapi_call(cli, "PATCH", LOCALAPI "prefs", settings_masked(cli, wanted, false),

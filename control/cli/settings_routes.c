@@ -39,7 +39,7 @@ static bool add_route(struct routes *routes, const struct ip_prefix *p)
 // Addresses of 4via6 carry a site number of 16 bits and a whole IPv4 address.
 static bool is_bad_via(const struct ip_prefix *p)
 {
-	static const uint8_t via[8] = {0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0, 0xb1, 0x1a};
+	static const uint8_t via[8] = {0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0, 0x0b, 0x1a};
 	const uint8_t *b = p->addr.bytes;
 	bool is_via = p->addr.family == IP_V6 && p->len >= 64 && memcmp(b, via, 8) == 0;
 	return is_via && (p->len < 96 || b[8] != 0 || b[9] != 0);

@@ -1,0 +1,108 @@
+// What is wrong with the node, what it means and what to do about it: a pure function over the
+// facts, in the order in which one should look: coordination before any firewall is blamed.
+// doctor_collect.c gets the facts. [ctl]
+#pragma once
+
+#include <jansson.h>
+
+#include "control/path/derp_pool.h"
+#include "control/tailnet/tailnet.h"
+
+enum {
+	DOCTOR_FINDINGS_MAX = 96,
+	DOCTOR_PEER_FINDINGS_MAX = 24, // peers with a finding of their own; the rest is counted
+	DOCTOR_TEXT_LEN = 480,
+	DOCTOR_NAME_LEN = 64,
+	DOCTOR_VERSION_LEN = 32,
+	DOCTOR_MINORS_BEHIND_MAX = 16, // of client versions: about a year and a half
+	DOCTOR_CAP_MIN = 113,	       // headscale 0.29 refuses older clients
+	DOCTOR_EXPIRY_WARN_S = 7 * 86400,
+	DOCTOR_CLOCK_WARN_S = 60,
+	DOCTOR_CLOCK_ERROR_S = 3600,
+	DOCTOR_SILENT_S = 120, // of the map stream
+	DOCTOR_MTU_MIN = 1280, // what IPv6 takes for granted
+};
+
+enum doctor_severity {
+	DOCTOR_OK,
+	DOCTOR_INFO,
+	DOCTOR_WARN,
+	DOCTOR_ERROR,
+};
+
+struct doctor_finding {
+	const char *id;	   // row of the feature list, or a word where there is none
+	const char *check; // what was looked at
+	enum doctor_severity severity;
+	char evidence[DOCTOR_TEXT_LEN], meaning[DOCTOR_TEXT_LEN], remedy[DOCTOR_TEXT_LEN];
+};
+
+struct doctor_report {
+	struct doctor_finding finding[DOCTOR_FINDINGS_MAX];
+	unsigned n, omitted;
+};
+
+struct doctor_peer {
+	char name[DOCTOR_NAME_LEN], version[DOCTOR_VERSION_LEN], region[DOCTOR_NAME_LEN];
+	char path[ENDPOINT_TEXT_LEN]; // of a direct path or a peer relay; ""
+	bool online, active;
+	bool direct, peer_relay; // neither and active: over DERP
+	bool talks;		 // WireGuard's handshake is younger than three minutes
+	unsigned pings_sent, pongs_received;
+	uint32_t cap; // capability version; 0: unknown
+	uint16_t mtu; // largest inner packet; 0: unknown
+	char why[200];
+};
+
+struct doctor_facts {
+	int64_t now_s; // seconds since 1970
+	// Coordination.
+	bool is_node; // of a tailnet; otherwise only the port counts
+	enum tailnet_state state;
+	bool want_running, has_netmap;
+	struct coord_status coord;
+	int64_t stream_age_s, heard_age_s; // -1: no stream
+	int64_t clock_offset_s;		   // server's minus ours
+	int64_t key_expiry;		   // seconds since 1970; 0: never
+	uint32_t cap;			   // what we declare
+	// The shared port.
+	uint16_t port, port_configured;
+	char port_user[DOCTOR_NAME_LEN]; // who has the configured one; ""
+	bool misplaced_defaults;	 // there is an /etc/defaults/tailscaled
+	// The network.
+	struct netcheck_report net;
+	struct portmap_info portmap;
+	bool public_address; // the address that others see is our own
+	uint32_t n_regions;
+	char home[DOCTOR_NAME_LEN]; // code of the home region; "": none
+	struct derp_region_info home_derp;
+	uint16_t tunnel_mtu;
+	const struct doctor_peer *peers;
+	size_t n_peers;
+	const char *const *health;
+	unsigned n_health;
+};
+
+void doctor_check(const struct doctor_facts *, struct doctor_report *out);
+// {"findings": [...], "omitted": n}; NULL: out of memory.
+json_t *doctor_json(const struct doctor_report *) must_check;
+
+struct daemon;
+struct ctl_server;
+struct evhttp_request;
+
+// The facts of the running gateway; peers are the caller's to free. 0 or -ENOMEM.
+int doctor_collect(
+	const struct daemon *, struct doctor_facts *out, struct doctor_peer **peers) must_check;
+// GET /tailgate/v0/doctor.
+void doctor_handle(struct ctl_server *, struct evhttp_request *);
+
+// --- Between the files of the checks.
+
+// A finding with its evidence; NULL when there is no room.
+struct doctor_finding *doctor_note(struct doctor_report *, const char *id, enum doctor_severity,
+	const char *check, const char *meaning, const char *remedy, const char *evidence, ...)
+	__attribute__((format(printf, 7, 8)));
+bool doctor_coord_is_well(const struct doctor_facts *);
+void doctor_check_network(const struct doctor_facts *, struct doctor_report *);
+void doctor_check_peers(const struct doctor_facts *, struct doctor_report *);
