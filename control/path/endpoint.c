@@ -15,6 +15,7 @@ struct candidate {
 	uint8_t last_txid[DISCO_TXID_LEN]; // of the peer's last ping from there
 	uint64_t got_ping_ns;		   // with has_ping
 	uint64_t pinged_ns;		   // 0: ping as soon as there is an occasion
+	uint64_t pinged_back_ns;	   // 0: never
 };
 
 struct ping {
@@ -383,8 +384,10 @@ static void ping_back(struct peer_path *p, struct candidate *c, uint64_t now_ns)
 {
 	if (peer_path_trusted(p, now_ns) || p->heartbeat_ns == 0)
 		return;
-	if (c->pinged_ns == 0 || now_ns - c->pinged_ns >= PATH_PING_BACK_MS * MS)
-		ping_candidate(p, c, now_ns);
+	if (c->pinged_back_ns && now_ns - c->pinged_back_ns < PATH_PING_BACK_MS * MS)
+		return;
+	c->pinged_back_ns = now_ns;
+	ping_candidate(p, c, now_ns);
 }
 
 bool peer_path_ping(struct peer_path *p, const struct endpoint *from,

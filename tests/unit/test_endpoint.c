@@ -317,11 +317,12 @@ static const struct {
 			{0, MAP, A "; 5", ""},
 			{0, PING, A " 50", "pong "}, // no data for it
 			{10, SEND, "", "ping " A " call 5 -> derp-5 "},
-			{1009, PING, A " 51", "pong "},
-			{1010, PING, A " 52", "ping " A " pong "}, // ours before met a firewall
-			{1010, PING, A " 52", "- "},
+			{20, PING, A " 51", "ping " A " pong "}, // ours before met a firewall
+			{20, PING, A " 51", "- "},
+			{1019, PING, A " 52", "pong "},
+			{1020, PING, A " 53", "ping " A " pong "},
 			{1020, PING, B " 53", "ping " B " pong "},
-			{1030, PONG, "2", "use " A " "},
+			{1030, PONG, "3", "use " A " "},
 			{3000, PING, B " 54", "pong "},
 			{3010, TICK, "", "ping " A " "},
 			{48020, TICK, "", "use none "},
