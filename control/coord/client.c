@@ -170,7 +170,8 @@ static void on_dialled(void *arg, struct conn *conn, bool tls, uint16_t port)
 	struct coord_client *const c = arg;
 
 	c->dial = NULL;
-	if (coord_session_create(&c->session, c->base, conn, c->url.authority, on_session_closed, c)) {
+	if (coord_session_create(
+		    &c->session, c->base, conn, c->url.authority, on_session_closed, c)) {
 		coord_fail_text(c, COORD_TROUBLE_CONNECT, "no memory for a session");
 		return;
 	}

@@ -181,6 +181,15 @@ static void expired(struct coord_client *c)
 	login_send(c);
 }
 
+static void back_off(struct coord_client *c, const struct register_result *r)
+{
+	if (!r->text[0]) // nobody has logged in yet
+		coord_redial(c, coord_backoff_ms(++c->failures));
+	else
+		coord_fail_text(c, COORD_TROUBLE_PROTOCOL, "%s gives nothing to go on with: %s",
+			asked, r->text);
+}
+
 static void act(struct coord_client *c, const struct register_result *r, bool followed)
 {
 	switch (r->action) {
@@ -199,8 +208,7 @@ static void act(struct coord_client *c, const struct register_result *r, bool fo
 		wait_as_told(c, r);
 		break;
 	case REGISTER_BACK_OFF:
-		coord_fail_text(c, COORD_TROUBLE_PROTOCOL, "%s gives nothing to go on with%s%s",
-			asked, r->text[0] ? ": " : "", r->text);
+		back_off(c, r);
 		break;
 	case REGISTER_FAILED:
 		refused(c,

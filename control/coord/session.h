@@ -24,18 +24,21 @@ struct session_request {
 	// The body of a 200, without end, as it comes; NULL: it is collected. Not 0 ends the
 	// request with it.
 	int (*data)(void *arg, const uint8_t *bytes, size_t len);
-	void (*done)(void *arg, const struct session_answer *); // once; never after session_close
+	void (*done)(
+		void *arg, const struct session_answer *); // once; never after coord_session_close
 	void *arg;
 };
 
-// The connection is this session's from now on, in any case. closed: once; session_close it still.
-// now_ns is for timeouts. 0 or -errno.
-int coord_session_create(struct session **out, struct event_base *, struct conn *, const char *authority,
-	void (*closed)(void *arg, const struct trouble *), void *arg) must_check;
+// The connection is this session's from now on, in any case. closed: once; coord_session_close it
+// still. now_ns is for timeouts. 0 or -errno.
+int coord_session_create(struct session **out, struct event_base *, struct conn *,
+	const char *authority, void (*closed)(void *arg, const struct trouble *),
+	void *arg) must_check;
 // From within any event, too. Nothing is heard of it after that. NULL is fine.
 void coord_session_close(struct session *);
 // Events come from the loop, never from within. 0 or -errno: -EBUSY too many at once, -ESHUTDOWN
 // the server takes no more.
-int coord_session_send(struct session *, const struct session_request *, uint64_t now_ns) must_check;
+int coord_session_send(
+	struct session *, const struct session_request *, uint64_t now_ns) must_check;
 // Now and then: ends what has waited too long.
 void coord_session_tick(struct session *, uint64_t now_ns);

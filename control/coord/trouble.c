@@ -80,11 +80,10 @@ static enum coord_trouble kind_of(int error, const char *why)
 			       : COORD_TROUBLE_CERTIFICATE;
 	case -ENODATA:
 		return COORD_TROUBLE_DNS;
-	case -ELOOP:
-		return COORD_TROUBLE_REDIRECT;
 	case -ECONNRESET:
 	case -EPIPE:
 		return COORD_TROUBLE_CLOSED;
+	case -ELOOP:
 	case -EPROTO:
 	case -EMSGSIZE:
 		return COORD_TROUBLE_WRONG_SERVER;
@@ -96,7 +95,7 @@ static enum coord_trouble kind_of(int error, const char *why)
 void trouble_net(struct trouble *t, int error, const char *why)
 {
 	trouble_set(t, kind_of(error, why), "%s", why);
-	t->complete = true;
+	t->complete = t->kind != COORD_TROUBLE_CLOSED; // then it has no remedy
 }
 
 static bool is_redirect(int status)
