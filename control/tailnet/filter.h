@@ -1,0 +1,30 @@
+// The netmap's packet filter and our own addresses, compiled for the workers. Chunks are joined,
+// cap: sources become the addresses of the peers that have the capability now: compile anew when
+// peers, filter, own addresses, advertised routes or the machine's networks change. [ctl]
+#pragma once
+
+#include "control/coord/netmap.h"
+#include "dataplane/table/rules.h"
+
+enum {
+	TN_FILTER_RANGES_MAX =
+		1 << 20, // of all rules: those behind it are left out, with a warning
+	TN_FILTER_ATTACHED_MAX = 1024,
+};
+
+struct tn_filter_spec {
+	const struct netmap *netmap;
+	const struct ip_prefix *routes; // that we advertise
+	uint32_t n_routes;
+	const struct ip_ifaddr *attached; // the machine's addresses with their networks
+	uint32_t n_attached;
+	bool shields_up;
+};
+
+// Never NULL: without netmap nothing may come in. Default routes among routes stand for the
+// internet alone: not for attached networks (our addresses in them excepted), private, link-local,
+// tailnet and multicast ranges.
+struct rules *tn_filter_compile(const struct tn_filter_spec *) must_check;
+// The same with the networks that the machine has now.
+struct rules *tn_filter_rules(const struct netmap *, const struct ip_prefix *routes,
+	uint32_t n_routes, bool shields_up) must_check;
