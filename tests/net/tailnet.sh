@@ -23,6 +23,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 peer_kind=${PEER:-tailscaled} # the other side, where a test takes any
 
 tn_family=4   # or 6: set it before tn_begin
+tn_derp_update=24h # how often headscale looks at its DERP map
 tn_config=''  # more lines for headscale.yaml
 tn_regions='' # and for the DERP map
 declare -A tn_number=() tn_kind=() tn_env=()
@@ -154,7 +155,7 @@ headscale_config() {
 		noise: {private_key_path: $lab_dir/headscale.key}
 		prefixes: {v4: 100.64.0.0/10, v6: "fd7a:115c:a1e0::/48", allocation: sequential}
 		database: {type: sqlite, sqlite: {path: $lab_dir/headscale.db, write_ahead_log: true}}
-		derp: {server: {enabled: false}, urls: [], paths: [$lab_dir/derp.yaml], auto_update_enabled: true, update_frequency: 2s}
+		derp: {server: {enabled: false}, urls: [], paths: [$lab_dir/derp.yaml], auto_update_enabled: true, update_frequency: $tn_derp_update}
 		dns: {magic_dns: true, base_domain: lab.test, override_local_dns: false, nameservers: {global: []}}
 		disable_check_updates: true
 		logtail: {enabled: false}
@@ -276,23 +277,27 @@ own_resolv_conf() { # NAME
 }
 
 tn_daemon() { # NAME KIND: starts it with the state that it has; returns once it answers
-	local dir=$lab_dir/node-$1 env=()
-	mkdir -p "$dir"
 	tn_kind[$1]=$2
-	read -ra env <<<"${tn_env[$1]:-}"
-	case $2 in
+	if [[ $2 == tailgate ]]; then gw_kind[$1]=tailgate; fi # stop then sees to it that it ends well
+	tn_start "$1" "$1"
+	wait_for 20 backend_state "$1"
+}
+
+tn_start() { # LABEL NAME: the daemon of the node, as a process of that label
+	local dir=$lab_dir/node-$2 env=()
+	mkdir -p "$dir"
+	read -ra env <<<"${tn_env[$2]:-}"
+	case ${tn_kind[$2]} in
 	tailscaled)
 		lab_end[$1]=KILL
-		start "$1" "$1" env TS_LOGS_DIR="$dir" "${env[@]}" "$peers_bin/tailscaled" --statedir "$dir" \
+		start "$1" "$2" env TS_LOGS_DIR="$dir" "${env[@]}" "$peers_bin/tailscaled" --statedir "$dir" \
 			--socket "$dir/sock" --tun tailscale0 --port 41641 --no-logs-no-support
 		;;
 	tailgate)
-		gw_kind[$1]=tailgate # stop then sees to it that it ends well
-		start "$1" "$1" env "${env[@]}" "$(program tailgated)" --statedir "$dir" --socket "$dir/sock" \
+		start "$1" "$2" env "${env[@]}" "$(program tailgated)" --statedir "$dir" --socket "$dir/sock" \
 			--port 41641 --tun tailgate0
 		;;
 	esac
-	wait_for 20 backend_state "$1"
 }
 
 tn_up() { # NAME [ARGS...]: joins the tailnet

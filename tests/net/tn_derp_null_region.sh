@@ -23,6 +23,7 @@ tn_regions='  903: null
     regionname: nobody answers
     nodes:
       - {name: "905a", regionid: 905, hostname: "10.77.0.99", ipv4: "10.77.0.99"}'
+tn_derp_update=2s
 tn_begin
 tn_place alice none
 tn_place bob none
