@@ -65,15 +65,16 @@ static int explain_connect(const struct transfer *t, char why[static STREAM_WHY_
 static int explain_timeout(const struct transfer *t, char why[static STREAM_WHY_LEN])
 {
 	const char *host = t->check.host;
-	curl_off_t named = 0, connected = 0, ready = 0;
+	curl_off_t named = 0, ready = 0;
+	long port = 0; // of the connection, once there is one
 
 	curl_easy_getinfo(t->easy, CURLINFO_NAMELOOKUP_TIME_T, &named);
-	curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &connected);
-	curl_easy_getinfo(t->easy, CURLINFO_APPCONNECT_TIME_T, &ready);
+	curl_easy_getinfo(t->easy, CURLINFO_PRIMARY_PORT, &port);
+	curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &ready);
 	if (!named)
 		return explain(why, -ETIMEDOUT,
 			"%s: DNS did not answer in time: see /etc/resolv.conf", host);
-	if (!connected)
+	if (!port)
 		return explain(why, -ETIMEDOUT,
 			"%s does not answer: a firewall on the way, or the server is down", host);
 	if (!ready)
@@ -93,8 +94,43 @@ static int explain_received(const struct transfer *t, char why[static STREAM_WHY
 		return explain(why, -EREMOTEIO,
 			"the proxy does not let us through to %s (HTTP %ld): %s", t->check.host,
 			code, proxy_hint());
+	if (strstr(t->error, "CONNECT")) // no HTTP answer to that request
+		return explain(why, -EREMOTEIO, "the proxy on the way to %s: %s; %s", t->check.host,
+			t->error, proxy_hint());
+	if (strstr(t->error, "chunked"))
+		return explain(why, -EPROTO, "%s does not speak HTTP as it should: %s",
+			t->check.host, t->error);
 	return explain(why, -ECONNRESET, "the connection to %s broke: %s", t->check.host,
 		t->error[0] ? t->error : "no cause known");
+}
+
+static int explain_tls(const struct transfer *t, char why[static STREAM_WHY_LEN])
+{
+	const char *host = t->check.host;
+	long os_error = 0;
+
+	curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_error);
+	if (os_error == ECONNRESET || os_error == EPIPE || strstr(t->error, "SSL_ERROR_SYSCALL") ||
+		strstr(t->error, "eof"))
+		return explain(why, -ECONNRESET,
+			"%s closed the connection within the TLS handshake: is the port right, or "
+			"does a firewall interfere?",
+			host);
+	return explain(why, -EPROTO, "%s does not speak TLS as it should: %s", host,
+		t->error[0] ? t->error : "no cause known");
+}
+
+// Where a redirect leads, or what is no HTTP/1 at all.
+static int explain_protocol(const struct transfer *t, char why[static STREAM_WHY_LEN])
+{
+	long status = 0;
+
+	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (status / 100 == 3)
+		return explain(why, -ELOOP, "%s redirects to where we do not go: %s", t->check.host,
+			t->error);
+	return explain(
+		why, -EPROTO, "%s does not speak HTTP as it should: %s", t->check.host, t->error);
 }
 
 int transfer_explain(const struct transfer *t, CURLcode code, char why[static STREAM_WHY_LEN])
@@ -120,7 +156,7 @@ int transfer_explain(const struct transfer *t, CURLcode code, char why[static ST
 		return explain(
 			why, -EREMOTEIO, "the proxy's certificate: %s; %s", text, proxy_hint());
 	case CURLE_SSL_CONNECT_ERROR:
-		return explain(why, -EPROTO, "%s does not speak TLS as it should: %s", host, text);
+		return explain_tls(t, why);
 	case CURLE_RECV_ERROR:
 	case CURLE_SEND_ERROR:
 	case CURLE_GOT_NOTHING:
@@ -130,8 +166,8 @@ int transfer_explain(const struct transfer *t, CURLcode code, char why[static ST
 		return explain(why, -ELOOP, "%s redirects without an end", host);
 	case CURLE_FILESIZE_EXCEEDED:
 		return explain(why, -EMSGSIZE, "the answer of %s is too large", host);
-	case CURLE_UNSUPPORTED_PROTOCOL: // only of a redirect: ours are checked before
-		return explain(why, -ELOOP, "%s redirects to where we do not go: %s", host, text);
+	case CURLE_UNSUPPORTED_PROTOCOL:
+		return explain_protocol(t, why);
 	case CURLE_OUT_OF_MEMORY:
 		return explain(why, -ENOMEM, "out of memory");
 	default:

@@ -20,6 +20,7 @@ struct fetch { // ctl only
 	char *body; // terminated
 	size_t len, room, max, head_len;
 	bool too_large;
+	bool headed; // the empty line behind the headers came
 	char challenge_answer[VALUE_MAX];
 };
 
@@ -71,6 +72,7 @@ static size_t on_header(char *line, size_t, size_t n, void *arg)
 	}
 	if (n >= 5 && memcmp(line, "HTTP/", 5) == 0) // of the next answer, behind a redirect
 		f->challenge_answer[0] = '\0';
+	f->headed = line[0] == '\r' || line[0] == '\n';
 	if (n < name_len || strncasecmp(line, name, name_len) != 0)
 		return n;
 	size_t from = name_len, to = n;
@@ -107,6 +109,8 @@ static void on_done(void *arg, CURLcode code)
 		.header = f->challenge_answer,
 	};
 
+	if (code == CURLE_OK && !f->headed) // libcurl takes such an end for one
+		code = CURLE_PARTIAL_FILE;
 	if (code != CURLE_OK)
 		answer.error = transfer_explain(
 			&f->transfer, f->too_large ? CURLE_FILESIZE_EXCEEDED : code, why);
@@ -156,7 +160,9 @@ static bool set_options(struct fetch *f, const struct fetch_request *r, bool htt
 		if (!f->headers)
 			return false;
 	}
-	return curl_easy_setopt(e, CURLOPT_NOBODY, strcmp(r->method, "HEAD") == 0 ? 1L : 0L) ==
+	const bool head = strcmp(r->method, "HEAD") == 0;
+	return curl_easy_setopt(e, CURLOPT_NOBODY, (long)head) == CURLE_OK &&
+	       curl_easy_setopt(e, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)(head ? 0 : r->max)) ==
 		       CURLE_OK &&
 	       curl_easy_setopt(e, CURLOPT_HTTPHEADER, f->headers) == CURLE_OK &&
 	       curl_easy_setopt(e, CURLOPT_USERAGENT, "tailgate/" TAILGATE_VERSION) == CURLE_OK &&

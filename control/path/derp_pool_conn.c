@@ -170,8 +170,9 @@ static void on_info(struct derp_region *r)
 	r->info.error[0] = '\0';
 	r->logged[0] = '\0';
 	stream_addresses(r->stream, &r->info.local, &r->info.remote);
-	log_info("derp", "region %u (%s): connected to %s, %s", r->def.id,
-		r->def.code ? r->def.code : "", r->host, endpoint_format(&r->info.remote, text));
+	log_info("derp", "region %u (%s): connected to %s, %s%s", r->def.id,
+		r->def.code ? r->def.code : "", r->host, endpoint_format(&r->info.remote, text),
+		r->fast_start ? ", fast start" : "");
 	changed(r);
 }
 
