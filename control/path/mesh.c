@@ -214,7 +214,7 @@ void mesh_rebind(struct mesh *m)
 	mesh_relay_drop(m, NULL);
 	for (struct mesh_active *a = m->active; a; a = a->next) {
 		peer_path_lost(a->path, NULL);
-		a->sent_ns = 0;
+		a->told_ns = 0; // the next packet starts the search
 		mesh_settle(a, now_ns);
 	}
 }

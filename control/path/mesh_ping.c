@@ -68,7 +68,7 @@ static void start(struct mesh *m, struct mesh_peer *p, struct mesh_ping *ping)
 
 	a->ping = ping;
 	peer_path_probe(a->path, now_ns);
-	a->sent_ns = 0; // or it would not pass it on
+	a->told_ns = 0; // or it would not pass it on
 	mesh_note_traffic(a, now_ns);
 	a->ping = NULL;
 	if (!trusted && mesh_region(p))

@@ -57,10 +57,12 @@ struct mesh_active {
 	struct mesh_peer *peer;
 	struct mesh_active *next, **at;
 	struct peer_path *path;
-	uint64_t next_ns;	 // when it is to be looked at
-	uint64_t used_ns;	 // last sign of use
-	uint64_t sent_ns, tx_ns; // traffic told to the path; of workers. 0: never
-	uint64_t call_ns;	 // a call-me-maybe waits until then; 0: none
+	uint64_t next_ns; // when it is to be looked at
+	uint64_t used_ns; // last sign of use
+	uint64_t sent_ns; // last traffic; 0: never
+	uint64_t told_ns; // to the path, of traffic
+	uint64_t tx_ns;	  // what workers sent
+	uint64_t call_ns; // a call-me-maybe waits until then; 0: none
 	// See mesh_paced: call-me-maybes of the peer, its records of relays, ours.
 	uint64_t calls_tat_ns, vias_tat_ns, calls_out_tat_ns;
 	struct mesh_ping *ping; // takes what the path pings meanwhile; else NULL

@@ -261,9 +261,10 @@ void mesh_note_traffic(struct mesh_active *a, uint64_t now_ns)
 	struct path_choice choice;
 
 	a->used_ns = now_ns;
-	if (a->sent_ns && now_ns - a->sent_ns < MESH_SEND_MS * MESH_MS)
-		return;
 	a->sent_ns = now_ns;
+	if (a->told_ns && now_ns - a->told_ns < MESH_SEND_MS * MESH_MS)
+		return;
+	a->told_ns = now_ns;
 	// Where it goes, or that it goes nowhere, is the caller's affair.
 	if (peer_path_send(a->path, now_ns, &choice))
 		return;

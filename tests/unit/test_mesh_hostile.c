@@ -362,12 +362,12 @@ static void test_shared_disco_key(void **)
 	};
 
 	for (size_t i = 0; i < sizeof(shared) / sizeof(shared[0]); i++) {
-		struct disco_message m = message_of(DISCO_PING);
 		uint8_t packet[DISCO_PACKET_MAX];
 
 		print_message("%s\n", shared[i].name);
 		setup(NULL);
 		add_second();
+		struct disco_message m = message_of(DISCO_PING);
 		m.ping.node_key = shared[i].tells_first	    ? peer->node
 				  : shared[i].tells_second  ? second
 				  : shared[i].tells_mallory ? mallory->node
