@@ -13,8 +13,8 @@
 # shellcheck disable=SC2034 # some of it is for the programs
 set -euo pipefail
 
-# shellcheck source=tests/net/lib.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../tests/net/lib.sh"
+# shellcheck source=tests/net/tailnet.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../tests/net/tailnet.sh"
 
 hz=$(getconf CLK_TCK)
 
@@ -97,11 +97,60 @@ def summary: . as $raw | reduce .[] as $r ([]; if any(.[]; . == [$r.gateway, $r.
 # jq: round for people; + 0 turns -0 into 0
 two='def two: (. * 100 | round / 100) + 0;'
 
+# A kind of gateway is one of tests/net/gateway.sh, or
+#   tailgate-1280     tailgate with static peers and the tunnel MTU of a tailnet
+#   tailgate-tailnet  nodes of a tailnet, with a direct path between them
+#   tailscaled        the same, the real ones
+need_gateway() { # KIND...: skip when it cannot be run
+	local kind
+	for kind; do
+		case $kind in
+		tailgate-1280) need_kind tailgate ;;
+		tailgate-tailnet) tn_programs headscale derper tailscale && need_node tailgate ;;
+		tailscaled) tn_programs headscale derper tailscale && need_node tailscaled ;;
+		*) need_kind "$kind" ;;
+		esac
+	done
+}
+
+gateways_up() { # KIND: the lab with two of a kind; returns when packets pass
+	tunnel_mtu=1420
+	case $1 in
+	tailgate-1280) tunnel_mtu=1280 && lab_up tailgate tailgate ;;
+	tailgate-tailnet) tailnet_up tailgate ;;
+	tailscaled) tailnet_up tailscaled ;;
+	*) lab_up "$1" "$1" ;;
+	esac
+}
+
+# The same picture. Headscale and the DERP servers are in wan; the gateways advertise and accept the
+# LANs of each other. No IPv6 on the wan, for the static peers use IPv4, too.
+tailnet_up() { # tailgate|tailscaled
+	local gw n=0
+	lab_hosts
+	tn_net=wan
+	addr wan br 10.77.0.1/24 10.77.0.2/24 10.77.0.3/24
+	tn_servers
+	for gw in gwa gwb; do
+		tn_number[$gw]=$((++n))
+		own_resolv_conf $gw
+		ip -n "$lab_id-$gw" -6 addr flush dev wan scope global
+		ip -n "$lab_id-$gw" route add default via 192.0.2.254
+		tn_daemon $gw "$1"
+		tn_up $gw --accept-routes --accept-dns=false --snat-subnet-routes=false \
+			--advertise-routes="10.$n.0.0/24,fd0$n::/64"
+		approve $gw "10.$n.0.0/24,fd0$n::/64"
+	done
+	lab_ready
+	wait_pong gwa gwb direct
+	wait_pong gwb gwa direct
+}
+
 # visit KIND SECONDS OFFLOAD PROGRESS...: one lab, all cases. The objects are added to raw.json;
 # PROGRESS is called with the PID of each measurement while it runs.
 visit() {
 	local case_
-	lab_up "$1" "$1" >"$lab_dir/visit.log"
+	gateways_up "$1" >"$lab_dir/visit.log"
 	[[ $3 == yes ]] || no_offload
 	ping_lossless client 10.2.0.2 -c 5 -i 0.2 >>"$lab_dir/visit.log"
 	iperf_server server >>"$lab_dir/visit.log"
@@ -115,12 +164,12 @@ visit() {
 			+ if .other_busy_cores > 0.1 then " (something else kept \(.other_busy_cores | two) cores busy)" else "" end
 			' "$lab_dir/measured.json"
 	done
-	lab_clear
+	tn_clear
 }
 
 gateway_version() { # KIND
 	case $1 in
-	tailgate) git -C "$lab_top" rev-parse --short=12 HEAD 2>/dev/null || echo unknown ;;
+	tailgate*) git -C "$lab_top" rev-parse --short=12 HEAD 2>/dev/null || echo unknown ;;
 	none) uname -r ;;
 	*) cat "$peers_bin/.version/${1/%boringtun/boringtun-cli}" 2>/dev/null || echo "Debian's" ;;
 	esac

@@ -8,6 +8,7 @@ peers_bin=${PEERS_BIN:-$HOME/.cache/tailgate/peers/bin}
 # lan and wan without) and further lines.
 declare -A gw_kind=() gw_dev=() gw_port=() gw_addr=() gw_ports=() gw_extra=()
 shared_ports='ports = ( { name = "lan"; interface = "lan"; }, { name = "wan"; interface = "wan"; } );'
+tunnel_mtu=1420
 declare -A wan4=([gwa]=192.0.2.1 [gwb]=192.0.2.2 [gwc]=192.0.2.3)
 declare -A wan6=([gwa]=2001:db8:99::1 [gwb]=2001:db8:99::2 [gwc]=2001:db8:99::3)
 
@@ -80,7 +81,7 @@ render_tailgate() { # GATEWAY: tailgate.conf
 	cat <<-CONF
 		private_key_file = "$lab_dir/$1.key";
 		listen_port = ${gw_port[$1]};
-		mtu = 1420;
+		mtu = $tunnel_mtu;
 		addresses = [ $(quoted "$addresses") ];
 		tun = "tailgate0";
 		${gw_ports[$1]-$shared_ports}
@@ -132,7 +133,7 @@ gateway_start() { # GATEWAY KIND
 	in_ns "$gw" wg setconf "$dev" "$lab_dir/$gw.conf"
 	# shellcheck disable=SC2086 # a list
 	addr "$gw" "$dev" ${gw_addr[$gw]}
-	ip -n "$lab_id-$gw" link set "$dev" up mtu 1420
+	ip -n "$lab_id-$gw" link set "$dev" up mtu "$tunnel_mtu"
 	tunnel_routes "$gw"
 }
 

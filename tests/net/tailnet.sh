@@ -22,6 +22,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck disable=SC2034 # for the tests
 peer_kind=${PEER:-tailscaled} # the other side, where a test takes any
 
+tn_net=inet
 tn_family=4   # or 6: set it before tn_begin
 tn_derp_update=24h # how often headscale looks at its DERP map
 tn_config=''  # more lines for headscale.yaml
@@ -56,6 +57,10 @@ tn_begin() {
 	[[ $lab_dir ]] || lab_begin
 	tn_programs headscale derper tailscale tailscaled
 	tn_inet
+	tn_servers
+}
+
+tn_servers() { # in the namespace $tn_net, which has their addresses
 	derp_start 901
 	derp_start 902
 	derp_map >"$lab_dir/derp.yaml"
@@ -114,7 +119,7 @@ derp_start() { # 901|902: with the key and certificate that it had before
 			-addext "subjectAltName=DNS:$name" -out "$lab_dir/cert$1/$name.crt" -keyout "$lab_dir/cert$1/$name.key" 2>/dev/null
 	fi
 	lab_end[derp$1]=KILL # what it says at its end is of no use
-	start "derp$1" inet "$peers_bin/derper" -a "$(url_host "$a"):443" -hostname "$name" -certmode manual \
+	start "derp$1" "$tn_net" "$peers_bin/derper" -a "$(url_host "$a"):443" -hostname "$name" -certmode manual \
 		-certdir "$lab_dir/cert$1" -c "$lab_dir/derp$1.key" -http-port 80
 	wait_for 15 listening_at "$a" 443 # the certificate is there by then
 }
@@ -122,7 +127,7 @@ derp_start() { # 901|902: with the key and certificate that it had before
 derp_name() { # REGION
 	[[ $tn_family == 4 ]] && inet_addr $(($1 - 899)) || echo "derp$1.lab.test"
 }
-listening_at() { in_ns inet ss -Hlnt "src $(url_host "$1") and sport = :$2" | grep -q .; }
+listening_at() { in_ns "$tn_net" ss -Hlnt "src $(url_host "$1") and sport = :$2" | grep -q .; }
 
 # The DERP map with the hashes of derper's self-signed certificates. Keys are all lower case.
 derp_map() {
@@ -170,7 +175,7 @@ headscale() { env NO_COLOR=1 "$peers_bin/headscale" -c "$lab_dir/headscale.yaml"
 
 headscale_start() {
 	lab_end[headscale]=KILL
-	start headscale inet env NO_COLOR=1 "$peers_bin/headscale" -c "$lab_dir/headscale.yaml" serve
+	start headscale "$tn_net" env NO_COLOR=1 "$peers_bin/headscale" -c "$lab_dir/headscale.yaml" serve
 	wait_for 20 headscale users list
 }
 
