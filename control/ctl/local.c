@@ -302,9 +302,7 @@ static void run(struct local_request *r, const char *name)
 	if (route == NULL)
 		return;
 	if ((route->flags & ROUTE_WRITE) && !r->may_write)
-		local_text(r, LOCAL_FORBIDDEN,
-			"%s: access denied; use sudo, or 'tailscale set --operator=$USER' once",
-			name);
+		local_text(r, LOCAL_FORBIDDEN, "%s access denied", name); // the command adds how
 	else if ((route->flags & ROUTE_TAILNET) && r->t == NULL)
 		local_text(r, HTTP_SERVUNAVAIL, "%s", local_no_tailnet);
 	else

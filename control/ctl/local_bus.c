@@ -158,7 +158,7 @@ static void on_change(void *arg, unsigned changes)
 		news = true;
 	}
 	if (changes & TAILNET_CHANGED_PREFS) {
-		json_object_set(notify, "Prefs", (json_t *)prefs_json(tailnet_prefs(t)));
+		json_object_set_new(notify, "Prefs", local_prefs(t));
 		news = true;
 	}
 	if (changes & TAILNET_CHANGED_NETMAP)
@@ -193,7 +193,7 @@ static void send_initial(struct local_watcher *w, uint64_t mask)
 		add_url(notify, t, &news);
 	}
 	if (mask & WATCH_PREFS)
-		json_object_set(notify, "Prefs", (json_t *)prefs_json(tailnet_prefs(t)));
+		json_object_set_new(notify, "Prefs", local_prefs(t));
 	if (mask & WATCH_NETMAP)
 		add_self(w, t, notify, &news);
 	if (mask & WATCH_HEALTH)

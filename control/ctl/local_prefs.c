@@ -6,9 +6,35 @@
 // Shorter than any auth key is long.
 enum { LOCAL_AUTH_KEY_MAX = 4096 };
 
+// Who is logged in, as 'tailscale up' without flags wants to know; without the keys that the real
+// daemon keeps in the same place.
+static json_t *login_of(const struct tailnet *t)
+{
+	const struct nm_node *self = tailnet_netmap(t)->self;
+	const struct nm_user *known =
+		self != NULL ? local_user_of(tailnet_netmap(t), self->user) : NULL;
+	struct nm_user user = known != NULL ? *known : (struct nm_user){};
+
+	if (!tailnet_has_node_key(t))
+		return json_null();
+	if (user.login == NULL)
+		user.login = (char *)tailnet_coord(t)->user;
+	return json_pack("{s:o, s:s}", "UserProfile", local_user(&user), "NodeID",
+		self != NULL && self->stable_id != NULL ? self->stable_id : "");
+}
+
+json_t *local_prefs(const struct tailnet *t)
+{
+	json_t *prefs = json_copy((json_t *)prefs_json(tailnet_prefs(t)));
+
+	if (prefs != NULL)
+		json_object_set_new(prefs, "Config", login_of(t));
+	return prefs;
+}
+
 static void reply_prefs(struct local_request *r)
 {
-	local_json(r, HTTP_OK, json_incref((json_t *)prefs_json(tailnet_prefs(r->t))));
+	local_json(r, HTTP_OK, local_prefs(r->t));
 }
 
 void local_handle_prefs(struct local_request *r)

@@ -79,6 +79,10 @@ const struct nm_user *local_user_of(const struct netmap *, int64_t id); // NULL:
 json_t *local_status(const struct tailnet *t, bool with_peers);
 const char *local_auth_url(const struct tailnet *); // "": nobody has to log in
 
+// --- local_prefs.c
+
+json_t *local_prefs(const struct tailnet *); // ipn.Prefs with who is logged in
+
 // --- local_misc.c
 
 // Stable ID and name of the exit node to suggest; NULL: none, with a line in *why if that is an

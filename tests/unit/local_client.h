@@ -1,10 +1,7 @@
 // Clients of the LocalAPI, over the daemon of ctl_fixture.h with the tailnet of tailnet_double.h.
 #pragma once
 
-// clang-format off: the double's names come first, then those of the clients
-#include "tests/unit/tailnet_double.h"
 #include "tests/unit/ctl_client.h"
-// clang-format on
 
 #include <sys/stat.h>
 

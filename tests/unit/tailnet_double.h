@@ -77,6 +77,11 @@ const struct netcheck_report *tailnet_netcheck(const struct tailnet *t)
 	return &t->report;
 }
 
+const struct portmap_info *tailnet_portmap(const struct tailnet *t)
+{
+	return &t->portmap;
+}
+
 const struct key *tailnet_node_key(const struct tailnet *t)
 {
 	return &t->node_key;
@@ -129,6 +134,11 @@ bool tailnet_peer_info(
 	return true;
 }
 
+const struct nm_peer *tailnet_peer_of(const struct tailnet *t, const struct ip_addr *addr)
+{
+	return netmap_peer_by_addr(t->netmap, addr);
+}
+
 const char *tailnet_region_code(const struct tailnet *t, uint32_t region)
 {
 	for (uint32_t i = 0; i < t->netmap->derp.n_regions; i++)
@@ -152,6 +162,22 @@ const char *const *tailnet_health(const struct tailnet *t, unsigned *n)
 {
 	*n = t->n_health;
 	return t->health;
+}
+
+uint64_t tailnet_mesh_counter(const struct tailnet *, enum mesh_counter counter)
+{
+	return 1000 + counter;
+}
+
+bool tailnet_derp_info(const struct tailnet *, uint32_t, struct derp_region_info *)
+{
+	return false;
+}
+
+void tailnet_netcheck_start(
+	struct tailnet *t, bool, void (*done)(void *arg, const struct netcheck_report *), void *arg)
+{
+	done(arg, &t->report);
 }
 
 struct tailnet_listener *tailnet_listen(
@@ -238,7 +264,8 @@ static inline void double_run(void)
 		.handshake_unix_ns = UINT64_C(1795240453434139522)};
 	assert_int_equal(endpoint_parse("10.77.0.12:41641", &tailnet.info.direct), 0);
 	char err[PREFS_ERROR_LEN];
-	json_t *on = json_pack("{s:b, s:b, s:b, s:b, s:b, s:b}", "RouteAllSet", 1, "RouteAll", 1,
+	json_t *on = json_pack("{s:b, s:s, s:b, s:b, s:b, s:b, s:b, s:b}", "ControlURLSet", 1,
+		"ControlURL", "https://10.77.0.1", "RouteAllSet", 1, "RouteAll", 1,
 		"WantRunningSet", 1, "WantRunning", 1, "LoggedOutSet", 1, "LoggedOut", 0);
 	struct prefs *prefs = prefs_patch(tailnet.prefs, on, err);
 	json_decref(on);

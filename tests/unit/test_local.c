@@ -120,7 +120,9 @@ static void test_status_before_login(void **)
 	assert_string_equal(json_string_value(json_array_get(member(status, "Health"), 0)),
 		"You are logged out.");
 	json_decref(status);
-	json_decref(local_json_of("GET", API "prefs", "", 200));
+	json_t *prefs = local_json_of("GET", API "prefs", "", 200);
+	assert_true(json_is_null(json_object_get(prefs, "Config")));
+	json_decref(prefs);
 	json_t *none = local_json_of("GET", API "derpmap", "", 200);
 	assert_true(json_is_null(none));
 	json_decref(none);
@@ -180,6 +182,9 @@ static void test_prefs(void **)
 	assert_int_equal(tailnet.sets, 1);
 	json_t *again = local_json_of("GET", API "prefs", "", 200);
 	assert_true(json_equal(prefs, again));
+	// Without flags, 'tailscale up' does its work only for somebody.
+	assert_string_equal(text_at(member(again, "Config/UserProfile"), "LoginName"), "lab");
+	assert_int_equal(json_object_size(json_object_get(again, "Config")), 2); // no keys
 	json_decref(prefs);
 	json_decref(again);
 
