@@ -161,11 +161,10 @@ void mesh_set_path_map(struct mesh_active *a, uint64_t now_ns)
 		a->path, p->endpoints, p->n_endpoints, p->home, mesh_may_relay(a->mesh, p), now_ns);
 }
 
-static uint64_t last_tx(const struct mesh_active *a, uint64_t now_ns)
+// Compared with itself alone: that clock may be a little ahead of ours.
+static uint64_t last_tx(const struct mesh_active *a)
 {
-	const uint64_t tx = a->mesh->env.last_tx_ns(a->mesh->env.arg, &a->peer->node);
-
-	return tx < now_ns ? tx : now_ns;
+	return a->mesh->env.last_tx_ns(a->mesh->env.arg, &a->peer->node);
 }
 
 struct mesh_active *mesh_activate(struct mesh *m, struct mesh_peer *p, uint64_t now_ns)
@@ -181,7 +180,7 @@ struct mesh_active *mesh_activate(struct mesh *m, struct mesh_peer *p, uint64_t 
 		if (a->next)
 			a->next->at = &a->next;
 		m->active = a;
-		a->tx_ns = last_tx(a, now_ns);
+		a->tx_ns = last_tx(a);
 		a->path = peer_path_create(&(struct path_io){on_act, on_random, a});
 		mesh_set_path_map(a, now_ns);
 		peer_path_derp_seen(a->path, p->seen);
@@ -287,7 +286,7 @@ void mesh_arm(struct mesh *m, uint64_t at_ns, uint64_t now_ns)
 
 static void tick_active(struct mesh_active *a, uint64_t now_ns)
 {
-	const uint64_t tx = last_tx(a, now_ns);
+	const uint64_t tx = last_tx(a);
 
 	if (tx > a->tx_ns) {
 		a->tx_ns = tx;

@@ -111,6 +111,16 @@ static void test_worker_traffic_keeps_session(void **)
 	assert_true(host_info(a, b).in_session);
 }
 
+// A clock of workers that is ahead is no traffic without end.
+static void test_worker_clock_ahead(void **)
+{
+	host_stream(a, b, 1000, 100);
+	a->last_tx_ns[1] = net->now_ns + 1000 * 1000 * MESH_MS;
+	net_run(net, PATH_SESSION_MS + PATH_TRUST_MS + 1000);
+	assert_false(host_info(a, b).in_session);
+	assert_route(a, b, "direct+derp");
+}
+
 static void test_direct_dies_and_returns(void **)
 {
 	host_stream(a, b, 1000, 100);
@@ -335,6 +345,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_trust_lapses, open_pair, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_worker_traffic_keeps_session, open_pair, teardown),
+		cmocka_unit_test_setup_teardown(test_worker_clock_ahead, open_pair, teardown),
 		cmocka_unit_test_setup_teardown(test_direct_dies_and_returns, open_pair, teardown),
 		cmocka_unit_test_setup_teardown(test_handshakes, open_pair, teardown),
 		cmocka_unit_test_setup_teardown(test_call_waits_for_stun, open_pair, teardown),
