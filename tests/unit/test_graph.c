@@ -248,6 +248,24 @@ static void packets_go_to_the_owner(void **)
 	two_close(t);
 }
 
+// An ICMP error that leaves through the tunnel of a peer whose owner is another worker.
+static void errors_go_to_the_owner(void **)
+{
+	struct two *t = two_open(&(struct gw_params){.workers = 2});
+	struct flat p;
+	inner_build(&(struct spec){.proto = IPPROTO_UDP, .payload = 50}, 2, 1, &p);
+	put32(p.b + 16, gw_ip4(10, 9, 0, 1)); // nobody's allowed IPs
+	flow_finish(p.b, p.len);
+	assert_true(memport_put(t->a.port[GW_LAN], 1, frame_of(&t->a, GW_LAN, p.b, p.len)));
+	round_of(&t->a, 1);
+	round_of(&t->a, 1);
+	assert_int_equal(t->a.gw.graph[1]->counters[COUNTER_HANDOFF], 1);
+	assert_int_equal(round_of(&t->a, 0), 1);
+	assert_int_equal(sent(&t->a, GW_WAN), 1);
+	assert_int_equal(drops(&t->a), 0);
+	two_close(t);
+}
+
 // The session ends while its packets are on their way between workers.
 static void a_session_ends_between_workers(void **)
 {
@@ -329,6 +347,7 @@ int main(void)
 		two_test(few_frames_cross_the_wire),
 		two_test(a_bad_wire_harms_no_other_packet),
 		cmocka_unit_test(packets_go_to_the_owner),
+		cmocka_unit_test(errors_go_to_the_owner),
 		cmocka_unit_test(a_session_ends_between_workers),
 		cmocka_unit_test(a_full_inbox_is_counted),
 		cmocka_unit_test(names_are_unique),
