@@ -345,3 +345,19 @@ static inline void good_request(struct server *server, struct server_stream *s)
 		server_respond(s, 200, NULL, "", false);
 	}
 }
+
+static inline bool has_lite(struct fixture *f)
+{
+	return f->status->lite_updates > 0;
+}
+
+// One that streams already, in front of a good server.
+static inline struct fixture *streaming(void)
+{
+	struct fixture *f = fixture_create(good_request);
+
+	fixture_start(f, "k", false);
+	wait_until(f, is_streaming);
+	wait_until(f, has_lite);
+	return f;
+}
