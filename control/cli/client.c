@@ -100,7 +100,7 @@ static int refused(struct transfer *t, long code, char err[static CLI_ERROR_LEN]
 	else
 		snprintf(err, CLI_ERROR_LEN, "the daemon answered with HTTP status %ld", code);
 	json_decref(json);
-	return code == 403 ? -EACCES : code == 404 ? -ENOENT : -EPROTO;
+	return code == 403 ? -EACCES : code == 404 ? -ENODATA : -EPROTO;
 }
 
 static int outcome(struct transfer *t, CURLcode result, char err[static CLI_ERROR_LEN])

@@ -20,7 +20,7 @@ struct client_request {
 };
 
 // Ask and hand the answer on as it comes. 0; or -errno and one line in err: the daemon is not
-// there, its own words for a refusal (-EACCES: 403, -ENOENT: 404, else -EPROTO), -ETIMEDOUT, or
+// there, its own words for a refusal (-EACCES: 403, -ENODATA: 404, else -EPROTO), -ETIMEDOUT, or
 // -ECANCELED when take or stop ended it.
 int client_request(const struct client_request *, char err[static CLI_ERROR_LEN]) must_check;
 // Likewise, in a line. timeout_s: 0: none.

@@ -13,7 +13,7 @@ enum { DOCTOR_ERRORS = 2 }; // exit code
 // The reason why a report could not be had.
 static void no_report(const struct cli *cli, int error, const char *err)
 {
-	if (error == -ENOENT)
+	if (error == -ENODATA)
 		cli_fail(cli,
 			"the daemon does not know this request: is it tailgated, and not an older "
 			"one? (%s)",

@@ -152,7 +152,7 @@ int cmd_whois(const struct cli *cli)
 		!client_param(path, sizeof(path), "proto", proto))
 		return cli_fail(cli, "whois: an argument is too long");
 	int error = localapi_call(cli, "GET", path, NULL, &who, err);
-	if (error == -ENOENT)
+	if (error == -ENODATA)
 		return cli_fail_plain(cli, "peer not found");
 	if (error < 0)
 		return cli_fail(cli, "%s", err);

@@ -27,7 +27,7 @@ static int get(const struct cli *cli, struct report *r, char err[static CLI_ERRO
 	const char *status = cli_switch(cli, "--peers", true) ? LOCALAPI "status"
 							      : LOCALAPI "status?peers=false";
 	int error = localapi_call(cli, "GET", API "status", NULL, &r->gateway, err);
-	if (error < 0 && error != -ENOENT)
+	if (error < 0 && error != -ENODATA)
 		return error;
 	error = localapi_call(cli, "GET", status, NULL, &r->tailnet, ignored);
 	if (error < 0 && r->gateway == NULL)

@@ -12,7 +12,7 @@ enum {
 };
 
 // Take control characters out of every text: names and messages come from others and go to a
-// terminal. Afterwards no text has a newline or a tab.
+// terminal. Afterwards no text has a newline or a tab. Names of members stay.
 void ipn_clean(json_t *);
 
 // Whether the node is Running or Starting; else *description (words for people).

@@ -348,14 +348,24 @@ static void print_whois(FILE *out, const json_t *who)
 		(long long)json_integer_value(json_object_get(user, "ID")));
 }
 
+// Names of members are not among the texts that ipn_clean cleans.
+static void print_name(FILE *out, const char *name)
+{
+	json_t *copy = json_string(name);
+	ipn_clean(copy);
+	fprintf(out, "  - %s", json_is_string(copy) ? json_string_value(copy) : "");
+	json_decref(copy);
+}
+
 // Values in lines of their own, below the capability's name.
 static void print_capability(FILE *out, const char *name, const json_t *values)
 {
+	print_name(out, name);
 	if (json_array_size(values) == 0) {
-		fprintf(out, "  - %s\n", name);
+		fputc('\n', out);
 		return;
 	}
-	fprintf(out, "  - %s:\n      ", name);
+	fputs(":\n      ", out);
 	char *text = json_dumps(values, JSON_INDENT(2));
 	for (const char *c = text != NULL ? text : ""; *c != '\0'; c++)
 		fputs(*c == '\n' ? "\n      " : (const char[]){*c, '\0'}, out);
