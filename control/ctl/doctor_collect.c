@@ -1,0 +1,221 @@
+// The facts for the doctor, from the running gateway and the kernel.
+#include <dirent.h>
+#include <errno.h>
+#include <event2/http.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "control/ctl/doctor.h"
+#include "control/ctl/read.h"
+#include "control/ctl/request.h"
+#include "dataplane/wire/wireguard.h"
+
+static const uint64_t second_ns = 1000000000;
+static const char misplaced[] = "/etc/defaults/tailscaled";
+
+// --- Who has a UDP port
+
+// The inode of a socket bound to the port, 0: none. table: /proc/net/udp or udp6.
+static unsigned long port_inode(const char *table, uint16_t port)
+{
+	char line[512];
+	unsigned at;
+	unsigned long inode, found = 0;
+	FILE *f = fopen(table, "re");
+	while (f != NULL && found == 0 && fgets(line, sizeof(line), f) != NULL)
+		if (sscanf(line, " %*u: %*[0-9A-Fa-f]:%x %*s %*s %*s %*s %*s %*s %*s %lu", &at,
+			    &inode) == 2 &&
+			at == port)
+			found = inode;
+	if (f != NULL)
+		fclose(f);
+	return found;
+}
+
+static bool has_socket(const char *pid, unsigned long inode)
+{
+	char path[300], target[64], wanted[64];
+	bool found = false;
+	snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
+	snprintf(wanted, sizeof(wanted), "socket:[%lu]", inode);
+	DIR *dir = opendir(path);
+	for (struct dirent *e; dir != NULL && !found && (e = readdir(dir)) != NULL;) {
+		ssize_t n = readlinkat(dirfd(dir), e->d_name, target, sizeof(target) - 1);
+		target[n > 0 ? n : 0] = '\0';
+		found = strcmp(target, wanted) == 0;
+	}
+	if (dir != NULL)
+		closedir(dir);
+	return found;
+}
+
+static void name_process(const char *pid, char out[static DOCTOR_NAME_LEN])
+{
+	char path[64], name[32] = "";
+	snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
+	FILE *f = fopen(path, "re");
+	if (f != NULL && fgets(name, sizeof(name), f) != NULL)
+		name[strcspn(name, "\n")] = '\0';
+	if (f != NULL)
+		fclose(f);
+	snprintf(out, DOCTOR_NAME_LEN, "%s (process %.20s)", name, pid);
+}
+
+static void find_port_user(uint16_t port, char out[static DOCTOR_NAME_LEN])
+{
+	unsigned long inode = port_inode("/proc/net/udp", port);
+	if (inode == 0)
+		inode = port_inode("/proc/net/udp6", port);
+	DIR *dir = inode != 0 ? opendir("/proc") : NULL;
+	for (struct dirent *e; dir != NULL && out[0] == '\0' && (e = readdir(dir)) != NULL;)
+		if (e->d_name[0] >= '1' && e->d_name[0] <= '9' && has_socket(e->d_name, inode))
+			name_process(e->d_name, out);
+	if (dir != NULL)
+		closedir(dir);
+}
+
+// --- Addresses
+
+static bool is_address(const struct sockaddr *sa, const struct ip_addr *a)
+{
+	struct ip_addr own = {};
+	if (sa != NULL && sa->sa_family == AF_INET)
+		own = ip_addr_v4(&((const struct sockaddr_in *)sa)->sin_addr);
+	else if (sa != NULL && sa->sa_family == AF_INET6)
+		own = ip_addr_v6(&((const struct sockaddr_in6 *)sa)->sin6_addr);
+	return own.family != IP_NONE && ip_addr_equal(&own, a);
+}
+
+// Whether others see an IPv4 address that one of our own interfaces has.
+static bool is_public(const struct endpoint *seen)
+{
+	struct ifaddrs *list;
+	bool found = false;
+	if (seen->port == 0 || getifaddrs(&list) < 0)
+		return false;
+	for (const struct ifaddrs *i = list; i != NULL; i = i->ifa_next)
+		found |= is_address(i->ifa_addr, &seen->addr);
+	freeifaddrs(list);
+	return found;
+}
+
+// --- The node
+
+static const char *text_of(const char *text)
+{
+	return text != NULL ? text : "";
+}
+
+// The base name of an FQDN.
+static void take_name(const struct nm_node *node, char out[static DOCTOR_NAME_LEN])
+{
+	const char *name = text_of(node->name);
+	size_t n = strcspn(name, ".");
+	snprintf(out, DOCTOR_NAME_LEN, "%.*s", (int)(n < DOCTOR_NAME_LEN ? n : DOCTOR_NAME_LEN),
+		name);
+}
+
+static void take_peer(const struct tailnet *t, const struct nm_peer *peer, uint64_t now_unix_ns,
+	struct doctor_peer *out)
+{
+	const struct nm_node *node = peer->node;
+	struct tailnet_peer_info info;
+	take_name(node, out->name);
+	snprintf(out->version, sizeof(out->version), "%s", text_of(node->version));
+	snprintf(out->region, sizeof(out->region), "%s", tailnet_region_code(t, node->home_derp));
+	out->online = node->online == NM_ONLINE;
+	out->cap = node->cap;
+	if (!tailnet_peer_info(t, peer, &info))
+		return;
+	bool has_path = info.direct.port != 0;
+	out->active = info.active;
+	out->direct = has_path && info.relay_vni == 0;
+	out->peer_relay = has_path && info.relay_vni != 0;
+	if (has_path)
+		endpoint_format(&info.direct, out->path);
+	uint64_t age_ns = now_unix_ns - RTE_MIN(info.handshake_unix_ns, now_unix_ns);
+	out->talks = info.handshake_unix_ns != 0 && age_ns < WG_REJECT_AFTER_TIME_S * second_ns;
+	out->pings_sent = info.pings_sent;
+	out->pongs_received = info.pongs_received;
+	out->mtu = info.mtu;
+	snprintf(out->why, sizeof(out->why), "%s", info.why);
+}
+
+static int64_t age_s(uint64_t since_ns, uint64_t now_ns)
+{
+	return since_ns == 0 ? -1 : (int64_t)((now_ns - RTE_MIN(since_ns, now_ns)) / second_ns);
+}
+
+static void take_node(const struct daemon *d, struct doctor_facts *f)
+{
+	const struct tailnet *t = d->tailnet;
+	const struct netmap *m = tailnet_netmap(t);
+	const struct prefs *prefs = tailnet_prefs(t);
+	uint64_t now_ns = (uint64_t)((double)rte_rdtsc() / d->gw->tsc_per_ns); // the node's clock
+	f->state = tailnet_state(t);
+	f->want_running = prefs->want_running && !prefs->logged_out;
+	f->has_netmap = m->ready;
+	f->coord = *tailnet_coord(t);
+	f->stream_age_s = age_s(f->coord.connected_ns, now_ns);
+	f->heard_age_s = age_s(f->coord.heard_ns, now_ns);
+	f->clock_offset_s = m->clock_offset_s;
+	f->key_expiry = m->self != NULL ? m->self->key_expiry : 0;
+	f->cap = COORD_CAP_VERSION;
+	f->net = *tailnet_netcheck(t);
+	f->portmap = *tailnet_portmap(t);
+	f->public_address = is_public(&f->net.global_v4);
+	f->n_regions = m->derp.n_regions;
+	snprintf(f->home, sizeof(f->home), "%s", tailnet_region_code(t, f->net.preferred));
+	if (!tailnet_derp_info(t, f->net.preferred, &f->home_derp))
+		f->home[0] = '\0';
+	f->health = tailnet_health(t, &f->n_health);
+}
+
+int doctor_collect(const struct daemon *d, struct doctor_facts *out, struct doctor_peer **peers)
+{
+	uint64_t now_unix_ns = unix_now_ns();
+	*out = (struct doctor_facts){.now_s = (int64_t)(now_unix_ns / second_ns),
+		.is_node = d->tailnet != NULL,
+		.port = d->wg_port,
+		.port_configured = d->config->listen_port,
+		.misplaced_defaults = access(misplaced, F_OK) == 0};
+	*peers = NULL;
+	if (out->port != out->port_configured)
+		find_port_user(out->port_configured, out->port_user);
+	if (d->tailnet == NULL)
+		return 0;
+	const struct netmap *m = tailnet_netmap(d->tailnet);
+	*peers = calloc(m->n_peers + 1, sizeof(**peers));
+	if (*peers == NULL)
+		return -ENOMEM;
+	take_node(d, out);
+	out->tunnel_mtu = atomic_load_explicit(&d->gw->tunnel_mtu, memory_order_relaxed);
+	for (size_t i = 0; i < m->n_peers; i++)
+		take_peer(d->tailnet, m->peers[i], now_unix_ns, &(*peers)[i]);
+	out->peers = *peers;
+	out->n_peers = m->n_peers;
+	return 0;
+}
+
+void doctor_handle(struct ctl_server *s, struct evhttp_request *req)
+{
+	static const char *const none[] = {NULL};
+	struct query q;
+	struct doctor_peer *peers = NULL;
+	if (!ctl_query(req, none, &q))
+		return;
+	struct doctor_facts *facts = calloc(1, sizeof(*facts));
+	struct doctor_report *report = calloc(1, sizeof(*report));
+	if (facts == NULL || report == NULL || doctor_collect(s->d, facts, &peers) < 0) {
+		ctl_reply_error(req, HTTP_INTERNAL, "out of memory");
+	} else {
+		doctor_check(facts, report);
+		ctl_reply_json(req, HTTP_OK, doctor_json(report));
+	}
+	free(peers);
+	free(facts);
+	free(report);
+}
