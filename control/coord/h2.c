@@ -36,6 +36,7 @@ struct h2 {
 
 static void stream_free(struct stream *s)
 {
+	explicit_bzero(s->body, s->body_len); // may hold an auth key
 	free(s->body);
 	free(s);
 }

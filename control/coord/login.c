@@ -81,7 +81,9 @@ static int key_renew(struct coord_client *c)
 	struct persist_state *const p = c->persist;
 	struct persist_state before = *p;
 
-	if (key_is_zero(&p->old_node_private))
+	// A key that nobody ever logged in with is nothing to go back to.
+	const bool known = p->user || p->login[0] || c->progress.rotated;
+	if (known && key_is_zero(&p->old_node_private))
 		p->old_node_private = p->node_private;
 	x25519_generate(p->node_private.bytes);
 	const int error = c->env.save(c->env.arg);

@@ -76,6 +76,24 @@ static void test_url(void **)
 	fixture_destroy(f);
 }
 
+// A second attempt of a node that never was in: its first key counts for nothing.
+static void test_url_anew(void **)
+{
+	struct fixture *f = fixture_create(url_request);
+
+	held = NULL;
+	fixture_start(f, NULL, false);
+	wait_until(f, followed);
+	const struct key first = f->node_key;
+	held = NULL;
+	fixture_start(f, NULL, true);
+	wait_until(f, followed);
+	assert_memory_not_equal(&f->node_key, &first, sizeof(first));
+	assert_key_equal(body_key(f->last_register, "OldNodeKey"), none);
+	assert_key_equal(f->netmap->own_key, f->node_key);
+	fixture_destroy(f);
+}
+
 // The same URL in answer to its followup: back off, but it stays to be visited.
 static void test_same_url(void **)
 {
@@ -215,6 +233,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_url),
+		cmocka_unit_test(test_url_anew),
 		cmocka_unit_test(test_same_url),
 		cmocka_unit_test(test_url_flood),
 		cmocka_unit_test(test_logout),
