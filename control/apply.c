@@ -167,7 +167,7 @@ static int set_interfaces(struct daemon *d, const struct config *old, const stru
 int apply_start(struct daemon *d, char err[static 512])
 {
 	wg_set_handshake_rate(d->wg, d->config->handshake_rate);
-	int r = wg_set_key(d->wg, &d->config->private_key);
+	int r = d->config->tailnet ? 0 : wg_set_key(d->wg, &d->config->private_key);
 	if (r < 0) {
 		snprintf(err, 512, "private key: %s", strerror(-r));
 		return r;
@@ -202,13 +202,15 @@ static void warn_fixed(const struct config *old, const struct config *c)
 	bool threads = old->workers != c->workers || old->poll != c->poll ||
 		       old->n_cpus != c->n_cpus || old->aead != c->aead ||
 		       memcmp(old->cpus, c->cpus, sizeof(c->cpus)) != 0;
-	bool rest = old->memory_mb != c->memory_mb || old->hugepages != c->hugepages ||
+	bool rest = old->tailnet != c->tailnet || strcmp(old->state_dir, c->state_dir) != 0 ||
+		    old->memory_mb != c->memory_mb || old->hugepages != c->hugepages ||
 		    old->guard != c->guard || old->listen_port != c->listen_port ||
 		    !endpoint_equal(&old->metrics, &c->metrics) || strcmp(old->tun, c->tun) != 0 ||
 		    strcmp(old->socket, c->socket) != 0 || strcmp(old->user, c->user) != 0;
 	if (ports || threads || rest)
 		log_warn("reload",
-			"ports, tun, listen_port, workers, cpus, poll, aead, memory_mb, hugepages, "
+			"tailnet, state_dir, ports, tun, listen_port, workers, cpus, poll, aead, "
+			"memory_mb, hugepages, "
 			"guard, metrics, socket and user change with a restart only; the rest is "
 			"in "
 			"force");
@@ -219,9 +221,11 @@ int daemon_reload(struct daemon *d, char err[static 512])
 	struct config *c;
 	struct config_error mistake;
 	char text[CONFIG_ERROR_TEXT_LEN];
-	int r = config_load(d->config_path, &c, &mistake);
+	int r = d->config_path[0] ? config_load(d->config_path, &c, &mistake) : -ENOENT;
 	if (r < 0) {
-		snprintf(err, 512, "%s", config_error_format(&mistake, text));
+		snprintf(err, 512, "%s",
+			d->config_path[0] ? config_error_format(&mistake, text)
+					  : "the daemon was started without a configuration file");
 		snprintf(d->last_reload_error, sizeof(d->last_reload_error), "%s", err);
 		d->reload_failures++;
 		log_error("reload", "nothing changed: %s", err);
@@ -234,7 +238,7 @@ int daemon_reload(struct daemon *d, char err[static 512])
 		log_init((enum log_level)c->log_level);
 	gateway_tune(d->gw, c);
 	wg_set_handshake_rate(d->wg, c->handshake_rate);
-	r = wg_set_key(d->wg, &c->private_key);
+	r = c->tailnet ? 0 : wg_set_key(d->wg, &c->private_key);
 	if (r == 0) {
 		set_peers(d, c);
 		remove_peers(d, d->config, c);

@@ -14,12 +14,14 @@
 #include "control/default_port.h"
 #include "control/eal.h"
 #include "control/gateway.h"
+#include "control/join.h"
 #include "control/kernel/claim.h"
 #include "control/kernel/guard.h"
 #include "control/kernel/mirror.h"
 #include "control/privileges.h"
 #include "control/resolve.h"
 #include "control/run.h"
+#include "control/tailnet/hooks.h"
 #include "control/underlay.h"
 #include "dataplane/base/log.h"
 
@@ -140,6 +142,8 @@ static void on_change(void *arg, uint32_t)
 	apply_port_addresses(&r->d);
 	if (r->d.wg)
 		wg_paths_changed(r->d.wg);
+	if (r->d.tailnet)
+		tailnet_network_changed(r->d.tailnet);
 	if (r->d.guard && !guard_has_fib(r->d.guard) && set_guard(r) < 0)
 		log_error("guard", "%s", r->err);
 }
@@ -151,8 +155,12 @@ static void renumbered(struct running *r, const struct port *port)
 	mirror_port_moved(r->d.mirror, r->guarded[port->id], port->ifindex);
 	if (set_guard(r) < 0)
 		log_error("guard", "%s", r->err);
-	if (port->kind == PORT_TUN && apply_tun(&r->d) < 0)
+	if (port->kind != PORT_TUN)
+		return;
+	if (apply_tun(&r->d) < 0)
 		log_error("apply", "%s came back, but takes no addresses or routes", port->name);
+	if (r->d.tailnet)
+		tailnet_tun_lost(r->d.tailnet);
 }
 
 // Ports go down, come back, get another MTU or another interface under the same name.
@@ -224,17 +232,32 @@ static int start_mirror(struct running *r)
 	return -ETIMEDOUT;
 }
 
-static bool send_handshake(void *arg, const struct peer *, const struct ip_addr *local,
+static bool send_handshake(void *arg, const struct peer *peer, const struct ip_addr *local,
 	const struct endpoint *to, const uint8_t *data, size_t len)
 {
-	return underlay_send(arg, local, to, data, len);
+	struct running *r = arg;
+	return r->d.tailnet ? tailnet_wg_send(r->d.tailnet, peer, local, to, data, len)
+			    : underlay_send(r->underlay, local, to, data, len);
+}
+
+static bool resolve_path(void *arg, const struct endpoint *to, struct peer_path *path)
+{
+	struct running *r = arg;
+	return underlay_path(r->underlay, to, path);
+}
+
+static void on_keyed(void *arg, const struct peer *peer)
+{
+	struct running *r = arg;
+	if (r->d.tailnet)
+		tailnet_keyed(r->d.tailnet, peer);
 }
 
 static int start_wg(struct running *r)
 {
 	struct daemon *d = &r->d;
 	const struct wg_env env = {
-		.arg = r->underlay, .send = send_handshake, .resolve_path = underlay_path};
+		.arg = r, .send = send_handshake, .resolve_path = resolve_path, .keyed = on_keyed};
 	d->wg = wg_create(d->base, d->gw, &env);
 	if (!d->wg) {
 		snprintf(r->err, sizeof(r->err), "no memory for WireGuard");
@@ -325,11 +348,16 @@ static int drop_user(struct running *r)
 	if (rc < 0)
 		snprintf(r->err, sizeof(r->err), "user = \"%s\": %s", r->d.config->user,
 			strerror(-rc));
-	else if (access(r->d.config_path, R_OK) < 0)
+	else if (r->d.config_path[0] && access(r->d.config_path, R_OK) < 0)
 		warn(&r->d, "user cannot read the configuration: a reload will fail; make it (mode "
 			    "0600) "
 			    "and the key files the user's own");
 	return rc;
+}
+
+static int start_tailnet(struct running *r)
+{
+	return r->d.config->tailnet ? join_start(&r->d, r->underlay, r->err) : 0;
 }
 
 static int (*const stages[])(struct running *) = {
@@ -342,12 +370,14 @@ static int (*const stages[])(struct running *) = {
 	start_signals,
 	start_workers,
 	drop_user,
+	start_tailnet,
 };
 
 static void finish(struct running *r)
 {
 	struct daemon *d = &r->d;
 	ctl_server_destroy(r->ctl);
+	join_stop(d, r->underlay);
 	if (d->gw && r->started)
 		gateway_stop(d->gw);
 	for (unsigned i = 0; i < RTE_DIM(r->signals); i++) {

@@ -299,6 +299,7 @@ const struct nm_cap *nm_node_cap(const struct nm_node *, const char *name); // N
 const char *nm_unusable_text(enum nm_unusable);
 const char *nm_skip_text(enum nm_skip); // name of the counter
 
-// The whole netmap as one MapResponse that netmap_apply takes at the next start; free it. NULL
+// The netmap as one MapResponse that netmap_apply takes at the next start, but for who is online,
+// which nobody knows then; free it. NULL
 // before the first message.
 char *netmap_dump(const struct netmap *, size_t *len);

@@ -125,8 +125,6 @@ json_t *nm_node_dump(const struct nm_node *node)
 	dump_flag(o, "IsWireGuardOnly", node->wg_only);
 	dump_flag(o, "IsJailed", node->jailed);
 	dump_flag(o, "UnsignedPeerAPIOnly", node->unsigned_peerapi_only);
-	if (node->online != NM_ONLINE_UNKNOWN)
-		json_object_set_new(o, "Online", json_boolean(node->online == NM_ONLINE));
 	if (node->exit_dns)
 		json_object_set_new(o, "ExitNodeDNSResolvers", json_loads(node->exit_dns, 0, NULL));
 	dump_lists(o, node);

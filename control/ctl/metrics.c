@@ -18,8 +18,7 @@ void metrics_label(struct evbuffer *out, const char *text)
 	}
 }
 
-// A family's head. unit: NULL, or the end of its name as OpenMetrics asks.
-static void family(struct evbuffer *out, const char *name, const char *type, const char *unit,
+void metrics_family(struct evbuffer *out, const char *name, const char *type, const char *unit,
 	const char *help)
 {
 	evbuffer_add_printf(out, "# TYPE %s %s\n", name, type);
@@ -30,36 +29,35 @@ static void family(struct evbuffer *out, const char *name, const char *type, con
 	evbuffer_add(out, "\n", 1);
 }
 
-// One number without labels, with its head. Counters end in _total.
-static void single(struct evbuffer *out, const char *name, const char *type, const char *unit,
+void metrics_single(struct evbuffer *out, const char *name, const char *type, const char *unit,
 	const char *help, double value)
 {
 	bool counter = strcmp(type, "counter") == 0;
-	family(out, name, type, unit, help);
+	metrics_family(out, name, type, unit, help);
 	evbuffer_add_printf(out, "%s%s %.17g\n", name, counter ? "_total" : "", value);
 }
 
 static void build_info(struct evbuffer *out, const struct daemon *d)
 {
 	const struct gateway *gw = d->gw;
-	family(out, "tailgate_build", "info", NULL, "version and encryption engine");
+	metrics_family(out, "tailgate_build", "info", NULL, "version and encryption engine");
 	evbuffer_add_printf(out, "tailgate_build_info{version=\"%s\",aead=\"%s\"} 1\n",
 		TAILGATE_VERSION, gw->n_workers > 0 ? aead_engine_name(gw->graph[0]->aead) : "");
 }
 
 static void daemon_families(struct evbuffer *out, const struct daemon *d)
 {
-	single(out, "tailgate_start_time_seconds", "gauge", "seconds",
+	metrics_single(out, "tailgate_start_time_seconds", "gauge", "seconds",
 		"start of the daemon since 1970", (double)d->started_unix_ns / 1e9);
-	single(out, "tailgate_reloads", "counter", NULL, "configuration read again and applied",
-		(double)d->reloads);
-	single(out, "tailgate_reload_failures", "counter", NULL,
+	metrics_single(out, "tailgate_reloads", "counter", NULL,
+		"configuration read again and applied", (double)d->reloads);
+	metrics_single(out, "tailgate_reload_failures", "counter", NULL,
 		"configuration read again and refused", (double)d->reload_failures);
-	single(out, "tailgate_listen_port", "gauge", NULL, "UDP port in use", d->wg_port);
-	single(out, "tailgate_listen_port_fallback", "gauge", NULL,
+	metrics_single(out, "tailgate_listen_port", "gauge", NULL, "UDP port in use", d->wg_port);
+	metrics_single(out, "tailgate_listen_port_fallback", "gauge", NULL,
 		"1: the configured UDP port was taken", d->wg_port_fallback);
-	single(out, "tailgate_under_load", "gauge", NULL, "1: handshakes are answered with cookies",
-		wg_under_load(d->wg));
+	metrics_single(out, "tailgate_under_load", "gauge", NULL,
+		"1: handshakes are answered with cookies", wg_under_load(d->wg));
 }
 
 // What there is of one peer.
@@ -141,12 +139,13 @@ static void peer_families_write(struct evbuffer *out, const struct daemon *d)
 	};
 	for (unsigned i = 0; i < RTE_DIM(peer_families); i++) {
 		walk.family = &peer_families[i];
-		family(out, walk.family->name, walk.family->type, walk.family->unit,
+		metrics_family(out, walk.family->name, walk.family->type, walk.family->unit,
 			walk.family->help);
 		wg_peers_each(d->wg, peer_sample, &walk);
 	}
 	walk.family = NULL;
-	family(out, "tailgate_peer_up", "gauge", NULL, "1: a session with the peer is alive");
+	metrics_family(
+		out, "tailgate_peer_up", "gauge", NULL, "1: a session with the peer is alive");
 	wg_peers_each(d->wg, peer_sample, &walk);
 }
 
@@ -165,15 +164,16 @@ static void port_families(struct evbuffer *out, const struct gateway *gw)
 		const struct port_counter *c = &port_counters[k];
 		bool bytes = strcmp(c->name + 3, "bytes") == 0;
 		snprintf(name, sizeof(name), "tailgate_port_%s", c->name);
-		family(out, name, "counter", bytes ? "bytes" : NULL, c->help);
+		metrics_family(out, name, "counter", bytes ? "bytes" : NULL, c->help);
 		for (unsigned i = 0; i < gw->n_ports; i++)
 			port_sample(out, name, "_total", gw->port[i], read_port(gw->port[i], c));
 	}
-	family(out, "tailgate_port_up", "gauge", NULL, "1: the link is up");
+	metrics_family(out, "tailgate_port_up", "gauge", NULL, "1: the link is up");
 	for (unsigned i = 0; i < gw->n_ports; i++)
 		port_sample(out, "tailgate_port_up", "", gw->port[i],
 			atomic_load_explicit(&gw->port[i]->up, memory_order_relaxed));
-	family(out, "tailgate_port_mtu_bytes", "gauge", "bytes", "largest IP packet of the link");
+	metrics_family(
+		out, "tailgate_port_mtu_bytes", "gauge", "bytes", "largest IP packet of the link");
 	for (unsigned i = 0; i < gw->n_ports; i++)
 		port_sample(out, "tailgate_port_mtu_bytes", "", gw->port[i],
 			atomic_load_explicit(&gw->port[i]->mtu, memory_order_relaxed));
@@ -184,13 +184,13 @@ static void counter_family(
 {
 	char name[96];
 	snprintf(name, sizeof(name), "tailgate_%s", label);
-	family(out, name, "counter", NULL, help);
+	metrics_family(out, name, "counter", NULL, help);
 	evbuffer_add_printf(out, "%s_total %lu\n", name, value);
 }
 
 static void count_families(struct evbuffer *out, const struct daemon *d)
 {
-	family(out, "tailgate_drops", "counter", NULL,
+	metrics_family(out, "tailgate_drops", "counter", NULL,
 		"packets that ended here, by reason: 'tailgate stats' explains each");
 	for (unsigned i = 0; i < DROP_COUNT; i++)
 		evbuffer_add_printf(out, "tailgate_drops_total{reason=\"%s\"} %lu\n",
@@ -217,7 +217,7 @@ static void node_families(struct evbuffer *out, const struct gateway *gw)
 			offsetof(struct node_stats, cycles)},
 	};
 	for (unsigned k = 0; k < RTE_DIM(families); k++) {
-		family(out, families[k].name, "counter", NULL, families[k].help);
+		metrics_family(out, families[k].name, "counter", NULL, families[k].help);
 		for (unsigned i = 0; i < NODE_COUNT; i++) {
 			struct node_stats s = read_node(gw, (enum node_id)i);
 			evbuffer_add_printf(out, "%s_total{node=\"%s\"} %lu\n", families[k].name,
@@ -240,12 +240,13 @@ static void worker_families(struct evbuffer *out, const struct gateway *gw)
 			offsetof(struct graph, sleeps)},
 	};
 	// rate() of this is the busy share.
-	family(out, "tailgate_worker_busy_seconds", "counter", "seconds", "time spent on packets");
+	metrics_family(
+		out, "tailgate_worker_busy_seconds", "counter", "seconds", "time spent on packets");
 	for (unsigned i = 0; i < gw->n_workers; i++)
 		evbuffer_add_printf(out, "tailgate_worker_busy_seconds_total{worker=\"%u\"} %.9f\n",
 			i, (double)read_count(&gw->graph[i]->busy_cycles) / tsc_hz(gw));
 	for (unsigned k = 0; k < RTE_DIM(families); k++) {
-		family(out, families[k].name, "counter", NULL, families[k].help);
+		metrics_family(out, families[k].name, "counter", NULL, families[k].help);
 		for (unsigned i = 0; i < gw->n_workers; i++)
 			evbuffer_add_printf(out, "%s_total{worker=\"%u\"} %lu\n", families[k].name,
 				i,
@@ -257,7 +258,8 @@ static void worker_families(struct evbuffer *out, const struct gateway *gw)
 // Element i of burst_packets counts bursts of 2^i to 2^(i+1) - 1 packets.
 static void burst_family(struct evbuffer *out, const struct gateway *gw)
 {
-	family(out, "tailgate_rx_burst_packets", "histogram", NULL, "packets per receive burst");
+	metrics_family(
+		out, "tailgate_rx_burst_packets", "histogram", NULL, "packets per receive burst");
 	for (unsigned w = 0; w < gw->n_workers; w++) {
 		const struct graph *g = gw->graph[w];
 		uint64_t sum = 0;
@@ -281,12 +283,12 @@ static void buffer_families(struct evbuffer *out, const struct gateway *gw)
 		const struct rte_mempool *pool;
 	} pools[] = {{"packets", gw->pool}, {"super_packets", gw->super_pool}};
 
-	family(out, "tailgate_buffers", "gauge", NULL, "packet buffers there are");
+	metrics_family(out, "tailgate_buffers", "gauge", NULL, "packet buffers there are");
 	for (unsigned i = 0; i < RTE_DIM(pools); i++)
 		if (pools[i].pool != NULL)
 			evbuffer_add_printf(out, "tailgate_buffers{pool=\"%s\"} %u\n",
 				pools[i].name, pools[i].pool->size);
-	family(out, "tailgate_buffers_in_use", "gauge", NULL, "packet buffers in use");
+	metrics_family(out, "tailgate_buffers_in_use", "gauge", NULL, "packet buffers in use");
 	for (unsigned i = 0; i < RTE_DIM(pools); i++)
 		if (pools[i].pool != NULL)
 			evbuffer_add_printf(out, "tailgate_buffers_in_use{pool=\"%s\"} %u\n",
@@ -304,5 +306,7 @@ int metrics_write(const struct daemon *d, struct evbuffer *out)
 	worker_families(out, d->gw);
 	burst_family(out, d->gw);
 	buffer_families(out, d->gw);
+	if (d->tailnet)
+		metrics_node(out, d->tailnet);
 	return evbuffer_add_printf(out, "# EOF\n") < 0 ? -ENOMEM : 0;
 }

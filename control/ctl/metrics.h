@@ -12,3 +12,12 @@
 int metrics_write(const struct daemon *, struct evbuffer *) must_check;
 // Append a label's value with backslash, quote and line feed escaped.
 void metrics_label(struct evbuffer *, const char *text);
+
+// For the files of the metrics: a family's head (unit: NULL, or the end of its name as OpenMetrics
+// asks), and one number without labels with its head. Counters end in _total.
+void metrics_family(struct evbuffer *out, const char *name, const char *type, const char *unit,
+	const char *help);
+void metrics_single(struct evbuffer *out, const char *name, const char *type, const char *unit,
+	const char *help, double value);
+// Those of a node of a tailnet.
+void metrics_node(struct evbuffer *out, const struct tailnet *);

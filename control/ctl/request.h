@@ -9,6 +9,7 @@
 
 struct ctl_trace;
 struct ctl_capture;
+struct ctl_netcheck;
 
 struct ctl_server {
 	struct daemon *d;
@@ -19,6 +20,7 @@ struct ctl_server {
 	ino_t inode;
 	struct ctl_trace *trace;     // the one that runs, or NULL
 	struct ctl_capture *capture; // the one that runs, or NULL
+	struct ctl_netcheck *netchecks; // that wait for a report
 };
 
 // Answer and forget the request. The object's reference is taken; NULL answers 500.

@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "control/ctl/capture.h"
+#include "control/ctl/doctor.h"
 #include "control/ctl/metrics.h"
+#include "control/ctl/node.h"
 #include "control/ctl/report.h"
 #include "control/ctl/request.h"
 #include "control/ctl/socket.h"
@@ -188,6 +190,12 @@ static const struct route {
 	{EVHTTP_REQ_POST, CTL_PREFIX "reload", handle_reload, "read the configuration again"},
 	{EVHTTP_REQ_POST, CTL_PREFIX "stop", handle_stop, "stop the daemon"},
 	{EVHTTP_REQ_GET, CTL_PREFIX "metrics", handle_metrics, "OpenMetrics text"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "doctor", doctor_handle, "what is wrong, what to do"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "tailnet", ctl_tailnet_handle,
+		"peers of the tailnet and why their paths are what they are"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "netcheck", ctl_netcheck_handle, "the last report"},
+	{EVHTTP_REQ_POST, CTL_PREFIX "netcheck", ctl_netcheck_handle,
+		"?full=1: a new report of the network"},
 };
 
 // What the TCP address serves: nothing that changes or tells keys.
@@ -340,6 +348,7 @@ void ctl_server_destroy(struct ctl_server *s)
 {
 	if (s == NULL)
 		return;
+	ctl_netcheck_abort(s);
 	ctl_trace_abort(s);
 	ctl_capture_abort(s);
 	remove_socket(s);

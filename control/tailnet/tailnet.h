@@ -4,6 +4,8 @@
 #pragma once
 
 #include "control/coord/client.h"
+#include "control/path/derp_pool.h"
+#include "control/path/mesh.h"
 #include "control/path/netcheck.h"
 #include "control/path/portmap.h"
 #include "control/tailnet/prefs.h"
@@ -34,8 +36,8 @@ bool tailnet_has_node_key(const struct tailnet *);
 // New prefs, taken over and saved; what changed is done. 0, or -errno with a line in err.
 int tailnet_set_prefs(struct tailnet *, struct prefs *, char err[static PREFS_ERROR_LEN]);
 // The LocalAPI's start: new prefs (NULL: as they are), auth key (NULL: none); logs in if needed.
-int tailnet_start(struct tailnet *, struct prefs *, const char *auth_key,
-	char err[static PREFS_ERROR_LEN]);
+int tailnet_start(
+	struct tailnet *, struct prefs *, const char *auth_key, char err[static PREFS_ERROR_LEN]);
 void tailnet_login_interactive(struct tailnet *);
 // done from the loop, or at once.
 void tailnet_logout(struct tailnet *, void (*done)(void *arg, int error), void *arg);
@@ -93,6 +95,9 @@ void tailnet_ping(struct tailnet *, const struct ip_addr *, enum tailnet_ping_ty
 
 // Health lines, worst first; n of them, valid until the loop runs.
 const char *const *tailnet_health(const struct tailnet *, unsigned *n);
+uint64_t tailnet_mesh_counter(const struct tailnet *, enum mesh_counter);
+// false: not in the map.
+bool tailnet_derp_info(const struct tailnet *, uint32_t region, struct derp_region_info *out);
 // A report now; done when it is complete (the one under way, if there is one).
 void tailnet_netcheck_start(struct tailnet *, bool force_full,
 	void (*done)(void *arg, const struct netcheck_report *), void *arg);
@@ -102,7 +107,7 @@ enum tailnet_change {
 	TAILNET_CHANGED_STATE = 1 << 0,
 	TAILNET_CHANGED_PREFS = 1 << 1,
 	TAILNET_CHANGED_NETMAP = 1 << 2,
-	TAILNET_CHANGED_URL = 1 << 3,	// coord_status.url
+	TAILNET_CHANGED_URL = 1 << 3, // coord_status.url
 	TAILNET_CHANGED_HEALTH = 1 << 4,
 	TAILNET_CHANGED_ERROR = 1 << 5, // coord_status.why
 };

@@ -5,6 +5,7 @@
 #include "control/daemon.h"
 #include "dataplane/base/mem.h"
 #include "tests/unit/eal.h"
+#include "tests/unit/tailnet_double.h"
 
 enum {
 	FIXTURE_PEERS = 4,

@@ -1,0 +1,80 @@
+#include "control/join.h"
+
+#include "control/tailnet/hooks.h"
+#include "dataplane/wire/geneve.h"
+
+// Where DERP's packets seem to be sent to: no address of ours is in them.
+static const struct ip_addr nowhere = {.bytes = {127, 0, 0, 1}, .family = IP_V4};
+
+static bool send_udp(void *arg, const struct ip_addr *local, const struct endpoint *to,
+	const uint8_t *data, size_t len)
+{
+	return underlay_send(arg, local, to, data, len);
+}
+
+static void inject_wg(void *arg, const struct endpoint *from, const uint8_t *data, size_t len)
+{
+	underlay_inject_wg(arg, from, &nowhere, data, len);
+}
+
+static void send_inner(void *arg, const uint8_t *packet, size_t len)
+{
+	underlay_send_inner(arg, packet, len);
+}
+
+static void on_datagram(void *arg, const struct endpoint *from, const struct ip_addr *to,
+	enum udp_class class, const uint8_t *data, size_t len)
+{
+	struct daemon *d = arg;
+	if (class == UDP_GENEVE_WIREGUARD)
+		wg_receive(d->wg, data + GENEVE_HEADER_LEN, len - GENEVE_HEADER_LEN, from, to);
+	else
+		tailnet_datagram(d->tailnet, from, class, data, len);
+}
+
+static void on_derp(void *arg, struct peer *peer, const uint8_t *data, size_t len)
+{
+	const struct daemon *d = arg;
+	tailnet_derp_out(d->tailnet, peer, data, len);
+}
+
+static void on_tsmp(void *arg, struct peer *peer, const uint8_t *packet, size_t len)
+{
+	const struct daemon *d = arg;
+	tailnet_tsmp(d->tailnet, peer, packet, len);
+}
+
+int join_start(struct daemon *d, struct underlay *u, char err[static 512])
+{
+	const struct tailnet_params params = {
+		.base = d->base,
+		.gw = d->gw,
+		.wg = d->wg,
+		.mirror = d->mirror,
+		.state_dir = d->config->state_dir,
+		.mtu = d->config->mtu,
+		.wg_port = (uint16_t)d->config->listen_port,
+		.env = {.arg = u,
+			.send = send_udp,
+			.inject_wg = inject_wg,
+			.send_inner = send_inner},
+	};
+	int r = tailnet_create(&params, &d->tailnet, err);
+	if (r < 0)
+		return r;
+	underlay_set_disco(u, on_datagram, d);
+	underlay_set_derp(u, on_derp, d);
+	underlay_set_tsmp(u, on_tsmp, d);
+	return 0;
+}
+
+void join_stop(struct daemon *d, struct underlay *u)
+{
+	if (!d->tailnet)
+		return;
+	underlay_set_disco(u, NULL, NULL);
+	underlay_set_derp(u, NULL, NULL);
+	underlay_set_tsmp(u, NULL, NULL);
+	tailnet_destroy(d->tailnet);
+	d->tailnet = NULL;
+}

@@ -1,0 +1,52 @@
+// The tailnet node as the daemon sees it: made at start, told of what workers and the network hand
+// up. [ctl]
+#pragma once
+
+#include "control/kernel/mirror.h"
+#include "control/tailnet/tailnet.h"
+#include "control/wg/session.h"
+#include "dataplane/wire/classify_udp.h"
+
+struct tailnet_env {
+	void *arg;
+	// A datagram from the WireGuard port. False: no way there.
+	bool (*send)(void *arg, const struct ip_addr *local, const struct endpoint *to,
+		const uint8_t *data, size_t len);
+	// WireGuard data that came over DERP, for the workers.
+	void (*inject_wg)(void *arg, const struct endpoint *from, const uint8_t *data, size_t len);
+	// An IP packet of our own into the tunnel.
+	void (*send_inner)(void *arg, const uint8_t *packet, size_t len);
+};
+
+struct tailnet_params {
+	struct event_base *base;
+	struct gateway *gw;
+	struct wg *wg;
+	struct mirror *mirror;
+	const char *state_dir;
+	uint32_t mtu;	  // of the TUN
+	uint16_t wg_port; // configured; 0: any
+	struct tailnet_env env;
+};
+
+// Loads what is kept in state_dir; a node that was up is up again at once, with the last netmap,
+// before the server answers. 0, or -errno with a line in err.
+int tailnet_create(
+	const struct tailnet_params *, struct tailnet **out, char err[static 512]) must_check;
+void tailnet_destroy(struct tailnet *); // NULL is fine
+
+// For struct wg_env. True: the message has gone, or there is no way.
+bool tailnet_wg_send(struct tailnet *, const struct peer *, const struct ip_addr *local,
+	const struct endpoint *to, const uint8_t *data, size_t len);
+void tailnet_keyed(struct tailnet *, const struct peer *);
+// A datagram of this kind to the WireGuard port.
+void tailnet_datagram(struct tailnet *, const struct endpoint *from, enum udp_class,
+	const uint8_t *data, size_t len);
+// A sealed packet that is (also) to go over DERP.
+void tailnet_derp_out(struct tailnet *, const struct peer *, const uint8_t *data, size_t len);
+// A TSMP packet of the peer, from its IP header on.
+void tailnet_tsmp(struct tailnet *, const struct peer *, const uint8_t *packet, size_t len);
+// Addresses, links or routes of the machine changed.
+void tailnet_network_changed(struct tailnet *);
+// The TUN was made anew: it has neither addresses nor routes.
+void tailnet_tun_lost(struct tailnet *);

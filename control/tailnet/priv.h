@@ -1,0 +1,150 @@
+// What the files of control/tailnet share.
+#pragma once
+
+#include "control/path/derp_pool.h"
+#include "control/path/mesh.h"
+#include "control/tailnet/hooks.h"
+
+enum {
+	TN_ENDPOINTS_MAX = 32,
+	TN_LISTENERS_MAX = 64,
+	TN_WAITERS_MAX = 16,
+	TN_HEALTH_MAX = 8,
+	TN_HEALTH_LEN = COORD_TEXT_LEN + 32,
+	TN_PINGS_MAX = 32,
+	TN_SETTLE_MS = 20, // changes of one burst become one change of routes and filter
+	TN_NETMAP_SAVE_S = 5,
+};
+
+struct tailnet_listener {
+	struct tailnet *t;
+	void (*fn)(void *arg, unsigned changes);
+	void *arg;
+	struct tailnet_listener *next;
+};
+
+struct tn_waiter { // for a report
+	void (*done)(void *arg, const struct netcheck_report *);
+	void *arg;
+};
+
+struct tn_probe; // one, of probes.c
+struct tn_ping;	 // one that has not been answered, of ping.c
+
+// What is in the kernel now: routes through the TUN, addresses on it.
+struct tn_kernel {
+	struct ip_prefix *routes; // sorted
+	uint32_t n_routes;
+	struct ip_prefix *addresses;
+	uint32_t n_addresses;
+};
+
+struct tailnet { // ctl only
+	struct tailnet_params params;
+	char state_dir[1024];
+	struct persist_state persist;
+	struct prefs *prefs;
+	struct netmap *netmap;
+	struct net *net;
+	struct coord_client *coord;
+	struct mesh *mesh;
+	struct derp_pool *derp;
+	struct netcheck *netcheck;
+	struct portmap *portmap;
+
+	enum tailnet_state state;
+	bool active;			   // the data plane has the netmap
+	bool key_login;			   // the login that runs has an auth key
+	bool stale;			   // the netmap is of a login that ended
+	struct key node_private, node_key; // that peers know; the second is public
+	struct key derp_from;		   // of the packet being worked off
+	struct tailnet_listener *listeners;
+	unsigned n_listeners;
+	unsigned pending_changes; // enum tailnet_change, told when settled
+	struct event *settle, *second, *netcheck_event, *save;
+	bool routes_dirty, filter_dirty, netmap_dirty;
+	struct tn_kernel kernel;
+
+	// self.c
+	struct hostinfo hostinfo;
+	struct netinfo netinfo;
+	struct hostinfo_latency latencies[NETCHECK_REGIONS_MAX * 2];
+	char version[64], hostname[256], os_version[128], distro[64];
+	struct map_endpoint endpoints[TN_ENDPOINTS_MAX];
+	size_t n_endpoints;
+	uint64_t endpoints_ns; // when STUN last said them; 0: never
+
+	// net.c
+	uint64_t next_netcheck_ns;
+	bool check_again; // the network changed while a report was under way
+	bool restun;	  // the mesh wants fresh endpoints
+	struct tn_waiter waiters[TN_WAITERS_MAX];
+	unsigned n_waiters;
+	uint16_t home;
+
+	struct tn_probe *probes;
+	struct evdns_base *dns; // made when it is needed
+	struct tn_ping *pings;
+	unsigned n_pings;
+	char health_text[TN_HEALTH_MAX][TN_HEALTH_LEN];
+	const char *health[TN_HEALTH_MAX];
+};
+
+uint64_t tn_now_ns(void *t); // monotonic, of the workers' clock
+uint64_t tn_unix_ns(void);
+// ns of tn_now_ns to nanoseconds since 1970; 0 stays.
+uint64_t tn_unix_of(const struct tailnet *, uint64_t ns);
+
+// tailnet.c
+void tn_changed(struct tailnet *, unsigned changes);
+void tn_evaluate(struct tailnet *); // the state, and what follows from it
+int tn_save_state(struct tailnet *);
+// user.c
+bool tn_wants_up(const struct tailnet *);
+void tn_login(struct tailnet *, const char *auth_key, bool interactive);
+void tn_own_key(struct tailnet *); // node_key of persist
+int tn_coord_save(void *t);
+void tn_coord_changed(void *t);
+// map.c: the netmap to the tables.
+void tn_map(void *t, const struct netmap_delta *);
+void tn_up(struct tailnet *);	       // all of it
+void tn_down(struct tailnet *);	       // nothing of it
+void tn_peers_again(struct tailnet *); // prefs that concern peers changed
+bool tn_peer_granted(const struct tailnet *, const struct nm_node *, const char *cap);
+// routes.c: addresses and routes of the TUN as the netmap wants them.
+void tn_routes_apply(struct tailnet *);
+void tn_routes_clear(struct tailnet *);
+void tn_routes_forget(struct tailnet *);    // the kernel has lost them
+bool tn_is_tailnet(const struct ip_addr *); // of the range of nodes' own addresses
+bool tn_route_wanted(const struct tailnet *, const struct nm_peer *, const struct ip_prefix *);
+// self.c: what we say of ourselves.
+void tn_self_init(struct tailnet *);
+const struct hostinfo *tn_hostinfo(void *t);
+size_t tn_map_endpoints(void *t, struct map_endpoint *out, size_t max);
+size_t tn_endpoints(void *t, struct endpoint *out, size_t max);
+bool tn_endpoints_fresh(void *t);	    // else a report begins
+bool tn_endpoints_update(struct tailnet *); // true: they changed
+void tn_netinfo_update(struct tailnet *);
+struct key tn_disco_key(void *t);
+// net.c: paths, DERP, STUN, port mapping.
+int tn_net_create(struct tailnet *) must_check;
+void tn_net_destroy(struct tailnet *);
+void tn_net_map(struct tailnet *); // the DERP map is another
+void tn_netcheck(struct tailnet *, bool full);
+void tn_net_tick(struct tailnet *);
+// probes.c: for struct netcheck_io.
+void tn_resolve(void *t, const char *host);
+void tn_https(void *t, uint32_t region, const struct nm_derp_node *);
+void tn_captive(void *t, const struct nm_derp_node *);
+void tn_probes_end(struct tailnet *);
+// tsmp.c
+void tn_tsmp_send(struct tailnet *, const struct nm_peer *, const void *body, size_t len);
+size_t tn_tsmp_packet(const struct tailnet *, const struct nm_peer *, const void *body, size_t len,
+	uint8_t out[static 128]);
+void tn_tsmp_pong(struct tailnet *, const struct nm_peer *, const uint8_t data[static 8],
+	uint16_t peerapi_port); // ping.c
+void tn_ping_end(struct tailnet *);
+void tn_ping_tick(struct tailnet *);
+// requests.c: what the server asks for.
+void tn_ping_request(void *t, const char *request);
+char *tn_c2n(void *t, const char *request, size_t len, size_t *answer_len);

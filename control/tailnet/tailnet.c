@@ -1,0 +1,326 @@
+// Life and state of the tailnet node.
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "control/tailnet/priv.h"
+#include "dataplane/base/log.h"
+#include "dataplane/base/mem.h"
+#include "dataplane/crypto/x25519.h"
+
+uint64_t tn_now_ns(void *arg)
+{
+	const struct tailnet *t = arg;
+	return (uint64_t)((double)rte_rdtsc() / t->params.gw->tsc_per_ns);
+}
+
+uint64_t tn_unix_ns(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t tn_unix_of(const struct tailnet *t, uint64_t ns)
+{
+	uint64_t now = tn_now_ns((void *)t);
+	return ns == 0 ? 0 : tn_unix_ns() - (now > ns ? now - ns : 0);
+}
+
+const char *tailnet_state_text(enum tailnet_state state)
+{
+	switch (state) {
+	case TAILNET_NEEDS_LOGIN:
+		return "NeedsLogin";
+	case TAILNET_NEEDS_MACHINE_AUTH:
+		return "NeedsMachineAuth";
+	case TAILNET_STOPPED:
+		return "Stopped";
+	case TAILNET_STARTING:
+		return "Starting";
+	case TAILNET_RUNNING:
+		return "Running";
+	default:
+		return "NoState";
+	}
+}
+
+int tn_save_state(struct tailnet *t)
+{
+	int r = persist_state_save(t->state_dir, &t->persist);
+	if (r < 0)
+		log_error("tailnet",
+			"%s: the state cannot be written: %s; see its free space and mode",
+			t->state_dir, strerror(-r));
+	return r;
+}
+
+// Our own key is no longer good, by the server's clock.
+static bool own_key_expired(const struct tailnet *t)
+{
+	const struct nm_node *self = t->netmap->self;
+	int64_t now = (int64_t)(tn_unix_ns() / 1000000000) + t->netmap->clock_offset_s;
+	return self && (self->expired || (self->key_expiry && self->key_expiry <= now));
+}
+
+static enum tailnet_state judge(const struct tailnet *t)
+{
+	const struct coord_status *c = coord_client_status(t->coord);
+	bool has_key = !key_is_zero(&t->node_key);
+	if (c->state == COORD_VISIT_URL)
+		return TAILNET_NEEDS_LOGIN;
+	if (!has_key && c->state != COORD_CONNECTING)
+		return TAILNET_NEEDS_LOGIN;
+	if (!t->prefs->want_running)
+		return has_key && !t->prefs->logged_out ? TAILNET_STOPPED : TAILNET_NEEDS_LOGIN;
+	if (c->state == COORD_AWAIT_APPROVAL)
+		return TAILNET_NEEDS_MACHINE_AUTH;
+	bool mapped = t->netmap->ready && !t->stale;
+	if (mapped && own_key_expired(t))
+		return TAILNET_NEEDS_LOGIN;
+	if (c->state == COORD_REFUSED && !mapped)
+		return TAILNET_NEEDS_LOGIN;
+	return mapped ? TAILNET_RUNNING : TAILNET_STARTING;
+}
+
+void tn_evaluate(struct tailnet *t)
+{
+	enum tailnet_state now = judge(t);
+	bool active = now == TAILNET_RUNNING;
+	if (active != t->active) {
+		t->active = active;
+		if (active)
+			tn_up(t);
+		else
+			tn_down(t);
+	}
+	if (now == t->state)
+		return;
+	log_info("tailnet", "%s", tailnet_state_text(now));
+	t->state = now;
+	tn_changed(t, TAILNET_CHANGED_STATE);
+}
+
+enum tailnet_state tailnet_state(const struct tailnet *t)
+{
+	return t->state;
+}
+
+// -- who listens ----------------------------------------------------------------------------------
+
+static const struct timeval settle_time = {.tv_usec = TN_SETTLE_MS * 1000};
+
+void tn_changed(struct tailnet *t, unsigned changes)
+{
+	t->pending_changes |= changes;
+	if (t->settle && !event_pending(t->settle, EV_TIMEOUT, NULL))
+		event_add(t->settle, &settle_time);
+}
+
+struct tailnet_listener *tailnet_listen(
+	struct tailnet *t, void (*fn)(void *arg, unsigned changes), void *arg)
+{
+	if (t->n_listeners == TN_LISTENERS_MAX)
+		return NULL;
+	struct tailnet_listener *l = mem_alloc(sizeof(*l));
+	*l = (struct tailnet_listener){.t = t, .fn = fn, .arg = arg, .next = t->listeners};
+	t->listeners = l;
+	t->n_listeners++;
+	return l;
+}
+
+void tailnet_unlisten(struct tailnet_listener *l)
+{
+	struct tailnet_listener **at = &l->t->listeners;
+	while (*at != l)
+		at = &(*at)->next;
+	*at = l->next;
+	l->t->n_listeners--;
+	free(l);
+}
+
+// A burst of changes is over: tables that follow from the whole, then who listens.
+static void on_settle(evutil_socket_t, short, void *arg)
+{
+	struct tailnet *t = arg;
+	unsigned changes = t->pending_changes;
+	t->pending_changes = 0;
+	tn_routes_apply(t);
+	for (struct tailnet_listener *l = t->listeners, *next; l; l = next) {
+		next = l->next; // it may end itself
+		l->fn(l->arg, changes);
+	}
+}
+
+static void on_second(evutil_socket_t, short, void *arg)
+{
+	struct tailnet *t = arg;
+	struct netmap_delta delta;
+	netmap_expire(t->netmap, (int64_t)(tn_unix_ns() / 1000000000), &delta);
+	if (delta.n_peers)
+		tn_map(t, &delta);
+	tn_net_tick(t);
+	tn_evaluate(t);
+}
+
+static void on_save(evutil_socket_t, short, void *arg)
+{
+	struct tailnet *t = arg;
+	size_t len;
+	char *text = netmap_dump(t->netmap, &len);
+	if (!text)
+		return;
+	int r = persist_netmap_save(t->state_dir, text, len);
+	if (r < 0)
+		log_error("tailnet", "%s: the netmap cannot be written: %s", t->state_dir,
+			strerror(-r));
+	free(text);
+}
+
+// -- start ----------------------------------------------------------------------------------------
+
+static int load_state(struct tailnet *t, char err[static 512])
+{
+	int r = persist_dir(t->state_dir);
+	if (r < 0) {
+		snprintf(err, 512,
+			"state_dir %.200s: %s; it must be a directory that only we can write to",
+			t->state_dir, strerror(-r));
+		return r;
+	}
+	r = persist_state_load(t->state_dir, &t->persist);
+	if (r == -ENOENT) {
+		x25519_generate(t->persist.machine_private.bytes);
+		uint8_t id[32];
+		randombytes_buf(id, sizeof(id));
+		sodium_bin2hex(t->persist.backend_log_id, sizeof(t->persist.backend_log_id), id,
+			sizeof(id));
+		r = persist_state_save(t->state_dir, &t->persist);
+	}
+	if (r < 0)
+		snprintf(err, 512,
+			"%.200s/state: %s; take it away to begin as a new machine, or see its "
+			"owner and mode (0600)",
+			t->state_dir, strerror(-r));
+	return r;
+}
+
+static int load_prefs(struct tailnet *t, char err[static 512])
+{
+	char why[PREFS_ERROR_LEN];
+	int r = prefs_load(t->state_dir, &t->prefs, why);
+	if (r == -ENOENT) {
+		t->prefs = prefs_create();
+		return 0;
+	}
+	if (r < 0)
+		snprintf(err, 512, "%.200s: %.200s", t->state_dir, why[0] ? why : strerror(-r));
+	return r;
+}
+
+// The netmap of before: the gateway forwards by it until the server says more.
+static void load_netmap(struct tailnet *t)
+{
+	struct netmap_delta delta;
+	char *text;
+	size_t len;
+	int r = persist_netmap_load(t->state_dir, &text, &len);
+	if (r == -ENOENT || key_is_zero(&t->node_key))
+		return;
+	if (r == 0) {
+		r = netmap_apply(
+			t->netmap, text, len, (int64_t)(tn_unix_ns() / 1000000000), &delta);
+		free(text);
+	}
+	if (r < 0)
+		log_warn("tailnet",
+			"the netmap of before cannot be used (%s): waiting for the server",
+			strerror(-r));
+	else
+		log_info("tailnet", "the netmap of before has %zu peers", t->netmap->n_peers);
+}
+
+static int create_parts(struct tailnet *t)
+{
+	const struct timeval second = {.tv_sec = 1};
+	const struct coord_env env = {
+		.arg = t,
+		.now_ns = tn_now_ns,
+		.hostinfo = tn_hostinfo,
+		.endpoints = tn_map_endpoints,
+		.disco_key = tn_disco_key,
+		.save = tn_coord_save,
+		.map = tn_map,
+		.changed = tn_coord_changed,
+		.ping = tn_ping_request,
+		.c2n = tn_c2n,
+	};
+	struct event_base *base = t->params.base;
+	t->netmap = netmap_create(&t->node_key);
+	t->net = net_create(base);
+	t->settle = event_new(base, -1, 0, on_settle, t);
+	t->save = event_new(base, -1, 0, on_save, t);
+	t->second = event_new(base, -1, EV_PERSIST, on_second, t);
+	if (!t->net || !t->settle || !t->save || !t->second || event_add(t->second, &second) < 0 ||
+		tn_net_create(t) < 0)
+		return -ENOMEM;
+	t->coord = coord_client_create(base, t->net, &t->persist, t->netmap, &env);
+	return t->coord ? 0 : -ENOMEM;
+}
+
+int tailnet_create(const struct tailnet_params *params, struct tailnet **out, char err[static 512])
+{
+	struct tailnet *t = mem_alloc(sizeof(*t));
+	t->params = *params;
+	snprintf(t->state_dir, sizeof(t->state_dir), "%s", params->state_dir);
+	int r = load_state(t, err);
+	if (r == 0)
+		r = load_prefs(t, err);
+	if (r == 0) {
+		tn_self_init(t);
+		tn_own_key(t);
+		r = create_parts(t);
+		if (r < 0)
+			snprintf(err, 512, "tailnet: %s", strerror(-r));
+	}
+	if (r < 0) {
+		tailnet_destroy(t);
+		return r;
+	}
+	load_netmap(t);
+	tn_net_map(t);
+	if (tn_wants_up(t) && !key_is_zero(&t->node_key))
+		tn_login(t, NULL, false);
+	tn_evaluate(t);
+	*out = t;
+	return 0;
+}
+
+void tailnet_destroy(struct tailnet *t)
+{
+	if (!t)
+		return;
+	if (t->save && event_pending(t->save, EV_TIMEOUT, NULL))
+		on_save(-1, 0, t);
+	coord_client_destroy(t->coord);
+	if (t->active)
+		tn_down(t);
+	tn_net_destroy(t);
+	tn_ping_end(t);
+	net_destroy(t->net);
+	struct event *const events[] = {t->settle, t->second, t->save};
+	for (unsigned i = 0; i < RTE_DIM(events); i++) {
+		if (events[i])
+			event_free(events[i]);
+	}
+	for (struct tailnet_listener *l = t->listeners, *next; l; l = next) {
+		next = l->next;
+		free(l);
+	}
+	if (t->netmap)
+		netmap_destroy(t->netmap);
+	prefs_destroy(t->prefs);
+	persist_state_fini(&t->persist);
+	mem_wipe_free(t, sizeof(*t));
+}
