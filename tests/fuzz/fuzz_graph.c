@@ -1,6 +1,7 @@
 // Two gateways in memory (tests/unit/gateway.h) against anything that comes in: frames at their
-// ports, plaintexts that are validly sealed, datagrams damaged on the wire, with any offload flags.
-// Nothing crashes, no mbuf is lost, and what stays in a round leaves with it.
+// ports, plaintexts that are validly sealed, datagrams damaged on the wire, with any offload flags,
+// as nodes of a tailnet and not. Nothing crashes, no mbuf is lost, what stays in a round leaves
+// with it, and the control thread gets what it may rely on.
 //
 // Input: records of a byte for what, a byte for flags, two for a length, two for a segment size,
 // and that many bytes.
@@ -22,6 +23,8 @@ enum what {
 	HOST_IP,      // from the TUN
 	SEALED,	      // any plaintext, sealed by A for B
 	WAN_DATAGRAM, // any UDP payload to A's port
+	RELAYED,      // any UDP payload behind a Geneve header for WireGuard
+	TAILNET,      // another way to B, and what B's peer is; no bytes
 	CARRY,	      // what A sent goes to B; the bytes are XORed into it
 	KINDS,
 };
@@ -36,6 +39,19 @@ static void expect(bool good)
 		abort();
 }
 
+// Some ports of B for everybody.
+static void set_rules(void)
+{
+	const struct ip_range all[] = {ip_range_any(IP_V4), ip_range_any(IP_V6)};
+	const struct rule_target to[] = {{all[0], 0, 999}, {all[1], 0, 999}};
+	struct rule_spec rule = {.sources = all, .targets = to, .n_sources = 2, .n_targets = 2};
+	rule_protocol(&rule, IPPROTO_TCP);
+	rule_protocol(&rule, IPPROTO_UDP);
+	rules_publish(&b.gw.rules, b.gw.rcu,
+		rules_create(&(struct rules_spec){
+			.rules = &rule, .local = all, .n_rules = 1, .n_local = 2}));
+}
+
 static void start(void)
 {
 	static bool started;
@@ -44,7 +60,25 @@ static void start(void)
 	test_eal_init();
 	gw_open_pair(&a, &b, &(struct gw_params){.pkts = 1023, .large = 63});
 	a.gw.icmp_rate = b.gw.icmp_rate = 1000000;
+	set_rules();
 	started = true;
+}
+
+// What of a tailnet is on: bits of flags.
+static void set_tailnet(uint8_t flags)
+{
+	struct peer_path path = gw_path(&a);
+	path.vni = flags & 1 ? 0x123456 : 0;
+	path.derp = flags & 2;
+	if (flags & 4)
+		path.port = PORT_NONE;
+	peer_set_path(a.gw.rcu, a.peer, &path);
+	atomic_store(&a.peer->filtered, flags & 8);
+	atomic_store(&b.peer->filtered, flags & 16);
+	atomic_store(&b.peer->jailed, flags & 32);
+	atomic_store(&a.gw.disco, flags & 64);
+	atomic_store(&b.gw.disco, flags & 64);
+	b.peer->tsmp_until = 0;
 }
 
 // Bytes as an mbuf or a chain of pieces, with the flags that a port may set.
@@ -110,6 +144,21 @@ static void push_udp(struct gw *from, struct gw *to, uint32_t len, uint8_t flags
 	push(to, GW_WAN, packet(to, l2, path.outer_len + len, flags & ~2, segsz));
 }
 
+// An IP packet from a host behind A, else as it is.
+static void make_sound(uint8_t *l3, uint32_t len)
+{
+	rte_be16_t total = rte_cpu_to_be_16((uint16_t)len);
+	rte_be16_t behind = rte_cpu_to_be_16((uint16_t)(len - IP6_HDR_LEN));
+	if (len >= IP4_HDR_LEN && l3[0] >> 4 == 4) {
+		memcpy(l3 + 2, &total, 2);
+		memcpy(l3 + 12, "\x0a\1", 2);
+		csum_ip4_hdr_set(l3, RTE_MIN(rte_ipv4_hdr_len((void *)l3), len));
+	} else if (len >= IP6_HDR_LEN && l3[0] >> 4 == 6) {
+		memcpy(l3 + 4, &behind, 2);
+		memcpy(l3 + 8, "\xfd\1", 2);
+	}
+}
+
 static void push_sealed(const uint8_t *data, uint32_t len, uint8_t flags)
 {
 	struct wg_data *h = (struct wg_data *)(room + 1000);
@@ -120,6 +169,8 @@ static void push_sealed(const uint8_t *data, uint32_t len, uint8_t flags)
 		.counter = rte_cpu_to_le_64(kp->send_counter),
 	};
 	memcpy(h + 1, data, len);
+	if (flags & 16)
+		make_sound((uint8_t *)(h + 1), len);
 	struct aead_op op = {.data = (uint8_t *)(h + 1),
 		.len = len,
 		.counter = kp->send_counter++,
@@ -145,6 +196,28 @@ static void carry(const uint8_t *data, uint32_t len)
 	}
 }
 
+// What a worker hands up is what the control thread takes it for.
+static void check_punted(const struct gw *g, struct rte_mbuf *m)
+{
+	struct ip_info ip;
+	const uint8_t *data = rte_pktmbuf_mtod(m, const uint8_t *);
+	const struct pkt *p = pkt_of(m);
+	if (p->reason == PUNT_RESOLVE)
+		return;
+	expect(m->nb_segs == 1);
+	if (p->reason == PUNT_DERP) {
+		expect(p->counter == g->peer->id && m->data_len >= WG_DATA_MIN_LEN);
+		expect(data[0] == WG_TYPE_DATA);
+		return;
+	}
+	expect(ip_parse(data, UINT16_MAX, &ip) == 0); // of a run of datagrams: all of it
+	if (p->reason == PUNT_TSMP)
+		expect(p->counter == g->peer->id && ip.proto == 99 && !(ip.flags & IP_FLAG_FRAG) &&
+			ip.total_len == m->data_len && ip.l3_len + 7 <= m->data_len);
+	else
+		expect(ip.proto == IPPROTO_UDP && ip.l3_len + UDP_HDR_LEN < m->data_len);
+}
+
 static void drain(struct gw *g)
 {
 	struct rte_mbuf *m;
@@ -153,8 +226,12 @@ static void drain(struct gw *g)
 		;
 	for (unsigned i = 0; i < NODE_COUNT; i++)
 		expect(g->gw.graph[0]->queue[i].n == 0);
-	while ((m = punted_get(&g->gw)))
+	while ((m = punted_get(&g->gw))) {
+		check_punted(g, m);
 		rte_pktmbuf_free(m);
+	}
+	for (unsigned i = 0; i < PUNT_REASON_COUNT; i++)
+		expect(g->gw.punted_n[i] == 0);
 	while (mailbox_get(g->gw.events, &e, 1) == 1)
 		;
 }
@@ -202,6 +279,15 @@ static void one(enum what what, const uint8_t *data, uint32_t len, uint8_t flags
 		memcpy(room + 1000, data, len);
 		push_udp(&b, &a, len, flags, segsz);
 		break;
+	case RELAYED:
+		memcpy(room + 1000, "\0\0\x7a\x12\0\0\7\0", 8);
+		memcpy(room + 1008, data, len);
+		push_udp(&b, &a, len + 8, flags, segsz);
+		break;
+	case TAILNET:
+		run();
+		set_tailnet((uint8_t)segsz);
+		break;
 	default:
 		run();
 		carry(data, len);
@@ -212,6 +298,7 @@ static void one(enum what what, const uint8_t *data, uint32_t len, uint8_t flags
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	start();
+	set_tailnet(0);
 	unsigned n = 0;
 	while (size >= RECORD_HEAD) {
 		uint32_t len = (uint32_t)(data[2] << 8 | data[3]);
