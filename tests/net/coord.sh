@@ -178,3 +178,4 @@ tell ann start https://192.0.2.1
 expect ann '^url '
 stop ann
 stop bob
+refuse grep -E 'Sanitizer|runtime error' "$lab_dir/ann.log" "$lab_dir/bob.log"
