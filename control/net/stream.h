@@ -28,9 +28,10 @@ void net_destroy(struct net *);
 struct stream_target {
 	const char *host; // name or address; also of the certificate and SNI
 	uint16_t port;
-	bool tls;	     // HTTP/1.1 or something else inside: no ALPN
-	const char *address; // connect there instead of what host resolves to: an address, or
-			     // several with commas between, which race; NULL
+	bool tls; // HTTP/1.1 or something else inside: no ALPN
+	// Connect there instead of what host resolves to: an address, or several with commas
+	// between, which race; NULL.
+	const char *address;
 	const char *cert;     // DERP's CertName: another name, or "sha256-raw:<hex>"; NULL
 	bool any_certificate; // what is inside authenticates itself; a bad one is logged only
 	unsigned timeout_ms;  // to connect, TLS included
