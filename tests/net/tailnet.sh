@@ -22,12 +22,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck disable=SC2034 # for the tests
 peer_kind=${PEER:-tailscaled} # the other side, where a test takes any
 
-tn_net=inet
-tn_family=4   # or 6: set it before tn_begin
+tn_net=inet        # where the servers are
+tn_family=4        # or 6: set it before tn_begin
 tn_derp_update=24h # how often headscale looks at its DERP map
-tn_config=''  # more lines for headscale.yaml
-tn_regions='' # and for the DERP map
-declare -A tn_number=() tn_kind=() tn_env=()
+tn_regions=''      # more lines of that
+declare -A tn_number=() tn_kind=()
 
 # -- the place ------------------------------------------------------------------------------------
 
@@ -43,10 +42,7 @@ need_node() { # KIND...: skip the test when a node of that kind cannot be run
 	for kind; do
 		case $kind in
 		tailscaled) tn_programs tailscaled ;;
-		tailgate)
-			program tailgated >/dev/null || skip "tailgated is not built"
-			"$(program tailgate)" help | grep -q '^ *up ' || skip "this tailgate joins no tailnet"
-			;;
+		tailgate) program tailgated >/dev/null || skip "tailgated is not built" ;;
 		*) fail "no such kind of node: $kind" ;;
 		esac
 	done
@@ -167,7 +163,6 @@ headscale_config() {
 		policy: {mode: database}
 		log: {level: info, format: text}
 		tuning: {batch_change_delay: 50ms, node_store_batch_timeout: 10ms}
-		$tn_config
 	YAML
 }
 
@@ -289,17 +284,16 @@ tn_daemon() { # NAME KIND: starts it with the state that it has; returns once it
 }
 
 tn_start() { # LABEL NAME: the daemon of the node, as a process of that label
-	local dir=$lab_dir/node-$2 env=()
+	local dir=$lab_dir/node-$2
 	mkdir -p "$dir"
-	read -ra env <<<"${tn_env[$2]:-}"
 	case ${tn_kind[$2]} in
 	tailscaled)
 		lab_end[$1]=KILL
-		start "$1" "$2" env TS_LOGS_DIR="$dir" "${env[@]}" "$peers_bin/tailscaled" --statedir "$dir" \
+		start "$1" "$2" env TS_LOGS_DIR="$dir" "$peers_bin/tailscaled" --statedir "$dir" \
 			--socket "$dir/sock" --tun tailscale0 --port 41641 --no-logs-no-support
 		;;
 	tailgate)
-		start "$1" "$2" env "${env[@]}" "$(program tailgated)" --statedir "$dir" --socket "$dir/sock" \
+		start "$1" "$2" "$(program tailgated)" --statedir "$dir" --socket "$dir/sock" \
 			--port 41641 --tun tailgate0
 		;;
 	esac
