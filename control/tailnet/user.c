@@ -61,6 +61,7 @@ int tn_coord_save(void *arg)
 void tn_coord_changed(void *arg)
 {
 	struct tailnet *t = arg;
+	use_key(t);
 	tn_changed(t, TAILNET_CHANGED_URL | TAILNET_CHANGED_HEALTH | TAILNET_CHANGED_ERROR);
 	tn_evaluate(t);
 }
