@@ -195,7 +195,7 @@ static const char man_tail[] =
 	"Of a tailnet node: keys, settings and the last netmap, mode 0700.\n"
 	".TP\n"
 	"/run/tailgate/tailgated.sock\n"
-	"The socket that \\fBtailgate\\fR(1) talks to: HTTP with JSON, mode 0660. "
+	"The socket that \\fBtailgate\\fR(1) talks to: HTTP with JSON, mode 0666. "
 	"GET /tailgate/v0/ lists its\n"
 	"paths.\n"
 	".SH SEE ALSO\n"

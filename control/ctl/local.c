@@ -152,19 +152,25 @@ const char *local_query(const struct local_request *r, const char *name)
 	return value != NULL && *value != '\0' ? value : NULL;
 }
 
+// Without the white space around it. NULL: broken.
+static json_t *parse(const char *text, size_t len)
+{
+	const char *end = text + len;
+
+	while (text < end && memchr(" \t\r\n", *text, 4) != NULL)
+		text++;
+	while (end > text && memchr(" \t\r\n", end[-1], 4) != NULL)
+		end--;
+	return json_piece((struct slice){text, (size_t)(end - text)});
+}
+
 json_t *local_body(struct local_request *r)
 {
 	struct evbuffer *in = evhttp_request_get_input_buffer(r->req);
 	size_t len = evbuffer_get_length(in);
-	char *text = (char *)evbuffer_pullup(in, -1), *at = text, *end = text + len;
-	json_t *json = NULL;
+	char *text = len > 0 ? (char *)evbuffer_pullup(in, -1) : NULL;
+	json_t *json = text != NULL ? parse(text, len) : NULL;
 
-	while (at < end && strchr(" \t\r\n", *at) != NULL)
-		at++;
-	while (end > at && strchr(" \t\r\n", end[-1]) != NULL)
-		end--;
-	if (end > at)
-		json = json_piece((struct slice){at, (size_t)(end - at)});
 	if (text != NULL) // it may have an auth key
 		sodium_memzero(text, len);
 	if (json_is_object(json))

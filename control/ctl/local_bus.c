@@ -38,8 +38,10 @@ struct local_watcher {
 	struct local *local;
 	struct evhttp_request *req;
 	struct tailnet_listener *listener;
-	json_t *self;	      // as last told
-	bool may_write, gone; // gone: the next tick ends it; libevent may still be at work on it
+	json_t *self; // as last told
+	bool may_write;
+	bool gone;  // the connection is closed and no longer the request's
+	bool ended; // by us
 	struct local_watcher *next;
 };
 
@@ -77,7 +79,7 @@ static bool has_left(const struct local_watcher *w)
 {
 	struct evhttp_connection *connection = evhttp_request_get_connection(w->req);
 
-	if (w->gone || connection == NULL)
+	if (w->gone || w->ended || connection == NULL)
 		return true;
 	struct pollfd p = {
 		.fd = bufferevent_getfd(evhttp_connection_get_bufferevent(connection)),
@@ -93,10 +95,10 @@ static void send_notify(struct local_watcher *w, json_t *notify)
 	char *text = json_dumps(notify, JSON_COMPACT);
 
 	json_decref(notify);
-	if (w->gone || connection == NULL || chunk == NULL || text == NULL ||
+	if (w->gone || w->ended || connection == NULL || chunk == NULL || text == NULL ||
 		evbuffer_get_length(bufferevent_get_output(
 			evhttp_connection_get_bufferevent(connection))) > WATCH_BACKLOG) {
-		w->gone = true;
+		w->ended = true; // the next tick does it: libevent may be at work on it now
 	} else {
 		evbuffer_add_printf(chunk, "%s\n", text);
 		evhttp_send_reply_chunk(w->req, chunk);

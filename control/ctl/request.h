@@ -10,6 +10,7 @@
 struct ctl_trace;
 struct ctl_capture;
 struct ctl_netcheck;
+struct local;
 
 struct ctl_server {
 	struct daemon *d;
@@ -18,8 +19,10 @@ struct ctl_server {
 	char path[108];
 	dev_t device; // of the socket file, so that only our own is removed
 	ino_t inode;
-	struct ctl_trace *trace;     // the one that runs, or NULL
-	struct ctl_capture *capture; // the one that runs, or NULL
+	gid_t group;			// whose members may do everything
+	struct local *local;		// the LocalAPI
+	struct ctl_trace *trace;	// the one that runs, or NULL
+	struct ctl_capture *capture;	// the one that runs, or NULL
 	struct ctl_netcheck *netchecks; // that wait for a report
 };
 

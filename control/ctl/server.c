@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <event2/listener.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 
 #include "control/ctl/capture.h"
 #include "control/ctl/doctor.h"
+#include "control/ctl/local.h"
 #include "control/ctl/metrics.h"
 #include "control/ctl/node.h"
 #include "control/ctl/report.h"
@@ -19,10 +21,11 @@
 #include "control/ctl/trace.h"
 
 enum {
-	CTL_HEADERS_MAX = 8192, // bytes
-	CTL_BODY_MAX = 4096,
-	CTL_TIMEOUT_S = 30, // a client that neither reads nor writes
+	CTL_HEADERS_MAX = 8192,	  // bytes
+	CTL_BODY_MAX = 256 << 10, // prefs with all routes there may be
+	CTL_TIMEOUT_S = 30,	  // a client that neither reads nor writes
 	CTL_STOP_AFTER_MS = 50,
+	HTTP_FORBIDDEN = 403,
 	HTTP_CONFLICT = 409,
 	HTTP_UNPROCESSABLE = 422,
 };
@@ -36,6 +39,8 @@ static const char *reason_of(int code)
 		return "OK";
 	case HTTP_BADREQUEST:
 		return "Bad Request";
+	case HTTP_FORBIDDEN:
+		return "Forbidden";
 	case HTTP_NOTFOUND:
 		return "Not Found";
 	case HTTP_BADMETHOD:
@@ -243,9 +248,24 @@ static void dispatch(
 	ctl_reply_error(req, HTTP_BADMETHOD, "use %s", method_name(other));
 }
 
+static bool manages(const struct ctl_server *s, struct evhttp_request *req)
+{
+	struct evhttp_connection *connection = evhttp_request_get_connection(req);
+	return connection != NULL &&
+	       ctl_socket_peer_manages(
+		       bufferevent_getfd(evhttp_connection_get_bufferevent(connection)), s->group);
+}
+
 static void on_request(struct evhttp_request *req, void *arg)
 {
-	dispatch(arg, req, routes, RTE_DIM(routes));
+	struct ctl_server *s = arg;
+	bool may_manage = manages(s, req);
+	if (local_handle(s->local, req, may_manage))
+		return;
+	if (may_manage)
+		dispatch(s, req, routes, RTE_DIM(routes));
+	else
+		ctl_reply_error(req, HTTP_FORBIDDEN, "only for root and the group of the socket");
 }
 
 static void on_metrics_request(struct evhttp_request *req, void *arg)
@@ -281,6 +301,7 @@ static int listen_unix(
 	if (stat(s->path, &st) == 0) {
 		s->device = st.st_dev;
 		s->inode = st.st_ino;
+		s->group = st.st_gid;
 	}
 	struct evconnlistener *listener = evconnlistener_new(
 		s->d->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
@@ -322,6 +343,7 @@ int ctl_server_create(struct daemon *d, const struct ctl_params *params, struct 
 		return error;
 	signal(SIGPIPE, SIG_IGN); // libevent writes to clients that may have left
 	s->d = d;
+	s->local = local_create(d);
 	s->http = new_http(s, on_request);
 	if (s->http != NULL)
 		error = listen_unix(s, params, err);
@@ -351,6 +373,7 @@ void ctl_server_destroy(struct ctl_server *s)
 	ctl_netcheck_abort(s);
 	ctl_trace_abort(s);
 	ctl_capture_abort(s);
+	local_destroy(s->local);
 	remove_socket(s);
 	if (s->metrics_http != NULL)
 		evhttp_free(s->metrics_http);

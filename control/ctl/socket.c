@@ -11,7 +11,8 @@
 
 enum {
 	CTL_BACKLOG = 16,
-	CTL_MODE = 0660,
+	CTL_MODE = 0666, // who may do what is asked of each request
+	CTL_GROUPS_MAX = 1024,
 };
 
 static int make_folder(const char *path, char err[static CTL_ERROR_LEN])
@@ -65,7 +66,7 @@ static int set_owner(const char *path, const char *user, char err[static CTL_ERR
 
 static int bind_and_listen(int fd, const struct sockaddr_un *address)
 {
-	// With the mode from the start: there is no moment at which others may connect.
+	// With the mode from the start, whatever the umask is.
 	mode_t before = umask(0777 & ~CTL_MODE);
 	int failed = bind(fd, (const struct sockaddr *)address, sizeof(*address));
 	umask(before);
@@ -111,4 +112,28 @@ int ctl_socket_listen(const char *path, const char *user, char err[static CTL_ER
 	if (*err == '\0')
 		snprintf(err, CTL_ERROR_LEN, "cannot listen on %s: %s", path, strerror(-error));
 	return error;
+}
+
+int ctl_socket_peer(int fd, struct ucred *out)
+{
+	socklen_t len = sizeof(*out);
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, out, &len) == 0 ? 0 : -errno;
+}
+
+bool ctl_socket_peer_manages(int fd, gid_t group)
+{
+	gid_t groups[CTL_GROUPS_MAX];
+	socklen_t len = sizeof(groups);
+	struct ucred peer;
+	if (ctl_socket_peer(fd, &peer) < 0)
+		return false;
+	if (peer.uid == 0 || peer.uid == geteuid() || peer.gid == group)
+		return true;
+	// The others of its groups, as they were when it connected.
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return false;
+	for (unsigned i = 0; i < len / sizeof(*groups); i++)
+		if (groups[i] == group)
+			return true;
+	return false;
 }
