@@ -47,66 +47,6 @@ static void test_amounts(void **)
 	assert_string_equal(format_rate(25.3e9, "b/s", text), "25.3 Gb/s");
 }
 
-// Command lines that are good, and what they say.
-static void test_parse(void **)
-{
-	char err[CLI_ERROR_LEN];
-	struct cli cli;
-	char *all[] = {"tailgate", "--socket", "/s", "trace", "--worker=1", "5", "--json",
-		"--timeout", "3"};
-	assert_int_equal(cli_parse(N(all), all, &cli, err), 0);
-	assert_string_equal(cli.command->name, "trace");
-	assert_string_equal(cli.socket, "/s");
-	assert_true(cli.json);
-	assert_string_equal(cli.arg[0], "5");
-	assert_string_equal(cli_option(&cli, "--worker"), "1");
-	assert_string_equal(cli_option(&cli, "--timeout"), "3");
-
-	char *capture[] = {"tailgate", "capture", "-w", "-"};
-	assert_int_equal(cli_parse(N(capture), capture, &cli, err), 0);
-	assert_string_equal(cli_option(&cli, "-w"), "-");
-	assert_null(cli_option(&cli, "--peer"));
-	assert_string_equal(cli.socket, CLI_SOCKET_DEFAULT);
-
-	char *help[] = {"tailgate", "capture", "--help"};
-	assert_int_equal(cli_parse(N(help), help, &cli, err), 0);
-	assert_string_equal(cli.command->name, "help");
-	assert_string_equal(cli.arg[0], "capture");
-}
-
-static void test_parse_refusals(void **)
-{
-	static const struct {
-		const char *name;
-		char *word[4];
-	} cases[] = {
-		{"nothing", {NULL}},
-		{"unknown command", {"frob"}},
-		{"option before the command that has it", {"--worker", "1", "trace"}},
-		{"unknown option", {"status", "--frob"}},
-		{"option of another command", {"status", "--peer", "x"}},
-		{"value missing", {"capture", "--peer"}},
-		{"value of the socket missing", {"status", "--socket"}},
-		{"switch that is neither", {"stats", "--all=maybe"}},
-		{"switch that is empty", {"stats", "--all="}},
-		{"argument too many", {"trace", "1", "2"}},
-		{"argument where none is taken", {"status", "x"}},
-		{"argument missing", {"import"}},
-		{"negative number", {"trace", "-5"}},
-	};
-	for (unsigned i = 0; i < N(cases); i++) {
-		char *argv[5] = {"tailgate"}, err[CLI_ERROR_LEN] = "";
-		struct cli cli;
-		int argc = 1;
-		while (argc < 5 && cases[i].word[argc - 1] != NULL) {
-			argv[argc] = cases[i].word[argc - 1];
-			argc++;
-		}
-		if (cli_parse(argc, argv, &cli, err) == 0 || strlen(err) < 5)
-			fail_msg("%s: %s", cases[i].name, err);
-	}
-}
-
 static void test_daemon_options(void **)
 {
 	char err[DAEMON_OPTIONS_ERROR_LEN];
@@ -485,8 +425,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_amounts),
-		cmocka_unit_test(test_parse),
-		cmocka_unit_test(test_parse_refusals),
 		cmocka_unit_test(test_daemon_options),
 		cmocka_unit_test(test_man_pages),
 		cmocka_unit_test(test_help_names_every_command),
