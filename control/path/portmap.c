@@ -97,7 +97,8 @@ static void begin_probe(struct portmap *pm, uint64_t now_ns)
 	pm->asked = true;
 	pm->probed_ns = now_ns;
 	pm_send_probe(pm, true, true);
-	pm_post_upnp(pm, UPNP_PROBE);
+	if (pm->held != UPNP) // its renewals tell; and looking round would delay a deletion
+		pm_post_upnp(pm, UPNP_PROBE);
 	if (pm->held != NONE)
 		return;
 	pm->refusal[0] = '\0';
@@ -443,6 +444,9 @@ void portmap_refresh(struct portmap *pm)
 		return;
 	pm->retry_s = RETRY_MIN_S;
 	begin_probe(pm, now(pm));
+	if (pm->held == UPNP) // there is no epoch: asking again is the way to know
+		begin_mapping(pm, UPNP, now(pm));
+	pm_update_info(pm, now(pm));
 	evtimer_add(pm->timer, &(struct timeval){0});
 }
 

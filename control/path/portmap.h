@@ -1,5 +1,5 @@
-// Keeps a mapping of the WireGuard port at the gateway of the default route: NAT-PMP, PCP, then UPnP
-// (libminiupnpc, which blocks, in a thread of its own). Rules: tailscale net/portmapper. [ctl]
+// Keeps a mapping of the WireGuard port at the gateway of the default route: NAT-PMP, PCP, then
+// UPnP (libminiupnpc, which blocks, in a thread of its own). Rules: tailscale net/portmapper. [ctl]
 #pragma once
 
 #include <event2/event.h>
@@ -27,7 +27,7 @@ struct portmap *portmap_create(struct event_base *, const struct portmap_env *) 
 void portmap_destroy(struct portmap *);
 // Gateway (IP_NONE: none), our address towards it, the port to map. Probes and maps when these
 // changed; a gateway that is not private is left alone.
-void portmap_set(struct portmap *, const struct ip_addr *gateway, const struct ip_addr *own,
-	uint16_t port);
+void portmap_set(
+	struct portmap *, const struct ip_addr *gateway, const struct ip_addr *own, uint16_t port);
 void portmap_refresh(struct portmap *); // look again now
 const struct portmap_info *portmap_get(const struct portmap *);

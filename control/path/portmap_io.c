@@ -23,8 +23,12 @@ const char *pm_name(enum protocol protocol)
 	return names[protocol];
 }
 
-static void explain(const struct portmap *pm, char *text, size_t size)
+static void explain(const struct portmap *pm, uint64_t now_ns, char *text, size_t size)
 {
+	const char *const spoken = pm_recent(pm->pmp_seen_ns, now_ns)	 ? pm_name(PMP)
+				   : pm_recent(pm->pcp_seen_ns, now_ns)	 ? pm_name(PCP)
+				   : pm_recent(pm->upnp_seen_ns, now_ns) ? pm_name(UPNP)
+									 : "";
 	char gateway[ADDR_TEXT_LEN];
 
 	text[0] = '\0';
@@ -38,6 +42,9 @@ static void explain(const struct portmap *pm, char *text, size_t size)
 			ip_addr_format(&pm->gateway, gateway));
 	else if (pm->refusal[0])
 		snprintf(text, size, "%s", pm->refusal);
+	else if (pm->state == NOTHING && spoken[0])
+		snprintf(text, size, "the gateway %s speaks %s, but gives no mapping",
+			ip_addr_format(&pm->gateway, gateway), spoken);
 	else if (pm->state == NOTHING)
 		snprintf(text, size, "the gateway %s answers neither NAT-PMP, PCP nor UPnP",
 			ip_addr_format(&pm->gateway, gateway));
@@ -66,7 +73,7 @@ void pm_update_info(struct portmap *pm, uint64_t now_ns)
 		info.external = pm->lease.external;
 		info.expires_ns = pm->lease.expires_ns;
 	}
-	explain(pm, info.text, sizeof(info.text));
+	explain(pm, now_ns, info.text, sizeof(info.text));
 	pm->notify |= !info_equal(&info, &pm->info);
 	pm->info = info;
 }

@@ -7,7 +7,7 @@
 enum {
 	UPNP_ERROR_LEN = 96,
 	UPNP_DISCOVER_MS = 1000, // devices may wait so long with the answer
-	UPNP_RENEW_S = 600,	 // no epoch tells of a gateway that has begun anew
+	UPNP_RENEW_S = 540,	 // no epoch tells of a gateway that has begun anew
 };
 
 // UPnP: libminiupnpc blocks, so it has a thread of its own, which takes one job after the other and

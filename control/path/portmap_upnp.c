@@ -16,6 +16,7 @@
 enum {
 	JOB_TYPES = UPNP_UNMAP + 1,
 	DEVICES_MAX = 4,
+	DISCOVERIES = 2,  // multicast gets lost, and the library asks once
 	DISCOVERED_S = 5, // for so long nobody new comes
 	URL_LEN = 256,
 	PORT_FIRST = 1024, // of those that gateways give to everyone
@@ -96,7 +97,7 @@ static time_t monotonic_s(void)
 	return t.tv_sec;
 }
 
-static bool discover(struct upnp *u, const struct upnp_job *job)
+static void discover_once(struct upnp *u, const struct upnp_job *job)
 {
 	// Version 2 answers to 1 as well.
 	static const char *const wanted[] = {
@@ -107,12 +108,18 @@ static bool discover(struct upnp *u, const struct upnp_job *job)
 		upnpDiscoverDevices(wanted, UPNP_DISCOVER_MS, ip_addr_format(&job->own, own), NULL,
 			UPNP_LOCAL_PORT_ANY, 0, MULTICAST_TTL, &error, 0);
 
-	u->n_urls = 0;
-	u->urls_of = job->gateway;
-	u->discovered_s = monotonic_s();
 	for (const struct UPNPDev *d = devices; d; d = d->pNext)
 		keep_url(u, d->descURL, &job->gateway);
 	freeUPNPDevlist(devices);
+}
+
+static bool discover(struct upnp *u, const struct upnp_job *job)
+{
+	u->n_urls = 0;
+	u->urls_of = job->gateway;
+	for (unsigned i = 0; i < DISCOVERIES && u->n_urls == 0; i++)
+		discover_once(u, job);
+	u->discovered_s = monotonic_s();
 	return u->n_urls > 0;
 }
 

@@ -124,10 +124,7 @@ static uint32_t get32(const uint8_t *at)
 
 static uint16_t get16(const uint8_t *at)
 {
-	uint16_t value;
-
-	memcpy(&value, at, 2);
-	return ntohs(value);
+	return (uint16_t)(at[0] << 8 | at[1]);
 }
 
 static void count_map(struct gateway *g, uint32_t lifetime_s, uint16_t wanted_port)
@@ -282,6 +279,9 @@ static bool wait_ms(struct bench *b, bool (*until)(const struct bench *), unsign
 	return until(b);
 }
 
+#define NEITHER "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"
+#define SPEAKS(what) "the gateway 10.5.0.1 speaks " what ", but gives no mapping"
+
 static const struct manners manners[] = {
 	{"NAT-PMP", .pmp = true, .protocol = "NAT-PMP"},
 	{"PCP", .pcp = true, .protocol = "PCP"},
@@ -291,7 +291,7 @@ static const struct manners manners[] = {
 	{"NAT-PMP without address, PCP", .pmp = true, .pcp = true, .pmp_external_result = 3,
 		.protocol = "PCP"},
 	{"a flood of garbage beside it", .pmp = true, .flood = true, .protocol = "NAT-PMP"},
-	{"silence", .text = "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"},
+	{"silence", .text = NEITHER},
 	{"NAT-PMP switched off", .pmp = true, .pmp_external_result = 2,
 		.text = "NAT-PMP: refused: switched off at the gateway"},
 	{"NAT-PMP refuses the mapping", .pmp = true, .pmp_map_result = 4,
@@ -300,30 +300,20 @@ static const struct manners manners[] = {
 		.text = "PCP: refused: switched off at the gateway"},
 	{"PCP behind another NAT", .pcp = true, .pcp_map_result = PCP_ADDRESS_MISMATCH,
 		.text = "PCP: another NAT is between here and the gateway"},
-	{"another version", .wrong_version = true,
-		.text = "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"},
-	{"from another port", .pmp = true, .pcp = true, .other_port = true,
-		.text = "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"},
-	{"from another host", .pmp = true, .pcp = true, .other_host = true,
-		.text = "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"},
-	{"another nonce", .pcp = true, .other_nonce = true,
-		.text = "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"},
+	{"another version", .wrong_version = true, .text = NEITHER},
+	{"from another port", .pmp = true, .pcp = true, .other_port = true, .text = NEITHER},
+	{"from another host", .pmp = true, .pcp = true, .other_host = true, .text = NEITHER},
+	{"another nonce", .pcp = true, .other_nonce = true, .text = SPEAKS("PCP")},
 	{"another port of ours, NAT-PMP", .pmp = true, .other_local_port = true,
-		.text = "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"},
-	{"another port of ours, PCP", .pcp = true, .other_local_port = true,
-		.text = "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"},
-	{"no port", .pmp = true, .no_port = true,
-		.text = "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"},
+		.text = SPEAKS("NAT-PMP")},
+	{"another port of ours, PCP", .pcp = true, .other_local_port = true, .text = SPEAKS("PCP")},
+	{"no port", .pmp = true, .no_port = true, .text = SPEAKS("NAT-PMP")},
 	{"no address, NAT-PMP", .pmp = true, .no_external = true,
 		.text = "NAT-PMP: the gateway has no address itself"},
-	{"no address, PCP", .pcp = true, .no_external = true,
-		.text = "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"},
-	{"granted for no time", .pcp = true, .forever_zero = true,
-		.text = "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"},
-	{"truncated", .pmp = true, .pcp = true, .truncated = true,
-		.text = "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"},
-	{"garbage", .pmp = true, .pcp = true, .garbage = true,
-		.text = "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"},
+	{"no address, PCP", .pcp = true, .no_external = true, .text = SPEAKS("PCP")},
+	{"granted for no time", .pcp = true, .forever_zero = true, .text = SPEAKS("PCP")},
+	{"truncated", .pmp = true, .pcp = true, .truncated = true, .text = NEITHER},
+	{"garbage", .pmp = true, .pcp = true, .garbage = true, .text = NEITHER},
 };
 
 static void test_manners(void **)
@@ -432,12 +422,6 @@ static void test_address_changes(void **)
 	bench_end(b);
 }
 
-static void drain(struct gateway *g)
-{
-	for (unsigned i = 0; i < 10; i++)
-		on_request(g->fd, EV_READ, g);
-}
-
 // Deleted on the end and when port or gateway change; the same is no change.
 static void test_deletes(void **)
 {
@@ -469,7 +453,8 @@ static void test_deletes(void **)
 		portmap_destroy(b->pm);
 		assert_true(now_ns(NULL) < begin + 400 * MS);
 		b->pm = NULL;
-		drain(&b->gw);
+		for (unsigned k = 0; k < 10; k++)
+			on_request(b->gw.fd, EV_READ, &b->gw);
 		assert_int_equal(b->gw.deletes, 3);
 		if (i == 1)
 			assert_memory_not_equal(nonce, b->gw.nonce, sizeof(nonce));
