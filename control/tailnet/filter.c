@@ -236,10 +236,10 @@ static void add_rules(struct building *b, const struct netmap *nm)
 		log_warn("tailnet",
 			"the packet filter has too many sources: %zu of its rules let nobody in",
 			left_out);
-	const struct ip_range *sources = b->sources.list; // it does not move any more
-	for (uint32_t i = 0; i < b->n_rules; i++) {
-		b->rules[i].sources = sources;
-		sources += b->rules[i].n_sources;
+	uint32_t at = 0;
+	for (uint32_t i = 0; i < b->n_rules && b->sources.list; i++) {
+		b->rules[i].sources = &b->sources.list[at]; // it does not move any more
+		at += b->rules[i].n_sources;
 	}
 }
 
