@@ -105,25 +105,36 @@ static void reply(struct local_request *r, int code, const char *type, const cha
 		evbuffer_free(body);
 }
 
+static void reply_json(struct local_request *r, int code, struct evbuffer *body)
+{
+	evhttp_add_header(
+		evhttp_request_get_output_headers(r->req), "Content-Type", "application/json");
+	evhttp_send_reply(r->req, code, reason_of(code), body);
+	evbuffer_free(body);
+}
+
+void local_json_text(struct local_request *r, struct evbuffer *body)
+{
+	if (body != NULL)
+		reply_json(r, HTTP_OK, body);
+	else
+		local_text(r, HTTP_INTERNAL, "out of memory");
+}
+
 void local_json(struct local_request *r, int code, json_t *json)
 {
 	struct evbuffer *body = evbuffer_new();
 	char *text = json != NULL ? json_dumps(json, JSON_INDENT(1) | JSON_ENCODE_ANY) : NULL;
 
 	json_decref(json);
-	if (text == NULL || body == NULL) {
+	if (text != NULL && body != NULL) {
+		evbuffer_add_printf(body, "%s\n", text);
+		reply_json(r, code, body);
+	} else {
 		if (body != NULL)
 			evbuffer_free(body);
-		free(text);
 		local_text(r, HTTP_INTERNAL, "out of memory");
-		return;
 	}
-	evhttp_add_header(
-		evhttp_request_get_output_headers(r->req), "Content-Type", "application/json");
-	evbuffer_add(body, text, strlen(text));
-	evbuffer_add(body, "\n", 1);
-	evhttp_send_reply(r->req, code, reason_of(code), body);
-	evbuffer_free(body);
 	free(text);
 }
 
@@ -246,6 +257,8 @@ void local_destroy(struct local *local)
 		unlink_waiting(local->waiting);
 		local_text(&r, HTTP_SERVUNAVAIL, "the daemon stops");
 	}
+	if (local->status != NULL)
+		evbuffer_free(local->status);
 	free(local);
 }
 

@@ -201,7 +201,7 @@ static void send_initial(struct local_watcher *w, uint64_t mask)
 	if (mask & WATCH_HEALTH)
 		json_object_set_new(notify, "Health", health_json(t));
 	if (mask & WATCH_STATUS)
-		json_object_set_new(notify, "InitialStatus", local_status(t, true));
+		json_object_set_new(notify, "InitialStatus", local_status(t));
 	const char *why = NULL;
 	const struct nm_node *exit = mask & WATCH_SUGGESTION ? local_suggestion(t, &why) : NULL;
 	if (exit != NULL && exit->stable_id != NULL)

@@ -25,6 +25,8 @@ struct local {
 	struct event *tick; // looks whether watchers have left
 	struct local_waiting *waiting;
 	unsigned n_waiting;
+	struct evbuffer *status; // that readers get within status_s, or NULL
+	time_t status_s;
 };
 
 // A request on its way through its handler.
@@ -40,6 +42,8 @@ struct local_request {
 
 // Answers; the request is gone then. A reference to the object is taken, NULL is 500.
 void local_json(struct local_request *, int code, json_t *);
+// JSON that is text already; it is freed, NULL is 500.
+void local_json_text(struct local_request *, struct evbuffer *);
 // Text of one line, to which a newline is added.
 void local_text(struct local_request *, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -76,7 +80,7 @@ const struct nm_user *local_user_of(const struct netmap *, int64_t id); // NULL:
 // --- local_status.c
 
 // t may be NULL.
-json_t *local_status(const struct tailnet *t, bool with_peers);
+json_t *local_status(const struct tailnet *t);
 const char *local_auth_url(const struct tailnet *); // "": nobody has to log in
 
 // --- local_prefs.c

@@ -1,6 +1,8 @@
 // ipnstate.Status: the node, its peers and whose they are.
-#include <math.h>
+#include <event2/buffer.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "control/ctl/local_priv.h"
@@ -10,6 +12,12 @@
 	"HTTPS://TAILSCALE.COM/s/"                                                                 \
 	"DEPRECATED-NODE-CAPS#see-https://github.com/tailscale/tailscale/issues/11508"
 #define ACCEPT_ROUTES_OFF "Some peers are advertising routes but --accept-routes is false"
+
+// NULL: there is none yet.
+static const struct netmap *netmap_of(const struct tailnet *t)
+{
+	return t != NULL && tailnet_netmap(t)->self != NULL ? tailnet_netmap(t) : NULL;
+}
 
 static const char *text_or_empty(const char *text)
 {
@@ -213,20 +221,6 @@ static json_t *peer_of(const struct tailnet *t, const struct nm_peer *peer)
 	return o;
 }
 
-static json_t *peers_of(const struct tailnet *t)
-{
-	const struct netmap *nm = tailnet_netmap(t);
-	char key[TYPED_KEY_TEXT_LEN];
-
-	if (nm->n_peers == 0)
-		return json_null();
-	json_t *o = json_object();
-	for (size_t i = 0; i < nm->n_peers; i++)
-		set(o, typed_key_format(&nm->peers[i]->node->key, "nodekey:", key),
-			peer_of(t, nm->peers[i]));
-	return o;
-}
-
 static json_t *users_of(const struct netmap *nm, bool all)
 {
 	json_t *o = json_object();
@@ -301,10 +295,10 @@ static void set_tailnet(json_t *o, const struct netmap *nm)
 	json_decref(dns);
 }
 
-json_t *local_status(const struct tailnet *t, bool with_peers)
+// All but the peers, whose place is empty.
+static json_t *status_of(const struct tailnet *t, bool with_users)
 {
-	const struct netmap *nm =
-		t != NULL && tailnet_netmap(t)->self != NULL ? tailnet_netmap(t) : NULL;
+	const struct netmap *nm = netmap_of(t);
 	json_t *o = json_object();
 
 	set(o, "Version", json_string(TAILGATE_VERSION));
@@ -321,10 +315,93 @@ json_t *local_status(const struct tailnet *t, bool with_peers)
 		set(o, "ExitNodeStatus", exit);
 	set(o, "Health", health_of(t));
 	set_tailnet(o, nm);
-	set(o, "Peer", nm != NULL && with_peers ? peers_of(t) : json_null());
-	set(o, "User", nm != NULL ? users_of(nm, with_peers) : json_null());
+	set(o, "Peer", json_null());
+	set(o, "User", nm != NULL ? users_of(nm, with_users) : json_null());
 	set(o, "ClientVersion", json_null());
 	return o;
+}
+
+json_t *local_status(const struct tailnet *t)
+{
+	const struct netmap *nm = netmap_of(t);
+	json_t *o = status_of(t, true), *peers = json_object();
+	char key[TYPED_KEY_TEXT_LEN];
+
+	for (size_t i = 0; nm != NULL && i < nm->n_peers; i++)
+		set(peers, typed_key_format(&nm->peers[i]->node->key, "nodekey:", key),
+			peer_of(t, nm->peers[i]));
+	if (json_object_size(peers) > 0)
+		json_object_set(o, "Peer", peers);
+	json_decref(peers);
+	return o;
+}
+
+// Takes the object. False: no memory.
+static bool add_json(struct evbuffer *out, json_t *json, bool open)
+{
+	char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+	// Without the final bracket, where more members are to come.
+	size_t len = text != NULL ? strlen(text) - open : 0;
+	bool added = text != NULL && evbuffer_add(out, text, len) == 0;
+
+	json_decref(json);
+	free(text);
+	return added;
+}
+
+// Peer by peer: an object of all of them would take ten times the memory of its text.
+static bool add_peers(struct evbuffer *out, const struct tailnet *t)
+{
+	const struct netmap *nm = netmap_of(t);
+	char key[TYPED_KEY_TEXT_LEN];
+	bool added = evbuffer_add_printf(out, ",\"Peer\":{") > 0;
+
+	for (size_t i = 0; added && nm != NULL && i < nm->n_peers; i++)
+		added = evbuffer_add_printf(out, "%s\"%s\":", i > 0 ? "," : "",
+				typed_key_format(&nm->peers[i]->node->key, "nodekey:", key)) > 0 &&
+			add_json(out, peer_of(t, nm->peers[i]), false);
+	return added && evbuffer_add_printf(out, "}") > 0;
+}
+
+static struct evbuffer *status_text(const struct tailnet *t, bool with_peers)
+{
+	const struct netmap *nm = netmap_of(t);
+	struct evbuffer *out = evbuffer_new();
+	bool peers = with_peers && nm != NULL && nm->n_peers > 0;
+	json_t *o = status_of(t, with_peers);
+
+	if (peers)
+		json_object_del(o, "Peer");
+	if (out != NULL && add_json(out, o, true) && (!peers || add_peers(out, t)) &&
+		evbuffer_add_printf(out, "}\n") > 0)
+		return out;
+	if (out != NULL)
+		evbuffer_free(out);
+	return NULL;
+}
+
+// Whoever may only read gets at most one new list of peers per second between all of them: a large
+// one takes the control thread long enough to delay handshakes.
+static struct evbuffer *status_for(struct local_request *r, bool with_peers)
+{
+	struct local *local = r->local;
+	struct timespec now;
+
+	if (r->may_write || !with_peers)
+		return status_text(r->t, with_peers);
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	if (local->status == NULL || now.tv_sec != local->status_s) {
+		if (local->status != NULL)
+			evbuffer_free(local->status);
+		local->status = status_text(r->t, with_peers);
+		local->status_s = now.tv_sec;
+	}
+	struct evbuffer *copy = local->status != NULL ? evbuffer_new() : NULL;
+	if (copy != NULL && evbuffer_add_buffer_reference(copy, local->status) == 0)
+		return copy;
+	if (copy != NULL)
+		evbuffer_free(copy);
+	return NULL;
 }
 
 void local_handle_status(struct local_request *r)
@@ -332,5 +409,5 @@ void local_handle_status(struct local_request *r)
 	const char *peers = local_query(r, "peers");
 	bool without = peers != NULL && (strcmp(peers, "false") == 0 || strcmp(peers, "0") == 0);
 
-	local_json(r, HTTP_OK, local_status(r->t, !without));
+	local_json_text(r, status_for(r, !without));
 }

@@ -183,6 +183,28 @@ static void test_others_only_read(void **)
 	assert_int_equal(setgroups(n > 0 ? (size_t)n : 0, groups), 0);
 }
 
+// Readers share a status for a second, so that they cannot keep the daemon busy; writers do not.
+static void test_readers_share_status(void **)
+{
+	const struct tailnet_peer_info before = tailnet.info;
+	struct timespec now;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(setgroups(0, NULL), 0);
+	do // at the beginning of a second
+		clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	while (now.tv_nsec > 200000000);
+	as_nobody("GET", API "status", "", 200, "\"CurAddr\":\"10.77.0.12:41641\"");
+	tailnet.info.direct.port = 7;
+	as_nobody("GET", API "status", "", 200, "\"CurAddr\":\"10.77.0.12:41641\"");
+	local_expect("GET", API "status", "", 200, "\"CurAddr\":\"10.77.0.12:7\"");
+	for (time_t second = now.tv_sec; now.tv_sec == second;)
+		clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	as_nobody("GET", API "status", "", 200, "\"CurAddr\":\"10.77.0.12:7\"");
+	tailnet.info = before;
+}
+
 static void wait_for_pings(struct client *c, unsigned n)
 {
 	for (double end = seconds() + DEADLINE_S; tailnet.n_pings < n && seconds() < end;)
@@ -507,6 +529,7 @@ int main(void)
 		cmocka_unit_test(test_foreign_requests),
 		cmocka_unit_test(test_large_body),
 		cmocka_unit_test(test_others_only_read),
+		cmocka_unit_test(test_readers_share_status),
 		cmocka_unit_test(test_pings),
 		cmocka_unit_test(test_ping_unknown),
 		cmocka_unit_test(test_pings_that_wait),
