@@ -6,7 +6,6 @@
 #include <time.h>
 
 #include "dataplane/base/log.h"
-#include "dataplane/base/mailbox.h"
 #include "dataplane/crypto/x25519.h"
 
 static uint64_t unix_ns(const struct wg *w)
@@ -332,7 +331,7 @@ bool wg_under_load(const struct wg *w)
 	return wg_now(w) < w->load_until;
 }
 
-// Load: many messages wait, or more came within this second than the configuration expects.
+// Load: many handshakes wait, or more came within this second than the configuration expects.
 static bool measure_load(struct wg *w)
 {
 	uint64_t now = wg_now(w);
@@ -341,7 +340,9 @@ static bool measure_load(struct wg *w)
 		w->second_count = 0;
 	}
 	w->second_count++;
-	if (w->second_count > w->handshake_rate || mailbox_count(w->gw->punted) >= PUNTED_SIZE / 8)
+	uint32_t waiting =
+		atomic_load_explicit(&w->gw->punted_n[PUNT_DATAGRAM], memory_order_relaxed);
+	if (w->second_count > w->handshake_rate || waiting >= PUNTED_SIZE / 8)
 		w->load_until = now + wg_tsc(w, WG_LOAD_STICKY_MS);
 	return now < w->load_until;
 }

@@ -77,9 +77,9 @@ static void relayed(struct graph *g, struct rte_mbuf *m, const uint8_t *outer, u
 		graph_drop(g, m, DROP_WG_MALFORMED);
 }
 
-// Anything but data without a Geneve header.
-static void other(struct graph *g, struct rte_mbuf *m, const uint8_t *outer, uint32_t outer_len,
-	struct index_cache *cache)
+// Anything but data without a Geneve header; kept out of the way of that.
+static __rte_noinline void other(struct graph *g, struct rte_mbuf *m, const uint8_t *outer,
+	uint32_t outer_len, struct index_cache *cache)
 {
 	const uint8_t *payload = rte_pktmbuf_mtod(m, const uint8_t *);
 	enum udp_class class = UDP_WIREGUARD;

@@ -101,7 +101,7 @@ static bool chain_fits(
 }
 
 // A path that is more or less than a UDP endpoint. False: that was m's end.
-static bool detour(struct graph *g, struct rte_mbuf *m, const struct peer_path *path)
+static __rte_noinline bool detour(struct graph *g, struct rte_mbuf *m, const struct peer_path *path)
 {
 	struct geneve_header *h;
 	if (path->derp) {
