@@ -4,6 +4,7 @@
 #include "tests/unit/ctl_client.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "control/ctl/local_priv.h"
 
@@ -62,6 +63,31 @@ static inline void local_expect(
 	if (text == NULL || strstr(text, says) == NULL)
 		fail_msg("%s %s %s: '%s' is not in the answer", method, path, body, says);
 	free(text);
+}
+
+enum { LOCAL_NOBODY = 65534 };
+
+// A connection of a user who is neither root nor the daemon's: the server sees who connected.
+static inline struct client open_as_nobody(void)
+{
+	assert_int_equal(setegid(LOCAL_NOBODY), 0);
+	assert_int_equal(seteuid(LOCAL_NOBODY), 0);
+	struct client c = client_open();
+	assert_int_equal(seteuid(0), 0);
+	assert_int_equal(setegid(0), 0);
+	return c;
+}
+
+static inline void as_nobody(
+	const char *method, const char *path, const char *body, int code, const char *says)
+{
+	struct client c = open_as_nobody();
+
+	local_send(&c, method, path, HOST, body);
+	client_wait(&c);
+	if (status_of(&c) != code || strstr(c.answer, says) == NULL)
+		fail_msg("%s %s: not %d '%s' but %s", method, path, code, says, c.answer);
+	client_close(&c);
 }
 
 // Whoever is not root has to get through to the socket, too.
