@@ -13,6 +13,7 @@ enum {
 struct ping {
 	struct local_waiting *waiting;
 	struct ip_addr to;
+	enum tailnet_ping_type type;
 };
 
 // The first label of the DNS name, else the name it gives itself.
@@ -35,8 +36,9 @@ static json_t *error_of(const struct ip_addr *to, const struct tailnet_pong *pon
 }
 
 static json_t *result(
-	const struct tailnet *t, const struct ip_addr *to, const struct tailnet_pong *pong)
+	const struct tailnet *t, const struct ping *ping, const struct tailnet_pong *pong)
 {
+	const struct ip_addr *to = &ping->to;
 	const struct nm_node *n = pong->peer != NULL ? pong->peer->node : NULL;
 	char at[ENDPOINT_TEXT_LEN] = "", via[ENDPOINT_TEXT_LEN + 24] = "";
 	json_t *o = json_object();
@@ -46,11 +48,12 @@ static json_t *result(
 	if (pong->relay_vni != 0)
 		snprintf(via, sizeof(via), "%s:vni:%u", at, pong->relay_vni);
 	json_object_set_new(o, "IP", local_address(to));
-	json_object_set_new(o, "NodeIP",
-		n != NULL && n->n_addresses > 0 ? local_address(&n->addresses[0].addr)
-						: json_string(""));
+	// What went through the tunnel names the address that it went to.
+	if (n != NULL && ping->type == TAILNET_PING_DISCO && n->n_addresses > 0)
+		to = &n->addresses[0].addr;
+	json_object_set_new(o, "NodeIP", n != NULL ? local_address(to) : json_string(""));
 	json_object_set_new(o, "NodeName", name_of(n));
-	json_object_set_new(o, "Err", error_of(to, pong));
+	json_object_set_new(o, "Err", error_of(&ping->to, pong));
 	json_object_set_new(o, "LatencySeconds", json_real(pong->seconds));
 	json_object_set_new(o, "Endpoint", json_string(pong->relay_vni == 0 ? at : ""));
 	json_object_set_new(o, "PeerRelay", json_string(via));
@@ -73,7 +76,7 @@ static void on_pong(void *arg, const struct tailnet_pong *pong)
 	struct local_request r;
 
 	if (local_resume(ping->waiting, &r))
-		local_json(&r, HTTP_OK, result(r.t, &ping->to, pong));
+		local_json(&r, HTTP_OK, result(r.t, ping, pong));
 	free(ping);
 }
 
@@ -144,6 +147,6 @@ void local_handle_ping(struct local_request *r)
 	struct ping *ping = malloc(sizeof(*ping));
 	if (ping == NULL)
 		abort();
-	*ping = (struct ping){waiting, ip};
+	*ping = (struct ping){waiting, ip, type};
 	tailnet_ping(r->t, &ip, type, size, PING_TIMEOUT_MS, on_pong, ping);
 }

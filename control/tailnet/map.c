@@ -14,7 +14,7 @@ enum {
 
 const struct netmap *tailnet_netmap(const struct tailnet *t)
 {
-	return t->netmap;
+	return t->stale ? t->none : t->netmap;
 }
 
 // "alice" of "alice.lab.test."; the stable ID of a node without name.
@@ -173,7 +173,6 @@ void tn_up(struct tailnet *t)
 	}
 	filter_apply(t);
 	set_relays(t);
-	tn_net_map(t);
 	t->routes_dirty = true;
 	tn_routes_apply(t);
 	tn_netcheck(t, true);

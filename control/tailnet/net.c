@@ -225,6 +225,8 @@ const struct netcheck_report *tailnet_netcheck(const struct tailnet *t)
 static void on_portmap(void *arg)
 {
 	struct tailnet *t = arg;
+	const struct portmap_info *p = portmap_get(t->portmap);
+	netcheck_set_portmap(t->netcheck, p->upnp, p->pmp, p->pcp);
 	tn_netinfo_update(t);
 	if (tn_endpoints_update(t))
 		coord_client_update(t->coord);

@@ -176,7 +176,7 @@ static const char *begin(struct tn_ping *p, const struct ip_addr *to, const stru
 	switch (p->type) {
 	case TAILNET_PING_TSMP:
 		memcpy(body + 1, p->data, sizeof(p->data));
-		tn_tsmp_send(p->t, peer, body, sizeof(body));
+		tn_tsmp_send(p->t, peer, (enum ip_family)to->family, body, sizeof(body));
 		return NULL;
 	case TAILNET_PING_ICMP:
 		r = icmp_begin(p, to);
@@ -195,7 +195,8 @@ void tailnet_ping(struct tailnet *t, const struct ip_addr *to, enum tailnet_ping
 {
 	const struct nm_peer *peer = tailnet_peer_of(t, to);
 	struct tailnet_pong no = {.is_local = is_own(t, to)};
-	const char *why = no.is_local	   ? "is local Tailscale IP"
+	const char *why = no.is_local ? "" // whoever asked says so
+
 			  : !peer	   ? "no matching peer"
 			  : !t->active	   ? "not running"
 			  : peer->unusable ? nm_unusable_text((enum nm_unusable)peer->unusable)

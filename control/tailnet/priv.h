@@ -45,6 +45,7 @@ struct tailnet { // ctl only
 	struct persist_state persist;
 	struct prefs *prefs;
 	struct netmap *netmap;
+	struct netmap *none; // what others see when logged out
 	struct net *net;
 	struct coord_client *coord;
 	struct mesh *mesh;
@@ -137,10 +138,9 @@ void tn_resolve(void *t, const char *host);
 void tn_https(void *t, uint32_t region, const struct nm_derp_node *);
 void tn_captive(void *t, const struct nm_derp_node *);
 void tn_probes_end(struct tailnet *);
-// tsmp.c
-void tn_tsmp_send(struct tailnet *, const struct nm_peer *, const void *body, size_t len);
-size_t tn_tsmp_packet(const struct tailnet *, const struct nm_peer *, const void *body, size_t len,
-	uint8_t out[static 128]);
+// tsmp.c: to an address of that family, if both of us have one; else of the other.
+void tn_tsmp_send(
+	struct tailnet *, const struct nm_peer *, enum ip_family, const void *body, size_t len);
 void tn_tsmp_pong(struct tailnet *, const struct nm_peer *, const uint8_t data[static 8],
 	uint16_t peerapi_port); // ping.c
 void tn_ping_end(struct tailnet *);

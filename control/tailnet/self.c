@@ -150,6 +150,7 @@ static bool link_local(const struct ip_addr *a)
 static void add_local(const struct tailnet *t, struct found *f)
 {
 	struct ifaddrs *list;
+	bool have_v4 = false, have_v6 = false;
 	if (getifaddrs(&list) < 0)
 		return;
 	for (const struct ifaddrs *i = list; i; i = i->ifa_next) {
@@ -162,8 +163,11 @@ static void add_local(const struct tailnet *t, struct found *f)
 			e.addr = ip_addr_v6(&((struct sockaddr_in6 *)i->ifa_addr)->sin6_addr);
 		if (e.addr.family && !link_local(&e.addr) && !tn_is_tailnet(&e.addr))
 			add(f, &e, ENDPOINT_LOCAL);
+		have_v4 |= e.addr.family == IP_V4 && !link_local(&e.addr);
+		have_v6 |= e.addr.family == IP_V6 && !link_local(&e.addr);
 	}
 	freeifaddrs(list);
+	netcheck_set_host(t->netcheck, have_v4, have_v6, access("/proc/net/if_inet6", F_OK) == 0);
 }
 
 // Best first: the order of tailscale magicsock.go, determineEndpoints.
@@ -172,12 +176,11 @@ bool tn_endpoints_update(struct tailnet *t)
 	struct map_endpoint now[TN_ENDPOINTS_MAX];
 	struct found f = {.at = now};
 	const struct netcheck_report *r = netcheck_last(t->netcheck);
-	struct endpoint guess = r->global_v4;
+	struct endpoint guess = r->global_v4, globals[NETCHECK_GLOBALS_MAX];
+	size_t n_globals = netcheck_globals(r, globals, NETCHECK_GLOBALS_MAX);
 	add(&f, &portmap_get(t->portmap)->external, ENDPOINT_PORTMAPPED);
-	add(&f, &r->global_v4, ENDPOINT_STUN);
-	add(&f, &r->global_v6, ENDPOINT_STUN);
-	for (uint32_t i = 0; i < r->n_globals; i++)
-		add(&f, &r->globals[i], ENDPOINT_STUN);
+	for (size_t i = 0; i < n_globals; i++)
+		add(&f, &globals[i], ENDPOINT_STUN);
 	guess.port = t->params.wg_port;
 	if (r->mapping_varies == 1 && r->global_v4.port)
 		add(&f, &guess, ENDPOINT_STUN4_LOCAL_PORT);

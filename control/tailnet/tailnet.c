@@ -257,7 +257,9 @@ static int create_parts(struct tailnet *t)
 		.c2n = tn_c2n,
 	};
 	struct event_base *base = t->params.base;
+	const struct key no_key = {0};
 	t->netmap = netmap_create(&t->node_key);
+	t->none = netmap_create(&no_key);
 	t->net = net_create(base);
 	t->settle = event_new(base, -1, 0, on_settle, t);
 	t->save = event_new(base, -1, 0, on_save, t);
@@ -318,8 +320,10 @@ void tailnet_destroy(struct tailnet *t)
 		next = l->next;
 		free(l);
 	}
-	if (t->netmap)
+	if (t->netmap) {
 		netmap_destroy(t->netmap);
+		netmap_destroy(t->none);
+	}
 	prefs_destroy(t->prefs);
 	persist_state_fini(&t->persist);
 	mem_wipe_free(t, sizeof(*t));

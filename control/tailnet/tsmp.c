@@ -11,6 +11,7 @@
 enum {
 	TSMP_PROTO = 99,
 	TSMP_TTL = 64,
+	PACKET_MAX = 128,
 	TSMP_PING = 'p',
 	TSMP_PONG = 'o',
 	TSMP_DISCO_KEY = 'a',
@@ -28,12 +29,12 @@ static const struct ip_addr *address_of(const struct nm_node *n, enum ip_family 
 }
 
 // An IP packet to the peer. 0: we have no address of a common family.
-size_t tn_tsmp_packet(const struct tailnet *t, const struct nm_peer *peer, const void *body,
-	size_t len, uint8_t out[static 128])
+static size_t packet_to(const struct tailnet *t, const struct nm_peer *peer, bool v4,
+	const void *body, size_t len, uint8_t out[static PACKET_MAX])
 {
 	const struct ip_addr *from = address_of(t->netmap->self, IP_V4);
 	const struct ip_addr *to = address_of(peer->node, IP_V4);
-	if (from && to) {
+	if (v4 && from && to) {
 		struct rte_ipv4_hdr *h = (struct rte_ipv4_hdr *)out;
 		*h = (struct rte_ipv4_hdr){
 			.version_ihl = 0x45,
@@ -64,10 +65,11 @@ size_t tn_tsmp_packet(const struct tailnet *t, const struct nm_peer *peer, const
 	return IP6_HDR_LEN + len;
 }
 
-void tn_tsmp_send(struct tailnet *t, const struct nm_peer *peer, const void *body, size_t len)
+void tn_tsmp_send(struct tailnet *t, const struct nm_peer *peer, enum ip_family family,
+	const void *body, size_t len)
 {
-	uint8_t packet[128];
-	size_t n = tn_tsmp_packet(t, peer, body, len, packet);
+	uint8_t packet[PACKET_MAX];
+	size_t n = packet_to(t, peer, family == IP_V4, body, len, packet);
 	if (n)
 		t->params.env.send_inner(t->params.env.arg, packet, n);
 }
@@ -79,14 +81,15 @@ void tailnet_keyed(struct tailnet *t, const struct peer *peer)
 	if (!t->active || !p || p->node->wg_only || p->node->cap < CAP_TSMP_DISCO)
 		return;
 	memcpy(body + 1, mesh_disco_key(t->mesh)->bytes, KEY_LEN);
-	tn_tsmp_send(t, p, body, sizeof(body));
+	tn_tsmp_send(t, p, IP_V4, body, sizeof(body));
 }
 
-static void pong(struct tailnet *t, const struct nm_peer *peer, const uint8_t *data)
+static void pong(
+	struct tailnet *t, const struct nm_peer *peer, enum ip_family family, const uint8_t *data)
 {
 	uint8_t body[1 + TSMP_PING_DATA] = {TSMP_PONG};
 	memcpy(body + 1, data, TSMP_PING_DATA);
-	tn_tsmp_send(t, peer, body, sizeof(body));
+	tn_tsmp_send(t, peer, family, body, sizeof(body));
 }
 
 void tailnet_tsmp(struct tailnet *t, const struct peer *peer, const uint8_t *packet, size_t len)
@@ -100,7 +103,7 @@ void tailnet_tsmp(struct tailnet *t, const struct peer *peer, const uint8_t *pac
 	const uint8_t *body = packet + info.l3_len;
 	size_t n = len - info.l3_len;
 	if (body[0] == TSMP_PING && n >= 1 + TSMP_PING_DATA) {
-		pong(t, p, body + 1);
+		pong(t, p, (enum ip_family)info.family, body + 1);
 	} else if (body[0] == TSMP_PONG && n >= 1 + TSMP_PING_DATA) {
 		uint16_t port = n >= 11 ? (uint16_t)(body[9] << 8 | body[10]) : 0;
 		tn_tsmp_pong(t, p, body + 1, port);
