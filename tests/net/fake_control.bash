@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A coordination server that is not right, for one connection on standard input and output (of socat).
+# A coordination server that is not right, for one connection on pipes of socat's.
 #
 # usage: fake_control.bash MODE HOST PORT      HOST and PORT: of the real headscale
 #   other      some other web server                    redirect   308, to https
@@ -20,7 +20,7 @@ while IFS= read -r line && [[ ${line%$'\r'} ]]; do lines+=("${line%$'\r'}"); don
 read -r _ path _ <<<"${lines[0]}"
 
 pass_on() {
-	{ printf '%s\r\n' "${lines[@]}" '' && cat; } | socat -t 60 - "TCP:$host:$port"
+	exec socat -t 0.5 - "TCP:$host:$port" < <(printf '%s\r\n' "${lines[@]}" '' && exec cat)
 }
 
 case $mode:$path in

@@ -32,7 +32,7 @@ certificates() { # alice trusts our authority
 }
 
 fake() { # MODE PORT
-	start "fake-$1" inet socat "TCP-LISTEN:$2,fork,reuseaddr" "EXEC:bash fake_control.bash $1 10.77.0.1 8080"
+	start "fake-$1" inet socat "TCP-LISTEN:$2,fork,reuseaddr" "EXEC:bash fake_control.bash $1 10.77.0.1 8080,pipes"
 	wait_for 5 listening inet "$2"
 }
 tls() { # NAME PORT: TLS before headscale
@@ -65,7 +65,7 @@ port=8100
 for mode in other redirect version old key proxy; do fake $mode $((++port)); done
 for cert in own future past good; do tls $cert $((++port)); done
 
-bad http://10.77.0.1:8099 'refused|reach'
+bad http://10.77.0.1:8099 'refuse|reach'
 bad http://10.77.0.1:8101 'not .*(server|protocol)|wrong|no coordination'
 bad http://10.77.0.1:8102 '308|redirect|moved'
 bad http://10.77.0.1:8103 version
