@@ -6,10 +6,10 @@
 // Where DERP's packets seem to be sent to: no address of ours is in them.
 static const struct ip_addr nowhere = {.bytes = {127, 0, 0, 1}, .family = IP_V4};
 
-static bool send_udp(void *arg, const struct ip_addr *local, const struct endpoint *to,
-	const uint8_t *data, size_t len)
+static bool send_udp(void *arg, const struct ip_addr *local, uint16_t local_port,
+	const struct endpoint *to, const uint8_t *data, size_t len)
 {
-	return underlay_send(arg, local, to, data, len);
+	return underlay_send_from(arg, local, local_port, to, data, len);
 }
 
 static void inject_wg(void *arg, const struct endpoint *from, const uint8_t *data, size_t len)
@@ -22,14 +22,15 @@ static void send_inner(void *arg, const uint8_t *packet, size_t len)
 	underlay_send_inner(arg, packet, len);
 }
 
-static void on_datagram(void *arg, const struct endpoint *from, const struct ip_addr *to,
+static void on_datagram(void *arg, const struct endpoint *from, const struct endpoint *to,
 	enum udp_class class, const uint8_t *data, size_t len)
 {
 	struct daemon *d = arg;
 	if (class == UDP_GENEVE_WIREGUARD)
-		wg_receive(d->wg, data + GENEVE_HEADER_LEN, len - GENEVE_HEADER_LEN, from, to);
+		wg_receive(
+			d->wg, data + GENEVE_HEADER_LEN, len - GENEVE_HEADER_LEN, from, &to->addr);
 	else
-		tailnet_datagram(d->tailnet, from, class, data, len);
+		tailnet_datagram(d->tailnet, from, to->port, class, data, len);
 }
 
 static void on_derp(void *arg, struct peer *peer, const uint8_t *data, size_t len)

@@ -17,9 +17,9 @@ void underlay_set_mirror(struct underlay *, struct mirror *);
 void underlay_set_wg(struct underlay *, struct wg *);
 // Where else datagrams to the WireGuard port go: STUN, disco, Geneve disco, and WireGuard
 // handshakes behind a Geneve header (UDP_GENEVE_WIREGUARD; data from a relay stays with the
-// workers). data: the whole UDP payload, Geneve header included. fn NULL: nowhere; then workers
-// refuse all of these.
-typedef void underlay_disco_fn(void *arg, const struct endpoint *from, const struct ip_addr *to,
+// workers). to: our address and port. data: the whole UDP payload, Geneve header included. fn NULL:
+// nowhere; then workers refuse all of these.
+typedef void underlay_disco_fn(void *arg, const struct endpoint *from, const struct endpoint *to,
 	enum udp_class, const uint8_t *data, size_t len);
 void underlay_set_disco(struct underlay *, underlay_disco_fn *fn, void *arg);
 // Where sealed WireGuard datagrams go of peers whose path says derp.
@@ -35,7 +35,10 @@ int underlay_start(struct underlay *) must_check;
 // For struct wg_env; arg: struct underlay *. A datagram may be as large as its link takes.
 bool underlay_send(void *arg, const struct ip_addr *local, const struct endpoint *to,
 	const uint8_t *data, size_t len);
-// path->vni, when set, is taken into account.
+// The same from another port of ours than the WireGuard port; 0: that one.
+bool underlay_send_from(struct underlay *, const struct ip_addr *local, uint16_t local_port,
+	const struct endpoint *to, const uint8_t *data, size_t len);
+// path->vni and path->local_port, when set, are taken into account.
 bool underlay_path(void *arg, const struct endpoint *to, struct peer_path *path);
 // A neighbour became known: send what waits for it.
 void underlay_neighbour(struct underlay *, const struct ip_addr *, uint32_t ifindex);

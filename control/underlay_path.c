@@ -64,7 +64,12 @@ static bool source_for(const struct underlay *u, const struct ip_addr *wish,
 bool underlay_send(void *arg, const struct ip_addr *local, const struct endpoint *to,
 	const uint8_t *data, size_t len)
 {
-	struct underlay *u = arg;
+	return underlay_send_from(arg, local, 0, to, data, len);
+}
+
+bool underlay_send_from(struct underlay *u, const struct ip_addr *local, uint16_t local_port,
+	const struct endpoint *to, const uint8_t *data, size_t len)
+{
 	struct ip_addr from;
 	bool v4 = to->addr.family == IP_V4;
 	uint16_t l3_len = v4 ? IP4_HDR_LEN : IP6_HDR_LEN;
@@ -78,7 +83,8 @@ bool underlay_send(void *arg, const struct ip_addr *local, const struct endpoint
 	(v4 ? underlay_write_ip4 : underlay_write_ip6)(l3, &from, &to->addr, udp_len);
 	struct rte_udp_hdr *udp = (struct rte_udp_hdr *)(l3 + l3_len);
 	*udp = (struct rte_udp_hdr){
-		.src_port = rte_cpu_to_be_16(atomic_load(&u->gw->wg_port)),
+		.src_port =
+			rte_cpu_to_be_16(local_port ? local_port : atomic_load(&u->gw->wg_port)),
 		.dst_port = rte_cpu_to_be_16(to->port),
 		.dgram_len = rte_cpu_to_be_16(udp_len),
 	};
@@ -93,7 +99,8 @@ bool underlay_send(void *arg, const struct ip_addr *local, const struct endpoint
 }
 
 // Outer header of datagrams to the endpoint, right-aligned.
-static void write_outer(struct peer_path *path, const struct nexthop *nh, uint16_t wg_port, bool l2)
+static void write_outer(
+	struct peer_path *path, const struct nexthop *nh, uint16_t source_port, bool l2)
 {
 	bool v4 = path->family == IP_V4;
 	unsigned l3_len = v4 ? IP4_HDR_LEN : IP6_HDR_LEN;
@@ -115,7 +122,7 @@ static void write_outer(struct peer_path *path, const struct nexthop *nh, uint16
 		.family = path->family, .proto = IPPROTO_UDP, .l3_len = (uint16_t)l3_len};
 	path->udp_pseudo = csum_fold(csum_pseudo(at, &info, 0));
 	*(struct rte_udp_hdr *)(at + l3_len) = (struct rte_udp_hdr){
-		.src_port = rte_cpu_to_be_16(wg_port),
+		.src_port = rte_cpu_to_be_16(source_port),
 		.dst_port = rte_cpu_to_be_16(path->remote.port),
 	};
 }
@@ -144,6 +151,7 @@ bool underlay_path(void *arg, const struct endpoint *to, struct peer_path *path)
 	path->mtu = mtu - WG_DATA_OVERHEAD - UDP_HDR_LEN -
 		    (path->family == IP_V4 ? IP4_HDR_LEN : IP6_HDR_LEN) -
 		    (path->vni ? GENEVE_HEADER_LEN : 0);
-	write_outer(path, &nh, atomic_load(&u->gw->wg_port), port->l2);
+	write_outer(path, &nh, path->local_port ? path->local_port : atomic_load(&u->gw->wg_port),
+		port->l2);
 	return true;
 }

@@ -27,12 +27,15 @@ static void datagram(struct underlay *u, struct rte_mbuf *m)
 		.addr = v4 ? ip_addr_v4(l3 + 12) : ip_addr_v6(l3 + 8),
 		.port = rte_be_to_cpu_16(udp->src_port),
 	};
-	struct ip_addr to = v4 ? ip_addr_v4(l3 + 16) : ip_addr_v6(l3 + 24);
+	struct endpoint to = {
+		.addr = v4 ? ip_addr_v4(l3 + 16) : ip_addr_v6(l3 + 24),
+		.port = rte_be_to_cpu_16(udp->dst_port),
+	};
 	enum udp_class class = udp_classify(data, len);
 	if (class != UDP_WIREGUARD && u->disco)
 		u->disco(u->disco_arg, &from, &to, class, data, len);
 	else if (class == UDP_WIREGUARD && u->wg)
-		wg_receive(u->wg, data, len, &from, &to);
+		wg_receive(u->wg, data, len, &from, &to.addr);
 }
 
 // What is about a peer, if there still is one with this id.

@@ -3,11 +3,16 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
+#include <sodium.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum {
 	CLAIM_TRIES = 32, // random ports that are free in IPv4 but not in IPv6
+	// Linux gives out 32768 to 60999.
+	RANGE_FIRST = 16384,
+	RANGE_END = 32768,
+	RANGE_TRIES = 16,
 };
 
 // A socket that receives nothing, bound to all addresses; or -errno.
@@ -68,4 +73,39 @@ void port_claim_close(struct port_claim *c)
 	if (c->fd6 >= 0)
 		close(c->fd6);
 	*c = (struct port_claim){.fd4 = -1, .fd6 = -1};
+}
+
+static int claim_row(uint16_t first, unsigned n, struct port_range *out)
+{
+	*out = (struct port_range){.first = first};
+	while (out->n < n) {
+		struct sockaddr_in a = {
+			.sin_family = AF_INET, .sin_port = htons((uint16_t)(first + out->n))};
+		int fd = claim_socket((struct sockaddr *)&a, sizeof(a));
+		if (fd < 0) {
+			port_range_close(out);
+			return fd;
+		}
+		out->fd[out->n++] = fd;
+	}
+	return 0;
+}
+
+int port_range_open(unsigned n, struct port_range *out)
+{
+	int rc = -EADDRINUSE;
+	if (n == 0 || n > PORT_RANGE_MAX)
+		return -EINVAL;
+	for (int i = 0; rc == -EADDRINUSE && i < RANGE_TRIES; i++)
+		rc = claim_row(
+			(uint16_t)(RANGE_FIRST + randombytes_uniform(RANGE_END - RANGE_FIRST - n)),
+			n, out);
+	return rc;
+}
+
+void port_range_close(struct port_range *r)
+{
+	for (unsigned i = 0; i < r->n; i++)
+		close(r->fd[i]);
+	r->n = 0;
 }

@@ -49,23 +49,39 @@ static void table_name(const char *tun, char out[static GUARD_NAME_LEN])
 	}
 }
 
-static void put_prefixes(FILE *f, const struct ip_prefix *prefixes, unsigned n, const char *rest)
+static void put_prefixes(
+	FILE *f, const struct ip_prefix *prefixes, unsigned n, bool only_v4, const char *rest)
 {
 	char text[PREFIX_TEXT_LEN];
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++) {
+		if (only_v4 && prefixes[i].addr.family != IP_V4)
+			continue;
 		fprintf(f, "meta pkttype host %s daddr %s %s\n",
 			prefixes[i].addr.family == IP_V4 ? "ip" : "ip6",
 			ip_prefix_format(&prefixes[i], text), rest);
+	}
+}
+
+static void put_tunnel(
+	FILE *f, const struct guard_params *p, bool fib, uint16_t first, unsigned n, bool only_v4)
+{
+	char tunnel[80];
+	snprintf(tunnel, sizeof(tunnel), "%sudp dport %u-%u counter name tunnel drop",
+		only_v4 ? "meta protocol ip " : "", first, first + n - 1);
+	if (fib)
+		fprintf(f, "meta pkttype host fib daddr type local %s\n", tunnel);
+	else
+		put_prefixes(f, p->locals, p->n_locals, only_v4, tunnel);
 }
 
 static void put_rules(FILE *f, const struct guard_params *p, const struct guard_way *way)
 {
-	char tunnel[80];
-	snprintf(tunnel, sizeof(tunnel), "udp dport %u counter name tunnel drop", p->udp_port);
 	// A tag that the NIC took off is seen here: such a packet belongs to the VLAN's interface.
 	fprintf(f, "ether type { 8021q, 8021ad } accept\n");
+	put_tunnel(f, p, way->fib, p->udp_port, 1, false);
+	if (p->n_extra_ports > 0)
+		put_tunnel(f, p, way->fib, p->extra_port, p->n_extra_ports, true);
 	if (way->fib) {
-		fprintf(f, "meta pkttype host fib daddr type local %s\n", tunnel);
 		if (p->tun)
 			fprintf(f,
 				"meta pkttype host fib daddr oifname \"%s\" "
@@ -73,8 +89,7 @@ static void put_rules(FILE *f, const struct guard_params *p, const struct guard_
 				p->tun);
 		return;
 	}
-	put_prefixes(f, p->locals, p->n_locals, tunnel);
-	put_prefixes(f, p->routed, p->n_routed, "counter name routed drop");
+	put_prefixes(f, p->routed, p->n_routed, false, "counter name routed drop");
 }
 
 // A packet that comes straight from a socket in another namespace whose interface has the same

@@ -21,7 +21,8 @@ struct guard;
 struct guard_params {
 	const char *tun;   // interface of the tunnel; it also names the table: tailgate_<tun>
 	uint16_t udp_port; // the gateway's own; datagrams to a local address are dropped
-	const char *const *devices; // shared ports that exist
+	uint16_t extra_port, n_extra_ports; // more of its own in a row, over IPv4
+	const char *const *devices;	    // shared ports that exist
 	unsigned n_devices;
 	// Only for kernels without fib expressions at ingress, which cannot look up by themselves:
 	const struct ip_prefix *locals; // the host's addresses

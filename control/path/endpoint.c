@@ -10,10 +10,11 @@ static const uint64_t MS = UINT64_C(1000000); // ns
 
 struct candidate {
 	struct endpoint addr;
+	uint16_t local_port; // see struct path_addr
 	bool in_map, called; // called: from the last call-me-maybe
 	bool has_ping;
 	uint8_t last_txid[DISCO_TXID_LEN]; // of the peer's last ping from there
-	uint64_t got_ping_ns;		   // with has_ping
+	uint64_t heard_ns;		   // its last ping or answer; 0: none
 	uint64_t pinged_ns;		   // 0: ping as soon as there is an occasion
 	uint64_t pinged_back_ns;	   // 0: never
 };
@@ -74,7 +75,7 @@ void peer_path_destroy(struct peer_path *p)
 
 static bool addr_equal(const struct path_addr *a, const struct path_addr *b)
 {
-	return a->vni == b->vni && endpoint_equal(&a->to, &b->to);
+	return a->vni == b->vni && a->local_port == b->local_port && endpoint_equal(&a->to, &b->to);
 }
 
 static bool addr_exists(const struct path_addr *a)
@@ -212,7 +213,7 @@ static void start_ping(struct peer_path *p, const struct path_addr *to, uint64_t
 static void ping_candidate(struct peer_path *p, struct candidate *c, uint64_t now_ns)
 {
 	c->pinged_ns = now_ns;
-	start_ping(p, &(struct path_addr){.to = c->addr}, now_ns);
+	start_ping(p, &(struct path_addr){.to = c->addr, .local_port = c->local_port}, now_ns);
 }
 
 static void forget_ping(struct peer_path *p, size_t i)
@@ -220,10 +221,11 @@ static void forget_ping(struct peer_path *p, size_t i)
 	memmove(p->pings + i, p->pings + i + 1, (--p->n_pings - i) * sizeof(*p->pings));
 }
 
-static struct candidate *find(struct peer_path *p, const struct endpoint *addr)
+static struct candidate *find(struct peer_path *p, const struct endpoint *addr, uint16_t local_port)
 {
 	for (size_t i = 0; i < p->n_candidates; i++)
-		if (endpoint_equal(&p->candidates[i].addr, addr))
+		if (p->candidates[i].local_port == local_port &&
+			endpoint_equal(&p->candidates[i].addr, addr))
 			return &p->candidates[i];
 	return NULL;
 }
@@ -231,7 +233,7 @@ static struct candidate *find(struct peer_path *p, const struct endpoint *addr)
 static bool is_stale(const struct candidate *c, uint64_t now_ns)
 {
 	return !c->in_map && !c->called &&
-	       (!c->has_ping || now_ns - c->got_ping_ns > PATH_SESSION_MS * MS);
+	       (!c->heard_ns || now_ns - c->heard_ns > PATH_SESSION_MS * MS);
 }
 
 static void prune(struct peer_path *p, uint64_t now_ns)
@@ -242,14 +244,15 @@ static void prune(struct peer_path *p, uint64_t now_ns)
 		if (!is_stale(&p->candidates[i], now_ns))
 			p->candidates[kept++] = p->candidates[i];
 	p->n_candidates = kept;
-	if (is_direct(&p->best.addr) && !find(p, &p->best.addr.to))
+	if (is_direct(&p->best.addr) && !find(p, &p->best.addr.to, p->best.addr.local_port))
 		clear_best(p);
 }
 
 // The candidate of that address, new if need be; NULL: there are too many, or it is no address.
-static struct candidate *find_or_add(struct peer_path *p, const struct endpoint *addr)
+static struct candidate *find_or_add(
+	struct peer_path *p, const struct endpoint *addr, uint16_t local_port)
 {
-	struct candidate *c = find(p, addr);
+	struct candidate *c = find(p, addr, local_port);
 
 	if (c || addr->port == 0 || addr->addr.family == IP_NONE)
 		return c;
@@ -257,7 +260,7 @@ static struct candidate *find_or_add(struct peer_path *p, const struct endpoint 
 		    PATH_CANDIDATES_MAX))
 		return NULL;
 	c = &p->candidates[p->n_candidates++];
-	*c = (struct candidate){.addr = *addr};
+	*c = (struct candidate){.addr = *addr, .local_port = local_port};
 	return c;
 }
 
@@ -326,7 +329,9 @@ static void heartbeat(struct peer_path *p, uint64_t now_ns)
 	if (now_ns - p->last_send_ns > PATH_SESSION_MS * MS)
 		return;
 	if (addr_exists(&p->best.addr)) {
-		struct candidate *c = is_direct(&p->best.addr) ? find(p, &p->best.addr.to) : NULL;
+		struct candidate *c = is_direct(&p->best.addr)
+					      ? find(p, &p->best.addr.to, p->best.addr.local_port)
+					      : NULL;
 		if (c)
 			c->pinged_ns = now_ns;
 		start_ping(p, &p->best.addr, now_ns);
@@ -368,6 +373,32 @@ size_t peer_path_candidates(const struct peer_path *p)
 	return p->n_candidates;
 }
 
+size_t peer_path_named(const struct peer_path *p, struct endpoint *out, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n_candidates && n < max; i++)
+		if (p->candidates[i].in_map || p->candidates[i].called)
+			out[n++] = p->candidates[i].addr;
+	return n;
+}
+
+uint16_t peer_path_local_port(const struct peer_path *p, const struct endpoint *to)
+{
+	for (size_t i = 0; i < p->n_candidates; i++)
+		if (p->candidates[i].local_port && endpoint_equal(&p->candidates[i].addr, to))
+			return p->candidates[i].local_port;
+	return 0;
+}
+
+bool peer_path_has_local_port(const struct peer_path *p)
+{
+	for (size_t i = 0; i < p->n_candidates; i++)
+		if (p->candidates[i].local_port)
+			return true;
+	return false;
+}
+
 void peer_path_probe(struct peer_path *p, uint64_t now_ns)
 {
 	const bool trusted = peer_path_trusted(p, now_ns);
@@ -390,18 +421,33 @@ static void ping_back(struct peer_path *p, struct candidate *c, uint64_t now_ns)
 	ping_candidate(p, c, now_ns);
 }
 
-bool peer_path_ping(struct peer_path *p, const struct endpoint *from,
-	const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns)
+static struct candidate *heard_of(
+	struct peer_path *p, const struct path_addr *from, uint64_t now_ns)
 {
 	if (p->n_candidates == PATH_CANDIDATES_MAX)
 		prune(p, now_ns);
-	struct candidate *c = find_or_add(p, from);
+	return find_or_add(p, &from->to, from->local_port);
+}
+
+void peer_path_hint(struct peer_path *p, const struct path_addr *from, uint64_t now_ns)
+{
+	struct candidate *c = heard_of(p, from, now_ns);
+	if (!c)
+		return;
+	c->heard_ns = now_ns;
+	ping_back(p, c, now_ns);
+}
+
+bool peer_path_ping(struct peer_path *p, const struct path_addr *from,
+	const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns)
+{
+	struct candidate *c = heard_of(p, from, now_ns);
 	if (!c)
 		return true; // answered, not remembered
 	if (c->has_ping && memcmp(c->last_txid, txid, DISCO_TXID_LEN) == 0)
 		return false;
 	c->has_ping = true;
-	c->got_ping_ns = now_ns;
+	c->heard_ns = now_ns;
 	memcpy(c->last_txid, txid, DISCO_TXID_LEN);
 	ping_back(p, c, now_ns);
 	return true;
@@ -415,10 +461,14 @@ static void credit(struct peer_path *p, const struct ping *ping, uint64_t now_ns
 		.mtu = PATH_MTU,
 	};
 	const bool is_best = addr_equal(&q.addr, &p->best.addr);
+	struct candidate *c = is_direct(&q.addr) ? find(p, &q.addr.to, q.addr.local_port) : NULL;
 
 	// To a relay only peer_path_relay_ready changes; and a candidate may have gone meanwhile.
-	if (!is_best && (!is_direct(&q.addr) || !find(p, &q.addr.to)))
+	if (!is_best && !c)
 		return;
+	// What the peer pinged from and no list names stays while it answers.
+	if (c && c->heard_ns)
+		c->heard_ns = now_ns;
 	if (!is_best && !path_better(&q, &p->best) && peer_path_trusted(p, now_ns))
 		return;
 	if (is_best)
@@ -448,8 +498,8 @@ static void name_candidates(struct peer_path *p, const struct endpoint *endpoint
 {
 	for (unsigned pass = 0; pass < 2; pass++) {
 		for (size_t i = 0; i < n; i++) {
-			struct candidate *c =
-				pass == 0 ? find(p, &endpoints[i]) : find_or_add(p, &endpoints[i]);
+			struct candidate *c = pass == 0 ? find(p, &endpoints[i], 0)
+							: find_or_add(p, &endpoints[i], 0);
 			if (c && by_map)
 				c->in_map = true;
 			else if (c && !is_v6_link_local(&c->addr.addr))

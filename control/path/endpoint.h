@@ -25,8 +25,9 @@ enum {
 
 // A UDP way to the peer.
 struct path_addr {
-	struct endpoint to; // port 0: none
-	uint32_t vni;	    // not 0: of a peer relay at that address
+	struct endpoint to;  // port 0: none
+	uint32_t vni;	     // not 0: of a peer relay at that address
+	uint16_t local_port; // from this port of ours; 0: the WireGuard port
 };
 
 struct path_quality {
@@ -89,13 +90,21 @@ bool peer_path_trusted(const struct peer_path *, uint64_t now_ns);
 // and without a direct one all candidates will be, however lately they were.
 void peer_path_probe(struct peer_path *, uint64_t now_ns);
 size_t peer_path_candidates(const struct peer_path *); // how many there are
+// Those that the net map or a call-me-maybe names, in their order; returns how many.
+size_t peer_path_named(const struct peer_path *, struct endpoint *out, size_t max);
+// From which of our ports that address is reached: of a candidate; 0: the WireGuard port.
+uint16_t peer_path_local_port(const struct peer_path *, const struct endpoint *to);
+bool peer_path_has_local_port(const struct peer_path *); // any candidate
 
-// A ping from the peer over UDP, not through a relay: its source becomes a candidate. Without a
+// A ping from the peer over UDP, not through a relay (from->vni is 0), to from->local_port: its
+// source becomes a candidate, from that port. Without a
 // trusted path it is pinged back, if data was sent within 45 s: our ping before it may have met a
 // firewall that theirs has opened since. (tailscaled waits for PATH_PING_INTERVAL_MS.) false: that
 // ping came before from there; no pong.
-bool peer_path_ping(struct peer_path *, const struct endpoint *from,
+bool peer_path_ping(struct peer_path *, const struct path_addr *from,
 	const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns) must_check;
+// The peer has answered something else from there: a candidate, pinged like one that pinged.
+void peer_path_hint(struct peer_path *, const struct path_addr *from, uint64_t now_ns);
 // A pong, wherever it came from: credit goes to the address that was pinged. -ENOENT: no such ping.
 int peer_path_pong(
 	struct peer_path *, const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns) must_check;

@@ -193,6 +193,13 @@ bool mesh_knows(const struct mesh *m, const struct key *node)
 	return mesh_find(m, node) != NULL;
 }
 
+uint16_t mesh_local_port(const struct mesh *m, const struct key *node, const struct endpoint *to)
+{
+	const struct mesh_peer *p = mesh_find(m, node);
+
+	return p && p->active ? peer_path_local_port(p->active->path, to) : 0;
+}
+
 void mesh_set_relays(struct mesh *m, const struct key *nodes, size_t n)
 {
 	const uint64_t now_ns = mesh_now(m);

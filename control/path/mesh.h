@@ -14,6 +14,7 @@ struct mesh;
 // Where WireGuard for a peer goes: any of both; neither: nowhere known.
 struct mesh_route {
 	struct endpoint udp; // port 0: not
+	uint16_t local_port; // udp is reached from this port of ours; 0: the WireGuard port
 	uint32_t vni;	     // not 0: udp is a peer relay's, behind a Geneve header
 	bool derp;	     // through mesh_send
 	uint16_t mtu;	     // wire MTU that the path is known to carry; 0: unknown
@@ -23,8 +24,9 @@ struct mesh_route {
 struct mesh_env {
 	void *arg;
 	uint64_t (*now_ns)(void *arg); // monotonic
-	// A datagram from the WireGuard port. false: no way there.
-	bool (*send)(void *arg, const struct endpoint *to, const uint8_t *data, size_t len);
+	// A datagram from the WireGuard port, or another port of ours (not 0). false: no way there.
+	bool (*send)(void *arg, uint16_t local_port, const struct endpoint *to, const uint8_t *data,
+		size_t len);
 	// derp_pool_send.
 	int (*derp_send)(
 		void *arg, uint16_t region, const struct key *node, const void *data, size_t len);
@@ -75,8 +77,12 @@ void mesh_peer_disco_key(struct mesh *, const struct key *node, const struct key
 // Nodes that may be used as peer relays (of peers and self), by node key; replaces the list.
 void mesh_set_relays(struct mesh *, const struct key *nodes, size_t n);
 
-// A datagram on the WireGuard port that udp_classify calls disco or Geneve disco.
-void mesh_input(struct mesh *, const struct endpoint *from, const uint8_t *data, size_t len);
+// A datagram on the WireGuard port, or another port of ours (not 0), that udp_classify calls disco
+// or Geneve disco.
+void mesh_input(struct mesh *, const struct endpoint *from, uint16_t local_port,
+	const uint8_t *data, size_t len);
+// From which port of ours that address of the peer is reached; 0: the WireGuard port.
+uint16_t mesh_local_port(const struct mesh *, const struct key *node, const struct endpoint *to);
 // A packet over DERP. false: it is no disco, but WireGuard for the caller, of this known peer.
 bool mesh_derp_input(
 	struct mesh *, uint16_t region, const struct key *from, const uint8_t *data, size_t len);

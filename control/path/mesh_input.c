@@ -10,7 +10,8 @@
 struct inbound {
 	struct endpoint from; // 127.3.3.40:region over DERP
 	uint32_t vni;
-	uint16_t region; // not 0: DERP, and:
+	uint16_t local_port; // that it came to; 0: the WireGuard port
+	uint16_t region;     // not 0: DERP, and:
 	struct mesh_peer *derp_node;
 	struct key sender; // disco key
 	uint64_t now_ns;
@@ -38,7 +39,7 @@ static struct mesh_peer *ping_peer(const struct mesh *m, const struct inbound *i
 // Back the way that the ping came.
 static void send_pong(struct mesh *m, const struct inbound *in)
 {
-	const struct path_addr to = {in->from, in->vni};
+	const struct path_addr to = {in->from, in->vni, in->local_port};
 	struct disco_message pong = {.type = DISCO_PONG, .pong.src = in->from};
 
 	memcpy(pong.pong.txid, in->message.ping.txid, sizeof(pong.pong.txid));
@@ -65,9 +66,10 @@ static void on_ping(struct mesh *m, const struct inbound *in)
 		return;
 	}
 	struct mesh_active *a = mesh_activate(m, p, in->now_ns);
+	const struct path_addr from = {.to = in->from, .local_port = in->local_port};
 	// What comes through a relay or DERP is no way of its own.
 	if (!in->vni && !in->region &&
-		!peer_path_ping(a->path, &in->from, in->message.ping.txid, in->now_ns)) {
+		!peer_path_ping(a->path, &from, in->message.ping.txid, in->now_ns)) {
 		mesh_count(m, MESH_COUNTER_DISCO_REPEATED);
 		return;
 	}
@@ -196,9 +198,10 @@ static const struct geneve_header *header_of(const uint8_t *datagram)
 	return (const struct geneve_header *)datagram;
 }
 
-void mesh_input(struct mesh *m, const struct endpoint *from, const uint8_t *data, size_t len)
+void mesh_input(struct mesh *m, const struct endpoint *from, uint16_t local_port,
+	const uint8_t *data, size_t len)
 {
-	struct inbound in = {.from = *from, .now_ns = mesh_now(m)};
+	struct inbound in = {.from = *from, .local_port = local_port, .now_ns = mesh_now(m)};
 
 	switch (udp_classify(data, len)) {
 	case UDP_DISCO:

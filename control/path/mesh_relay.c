@@ -91,7 +91,7 @@ static void on_send(void *arg, const struct endpoint *to, const uint8_t *datagra
 {
 	struct mesh *m = arg;
 
-	if (m->env.send(m->env.arg, to, datagram, len))
+	if (m->env.send(m->env.arg, 0, to, datagram, len))
 		mesh_count(m, MESH_COUNTER_DISCO_TX);
 }
 

@@ -37,7 +37,7 @@ bool mesh_disco_udp(struct mesh *m, const struct key *disco, const struct path_a
 	else
 		len = disco_seal(
 			box, &m->self.disco_public, nonce, message, datagram, sizeof(datagram));
-	if (len < 0 || !m->env.send(m->env.arg, &to->to, datagram, (size_t)len))
+	if (len < 0 || !m->env.send(m->env.arg, to->local_port, &to->to, datagram, (size_t)len))
 		return false;
 	mesh_count(m, MESH_COUNTER_DISCO_TX);
 	return true;
@@ -210,6 +210,7 @@ static struct mesh_route route_of(const struct mesh_peer *p, uint64_t now_ns)
 	} else {
 		const struct path_choice choice = peer_path_choice(p->active->path, now_ns);
 		route.udp = choice.udp.to;
+		route.local_port = choice.udp.local_port;
 		route.vni = choice.udp.vni;
 		route.mtu = choice.udp.to.port ? peer_path_best(p->active->path)->mtu : 0;
 		route.derp = choice.derp_region != 0;
@@ -219,8 +220,8 @@ static struct mesh_route route_of(const struct mesh_peer *p, uint64_t now_ns)
 
 static bool same_route(const struct mesh_route *a, const struct mesh_route *b)
 {
-	return endpoint_equal(&a->udp, &b->udp) && a->vni == b->vni && a->derp == b->derp &&
-	       a->mtu == b->mtu;
+	return endpoint_equal(&a->udp, &b->udp) && a->local_port == b->local_port &&
+	       a->vni == b->vni && a->derp == b->derp && a->mtu == b->mtu;
 }
 
 void mesh_tell_route(struct mesh *m, struct mesh_peer *p, uint64_t now_ns)
@@ -353,12 +354,12 @@ static bool send_udp(struct mesh *m, const struct mesh_route *route, const void 
 	if (route->udp.port == 0)
 		return false;
 	if (route->vni == 0)
-		return m->env.send(m->env.arg, &route->udp, data, len);
+		return m->env.send(m->env.arg, route->local_port, &route->udp, data, len);
 	if (len > sizeof(datagram) - sizeof(header))
 		return false;
 	memcpy(datagram, &header, sizeof(header));
 	memcpy(datagram + sizeof(header), data, len);
-	return m->env.send(m->env.arg, &route->udp, datagram, len + sizeof(header));
+	return m->env.send(m->env.arg, 0, &route->udp, datagram, len + sizeof(header));
 }
 
 int mesh_send(struct mesh *m, const struct key *node, const void *data, size_t len, bool also_udp)

@@ -9,9 +9,9 @@
 
 struct tailnet_env {
 	void *arg;
-	// A datagram from the WireGuard port. False: no way there.
-	bool (*send)(void *arg, const struct ip_addr *local, const struct endpoint *to,
-		const uint8_t *data, size_t len);
+	// A datagram from the WireGuard port, or another port of ours (not 0). False: no way there.
+	bool (*send)(void *arg, const struct ip_addr *local, uint16_t local_port,
+		const struct endpoint *to, const uint8_t *data, size_t len);
 	// WireGuard data that came over DERP, for the workers.
 	void (*inject_wg)(void *arg, const struct endpoint *from, const uint8_t *data, size_t len);
 	// An IP packet of our own into the tunnel.
@@ -39,9 +39,9 @@ void tailnet_destroy(struct tailnet *); // NULL is fine
 bool tailnet_wg_send(struct tailnet *, const struct peer *, const struct ip_addr *local,
 	const struct endpoint *to, const uint8_t *data, size_t len);
 void tailnet_keyed(struct tailnet *, const struct peer *);
-// A datagram of this kind to the WireGuard port.
-void tailnet_datagram(struct tailnet *, const struct endpoint *from, enum udp_class,
-	const uint8_t *data, size_t len);
+// A datagram of this kind to that port of ours.
+void tailnet_datagram(struct tailnet *, const struct endpoint *from, uint16_t local_port,
+	enum udp_class, const uint8_t *data, size_t len);
 // A sealed packet that is (also) to go over DERP.
 void tailnet_derp_out(struct tailnet *, const struct peer *, const uint8_t *data, size_t len);
 // A TSMP packet of the peer, from its IP header on.

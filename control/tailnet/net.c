@@ -27,11 +27,17 @@ static bool is_derp(const struct endpoint *e)
 	return e->addr.family == IP_V4 && memcmp(e->addr.bytes, derp_magic, 4) == 0;
 }
 
-static bool send_udp(void *arg, const struct endpoint *to, const uint8_t *data, size_t len)
+static bool send_from(
+	void *arg, uint16_t local_port, const struct endpoint *to, const uint8_t *data, size_t len)
 {
 	const struct tailnet *t = arg;
 	struct ip_addr any = {0};
-	return t->params.env.send(t->params.env.arg, &any, to, data, len);
+	return t->params.env.send(t->params.env.arg, &any, local_port, to, data, len);
+}
+
+static bool send_udp(void *arg, const struct endpoint *to, const uint8_t *data, size_t len)
+{
+	return send_from(arg, 0, to, data, len);
 }
 
 static void fill_random(void *, void *out, size_t len)
@@ -51,7 +57,10 @@ static int mesh_to_derp(
 static void on_route(void *arg, const struct key *node, const struct mesh_route *route)
 {
 	struct tailnet *t = arg;
-	struct wg_route r = {.to = route->udp, .vni = route->vni, .derp = route->derp};
+	struct wg_route r = {.to = route->udp,
+		.local_port = route->local_port,
+		.vni = route->vni,
+		.derp = route->derp};
 	if (route->mtu > OUTER_LEN_MAX + WG_DATA_OVERHEAD)
 		r.mtu = route->mtu - WG_DATA_OVERHEAD - UDP_HDR_LEN -
 			(route->vni ? GENEVE_HEADER_LEN : 0) -
@@ -111,22 +120,25 @@ bool tailnet_wg_send(struct tailnet *t, const struct peer *peer, const struct ip
 	if (!peer && is_derp(to))
 		return derp_pool_send(t->derp, to->port, &t->derp_from, data, len) == 0;
 	if (!peer)
-		return t->params.env.send(t->params.env.arg, local, to, data, len);
+		return t->params.env.send(t->params.env.arg, local, 0, to, data, len);
 	// An answer goes whence the question came, but through a relay as the route says.
 	bool answer = data[0] == WG_TYPE_RESPONSE && to->port != 0 && !is_derp(to);
 	if (answer && mesh_peer_info(t->mesh, &peer->public_key, &info) == 0 &&
 		!(info.route.vni && endpoint_equal(&info.route.udp, to)))
-		return t->params.env.send(t->params.env.arg, local, to, data, len);
+		return t->params.env.send(t->params.env.arg, local,
+			mesh_local_port(t->mesh, &peer->public_key, to), to, data, len);
 	return mesh_send(t->mesh, &peer->public_key, data, len, true) == 0;
 }
 
-void tailnet_datagram(struct tailnet *t, const struct endpoint *from, enum udp_class class,
-	const uint8_t *data, size_t len)
+void tailnet_datagram(struct tailnet *t, const struct endpoint *from, uint16_t local_port,
+	enum udp_class class, const uint8_t *data, size_t len)
 {
 	if (class == UDP_STUN)
 		netcheck_input(t->netcheck, from, data, len, tn_now_ns(t));
 	else if (t->active)
-		mesh_input(t->mesh, from, data, len);
+		mesh_input(t->mesh, from,
+			local_port == atomic_load(&t->params.gw->wg_port) ? 0 : local_port, data,
+			len);
 }
 
 // -- netcheck -------------------------------------------------------------------------------------
@@ -290,7 +302,7 @@ int tn_net_create(struct tailnet *t)
 	const struct mesh_env mesh = {
 		.arg = t,
 		.now_ns = tn_now_ns,
-		.send = send_udp,
+		.send = send_from,
 		.derp_send = mesh_to_derp,
 		.route = on_route,
 		.last_tx_ns = last_tx_ns,

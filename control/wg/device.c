@@ -164,6 +164,7 @@ void session_update_path(struct session *s)
 		.port = PORT_NONE,
 		.remote = s->endpoint,
 		.local = s->local,
+		.local_port = s->local_port,
 		.vni = s->vni,
 		.derp = s->derp,
 	};
@@ -285,6 +286,7 @@ int wg_peer_route(struct wg *w, const struct key *public_key, const struct wg_ro
 		return -ENOENT;
 	struct session *s = peer->session;
 	s->endpoint = route->to;
+	s->local_port = route->local_port;
 	s->vni = route->vni;
 	s->derp = route->derp;
 	s->route_mtu = route->mtu;

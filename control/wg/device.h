@@ -33,7 +33,8 @@ struct session {
 	uint64_t handshake_unix_ns;		   // when the last one came into use
 
 	bool meshed;
-	uint32_t vni;		  // meshed: of struct wg_route
+	uint16_t local_port;	  // meshed: of struct wg_route
+	uint32_t vni;		  // likewise
 	bool derp;		  // likewise
 	uint16_t route_mtu;	  // likewise
 	struct endpoint endpoint; // where we send; port 0: nowhere

@@ -48,10 +48,11 @@ int wg_peer_endpoint(struct wg *, const struct key *public_key, const struct end
 
 // Where a meshed peer's packets go.
 struct wg_route {
-	struct endpoint to; // port 0: not by UDP
-	uint32_t vni;	    // not 0: behind a Geneve header, through a peer relay
-	bool derp;	    // (also) handed up, to go over DERP
-	uint16_t mtu;	    // largest inner packet that the path is known to carry; 0: unknown
+	struct endpoint to;  // port 0: not by UDP
+	uint16_t local_port; // of ours; 0: the WireGuard port
+	uint32_t vni;	     // not 0: behind a Geneve header, through a peer relay
+	bool derp;	     // (also) handed up, to go over DERP
+	uint16_t mtu;	     // largest inner packet that the path is known to carry; 0: unknown
 };
 
 int wg_peer_route(struct wg *, const struct key *public_key, const struct wg_route *); // or -ENOENT

@@ -4,6 +4,13 @@
 #include "dataplane/table/lookup.h"
 #include "dataplane/wire/csum.h"
 
+// Ports that were opened beside the WireGuard port; kept out of the way of that.
+static __rte_noinline bool is_extra(const struct graph *g, uint16_t port, enum ip_family family)
+{
+	uint32_t extra = atomic_load_explicit(&g->gw->extra_ports, memory_order_relaxed);
+	return family == IP_V4 && (uint16_t)(port - (extra >> 16)) < (uint16_t)extra;
+}
+
 static bool is_wireguard(const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip)
 {
 	uint16_t port = atomic_load_explicit(&g->gw->wg_port, memory_order_relaxed);
@@ -12,7 +19,8 @@ static bool is_wireguard(const struct graph *g, const struct rte_mbuf *m, const 
 		return false;
 	const struct rte_udp_hdr *udp =
 		rte_pktmbuf_mtod_offset(m, struct rte_udp_hdr *, ip->l3_len);
-	return udp->dst_port == rte_cpu_to_be_16(port);
+	return udp->dst_port == rte_cpu_to_be_16(port) ||
+	       is_extra(g, rte_be_to_cpu_16(udp->dst_port), ip->family);
 }
 
 static void classify(struct graph *g, struct rte_mbuf *m, struct fib_cache *cache)

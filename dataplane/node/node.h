@@ -204,10 +204,12 @@ const char *counter_help(enum counter);
 
 // What workers and control share; made before workers start.
 struct gateway {
-	struct port *port[PORT_MAX];	  // fixed after init
-	uint16_t n_ports, n_workers;	  // fixed after init
-	uint16_t host_port;		  // the TUN; PORT_NONE: none
-	_Atomic uint16_t wg_port;	  // ctl: rw, wrk: ro: UDP port, host order
+	struct port *port[PORT_MAX]; // fixed after init
+	uint16_t n_ports, n_workers; // fixed after init
+	uint16_t host_port;	     // the TUN; PORT_NONE: none
+	_Atomic uint16_t wg_port;    // ctl: rw, wrk: ro: UDP port, host order
+	// ctl: rw, wrk: ro: more of them over IPv4: first << 16 | how many
+	_Atomic uint32_t extra_ports;
 	_Atomic uint16_t tunnel_mtu;	  // ctl: rw, wrk: ro
 	_Atomic bool mss_clamp, coalesce; // ctl: rw, wrk: ro
 	_Atomic uint32_t icmp_rate;	  // ctl: rw, wrk: ro: errors per second and worker

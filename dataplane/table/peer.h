@@ -27,6 +27,7 @@ struct peer_path {
 	uint32_t ip_sum; // of the outer IPv4 header, without what changes; peer_set_path() sets it
 	struct endpoint remote;
 	struct ip_addr local; // source address of the outer header
+	uint16_t local_port;  // source port of the outer header; 0: the WireGuard port
 	uint32_t vni;	      // not 0: behind a Geneve header, through a peer relay
 	bool derp;	      // (also) handed to the control thread, which sends it over DERP
 };

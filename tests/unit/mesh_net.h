@@ -19,7 +19,7 @@
 
 enum {
 	NET_HOSTS = 4,
-	NET_FLOWS = 512,
+	NET_FLOWS = 8192,
 	NET_FLIGHTS = 4096,
 	NET_REGIONS = 3,
 	NET_UDP_MS = 2,
@@ -38,6 +38,7 @@ enum nat {
 
 struct flow {
 	struct endpoint to;
+	uint16_t local_port; // 0: NET_PORT
 	uint16_t port;
 };
 
@@ -111,7 +112,8 @@ static inline struct endpoint net_endpoint(const struct ip_addr *addr, uint16_t 
 	return (struct endpoint){*addr, port};
 }
 
-static inline bool nat_out(struct host *h, const struct endpoint *to, struct endpoint *from)
+static inline bool nat_out(
+	struct host *h, uint16_t local_port, const struct endpoint *to, struct endpoint *from)
 {
 	*from = h->local;
 	if (h->nat == NAT_BLOCKED)
@@ -119,20 +121,21 @@ static inline bool nat_out(struct host *h, const struct endpoint *to, struct end
 	if (h->nat == NAT_NONE)
 		return true;
 	for (unsigned i = 0; i < h->n_flows; i++)
-		if (endpoint_equal(&h->flows[i].to, to)) {
+		if (h->flows[i].local_port == local_port && endpoint_equal(&h->flows[i].to, to)) {
 			*from = net_endpoint(&h->outside, h->flows[i].port);
 			return true;
 		}
 	assert_true(h->n_flows < NET_FLOWS);
 	const uint16_t port = h->nat == NAT_HARD ? (uint16_t)(30000 + h->n_flows) : 20000;
-	h->flows[h->n_flows++] = (struct flow){*to, port};
+	h->flows[h->n_flows++] = (struct flow){*to, local_port, port};
 	*from = net_endpoint(&h->outside, port);
 	return true;
 }
 
-static inline bool nat_in(
-	const struct host *h, const struct endpoint *from, const struct endpoint *to)
+static inline bool nat_in(const struct host *h, const struct endpoint *from,
+	const struct endpoint *to, uint16_t *local_port)
 {
+	*local_port = 0;
 	if (h->nat == NAT_NONE)
 		return endpoint_equal(&h->local, to);
 	if (h->nat == NAT_BLOCKED || !ip_addr_equal(&h->outside, &to->addr))
@@ -140,8 +143,10 @@ static inline bool nat_in(
 	if (h->nat == NAT_CONE)
 		return to->port == 20000;
 	for (unsigned i = 0; i < h->n_flows; i++)
-		if (h->flows[i].port == to->port && endpoint_equal(&h->flows[i].to, from))
+		if (h->flows[i].port == to->port && endpoint_equal(&h->flows[i].to, from)) {
+			*local_port = h->flows[i].local_port;
 			return true;
+		}
 	return false;
 }
 
@@ -152,7 +157,8 @@ static inline uint64_t host_now(void *arg)
 	return ((struct host *)arg)->net->now_ns;
 }
 
-static inline bool host_send(void *arg, const struct endpoint *to, const uint8_t *data, size_t len)
+static inline bool host_send(
+	void *arg, uint16_t local_port, const struct endpoint *to, const uint8_t *data, size_t len)
 {
 	struct host *h = arg;
 	struct flight f = {.at_ns = h->net->now_ns + NET_UDP_MS * MESH_MS, .to = *to};
@@ -160,7 +166,7 @@ static inline bool host_send(void *arg, const struct endpoint *to, const uint8_t
 	if (h->no_way)
 		return false;
 	h->udp_tx++;
-	if (!nat_out(h, to, &f.from))
+	if (!nat_out(h, local_port, to, &f.from))
 		return true; // dropped on the way, which nobody tells
 	f.data = (uint8_t *)(uintptr_t)data;
 	f.len = len;
@@ -328,12 +334,12 @@ static inline struct mesh_route *host_route_to(struct host *h, const struct host
 
 // --- Time.
 
-static inline void take_udp(struct host *h, const struct flight *f)
+static inline void take_udp(struct host *h, uint16_t local_port, const struct flight *f)
 {
 	const enum udp_class class = udp_classify(f->data, f->len);
 
 	if (class == UDP_DISCO || class == UDP_GENEVE_DISCO)
-		return mesh_input(h->mesh, &f->from, f->data, f->len);
+		return mesh_input(h->mesh, &f->from, local_port, f->data, f->len);
 	h->wireguard_udp++;
 	h->last_wireguard_from = f->from;
 }
@@ -357,9 +363,11 @@ static inline void deliver(struct net *net, const struct flight *f)
 		return deliver_derp(net, f);
 	if (net->relay.datagram && endpoint_equal(&f->to, &net->relay.addr))
 		return net->relay.datagram(net, &f->from, f->data, f->len);
-	for (unsigned i = 0; i < net->n_hosts; i++)
-		if (nat_in(&net->hosts[i], &f->from, &f->to))
-			return take_udp(&net->hosts[i], f);
+	for (unsigned i = 0; i < net->n_hosts; i++) {
+		uint16_t local_port;
+		if (nat_in(&net->hosts[i], &f->from, &f->to, &local_port))
+			return take_udp(&net->hosts[i], local_port, f);
+	}
 }
 
 static inline unsigned next_flight(const struct net *net)
@@ -448,9 +456,9 @@ static inline void host_data(struct host *h, struct host *to)
 	memcpy(inside, &header, sizeof(header));
 	memcpy(inside + sizeof(header), packet, sizeof(packet));
 	if (route.udp.port && route.vni)
-		host_send(h, &route.udp, inside, sizeof(inside));
+		host_send(h, 0, &route.udp, inside, sizeof(inside));
 	else if (route.udp.port)
-		host_send(h, &route.udp, packet, sizeof(packet));
+		host_send(h, route.local_port, &route.udp, packet, sizeof(packet));
 	if (route.udp.port)
 		h->last_tx_ns[to - h->net->hosts] = h->net->now_ns;
 	if (route.derp)

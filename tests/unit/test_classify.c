@@ -138,18 +138,58 @@ static void forget(struct gw *g)
 	memset(graph_of(g)->counters, 0, sizeof(graph_of(g)->counters));
 }
 
+static void push_row(struct gw *g, const struct row *r)
+{
+	struct flat frame;
+	build(g, r, &frame);
+	struct rte_mbuf *m = rte_pktmbuf_alloc(g->gw.pool);
+	memcpy(rte_pktmbuf_append(m, (uint16_t)frame.len), frame.b, frame.len);
+	print_message("%s\n", r->name);
+	push(g, r->port, m);
+	run(g);
+}
+
 static void each_frame_has_its_fate(void **state)
 {
 	struct two *t = *state;
 	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
-		struct flat frame;
-		build(&t->a, &rows[i], &frame);
-		struct rte_mbuf *m = rte_pktmbuf_alloc(t->a.gw.pool);
-		memcpy(rte_pktmbuf_append(m, (uint16_t)frame.len), frame.b, frame.len);
-		print_message("%s\n", rows[i].name);
-		push(&t->a, rows[i].port, m);
-		run(&t->a);
+		push_row(&t->a, &rows[i]);
 		check_fate(&t->a, &rows[i]);
+		forget(&t->a);
+	}
+}
+
+// 50000 to 50007, over IPv4 alone.
+static const struct row extra_rows[] = {
+	{"one below", TO_KERNEL, 0, .patch = "30=c0000201 36=c34f 42=01000000 24=!"},
+	{"the first", TO_PUNT, 0, .patch = "30=c0000201 36=c350 42=01000000 24=!"},
+	{"the last", TO_PUNT, 0, .patch = "30=c0000201 36=c357 42=01000000 24=!"},
+	{"one above", TO_KERNEL, 0, .patch = "30=c0000201 36=c358 42=01000000 24=!"},
+	{"port 0", TO_KERNEL, 0, .patch = "30=c0000201 36=0000 42=01000000 24=!"},
+	{"the WireGuard port", TO_PUNT, 0, .patch = "30=c0000201 36=a2a9 42=01000000 24=!"},
+	{"rubbish", DROPPED, DROP_WG_MALFORMED, .patch = "30=c0000201 36=c350 24=!"},
+	{"TCP", TO_KERNEL, 0, .patch = "23=06 30=c0000201 36=c350 24=!"},
+	{"a fragment", TO_KERNEL, 0, .patch = "20=2000 30=c0000201 36=c350 24=!"},
+	{"somebody else's", TO_KERNEL, 0, .patch = "30=08080808 36=c350 42=01000000 24=!"},
+};
+
+static void extra_ports_are_wireguards(void **state)
+{
+	struct two *t = *state;
+	for (unsigned i = 0; i < RTE_DIM(extra_rows); i++) {
+		struct row r = extra_rows[i];
+		r.port = GW_WAN;
+		r.payload = WG_INITIATION_LEN;
+		atomic_store(&t->a.gw.extra_ports, 50000u << 16 | 8);
+		push_row(&t->a, &r);
+		check_fate(&t->a, &r);
+		forget(&t->a);
+		if (r.fate != TO_PUNT || strstr(r.name, "WireGuard"))
+			continue;
+		atomic_store(&t->a.gw.extra_ports, 0); // closed
+		push_row(&t->a, &r);
+		r.fate = TO_KERNEL;
+		check_fate(&t->a, &r);
 		forget(&t->a);
 	}
 }
@@ -246,6 +286,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		two_test(each_frame_has_its_fate),
+		two_test(extra_ports_are_wireguards),
 		two_test(ethernet_padding_is_cut),
 		cmocka_unit_test(shared_ports_leave_forwarding_to_the_kernel),
 		two_test(owned_ports_share_with_their_mirror),

@@ -112,7 +112,7 @@ static void do_ping(struct scene *s, const char *arg, uint64_t now_ns)
 
 	assert_int_equal(sscanf(arg, "%63s %u", addr, &number), 2);
 	memset(txid, (int)number, sizeof(txid));
-	const struct endpoint from = endpoint_of(addr);
+	const struct path_addr from = {.to = endpoint_of(addr)};
 	add(s, peer_path_ping(s->path, &from, txid, now_ns) ? "pong " : "- ");
 }
 
@@ -516,9 +516,9 @@ static void test_bounded(void **)
 	peer_path_call_me_maybe(s.path, list, LIST_MAX, START_MS * MS);
 	assert_int_equal(s.pings, PATH_CANDIDATES_MAX);
 	s.text[0] = '\0';
-	assert_true(
-		peer_path_ping(s.path, &list[200], txid, START_MS * MS)); // answered all the same
-	peer_path_call_me_maybe(s.path, list + 200, 100, START_MS * MS);  // makes room
+	const struct path_addr from = {.to = list[200]};
+	assert_true(peer_path_ping(s.path, &from, txid, START_MS * MS)); // answered all the same
+	peer_path_call_me_maybe(s.path, list + 200, 100, START_MS * MS); // makes room
 	assert_int_equal(s.pings, 2 * PATH_CANDIDATES_MAX);
 	assert_non_null(strstr(s.text, "ping 192.0.2.1:300 "));
 	assert_null(strstr(s.text, "ping 192.0.2.1:100 "));

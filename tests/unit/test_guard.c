@@ -167,6 +167,21 @@ static void test_rules(void **state)
 	assert_int_equal(guard_counters(g, &before), 0);
 	assert_int_equal(before.tunnel_packets, after.tunnel_packets * 2 + 1);
 	assert_true(seen() && seen());
+
+	print_message("more ports beside it, over IPv4\n");
+	p.extra_port = FRAME_PORT - 1;
+	p.n_extra_ports = 2;
+	assert_int_equal(guard_update(g, &p, err), 0);
+	send_case(&cases[0]);
+	assert_true(seen());
+	assert_int_equal(guard_counters(g, &after), 0);
+	assert_int_equal(after.tunnel_packets, before.tunnel_packets + 1);
+	p.n_extra_ports = 1;
+	assert_int_equal(guard_update(g, &p, err), 0);
+	send_case(&cases[0]);
+	assert_true(seen());
+	assert_int_equal(guard_counters(g, &before), 0);
+	assert_int_equal(after.tunnel_packets, before.tunnel_packets);
 	guard_destroy(g);
 	netns_run("! nft list tables | grep tailgate");
 }
@@ -286,6 +301,31 @@ static void test_claim(void **)
 	port_claim_close(&c);
 }
 
+static void test_range(void **)
+{
+	static const struct {
+		unsigned n;
+		int error;
+	} refused[] = {{0, -EINVAL}, {PORT_RANGE_MAX + 1, -EINVAL}, {100000, -EINVAL}};
+	struct port_range r, other;
+	for (unsigned i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+		assert_int_equal(port_range_open(refused[i].n, &r), refused[i].error);
+	assert_int_equal(port_range_open(256, &r), 0);
+	assert_int_equal(r.n, 256);
+	assert_in_range(r.first, 1024, 32768 - 256); // not of those that the kernel gives out
+	for (unsigned i = 0; i < r.n; i++)
+		assert_int_equal(bind_udp(AF_INET, (uint16_t)(r.first + i)), -EADDRINUSE);
+	assert_int_equal(port_range_open(256, &other), 0);
+	assert_true(other.first + 256 <= r.first || r.first + 256 <= other.first);
+	port_range_close(&other);
+	port_range_close(&r);
+	assert_int_equal(r.n, 0);
+	port_range_close(&r);
+	int free_again = bind_udp(AF_INET, r.first);
+	assert_true(free_again >= 0);
+	close(free_again);
+}
+
 static struct port *open_port(const char *device, struct rte_mempool *super_pool)
 {
 	struct port_params p = {.name = device,
@@ -330,6 +370,7 @@ int main(void)
 		cmocka_unit_test(test_stale),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_claim),
+		cmocka_unit_test(test_range),
 	};
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);
 	va->ops->close(va);

@@ -176,7 +176,7 @@ static void input(enum way way, const uint8_t *packet, size_t len)
 	memcpy(datagram + before, packet, len);
 	uint8_t *copy = exact_copy(datagram, before + len);
 	if (way == UDP || geneve)
-		mesh_input(us->mesh, &peer->local, copy, before + len);
+		mesh_input(us->mesh, &peer->local, 0, copy, before + len);
 	else
 		assert_true(mesh_derp_input(us->mesh, 2, from, copy, before + len));
 	free(copy);
@@ -220,8 +220,8 @@ static void test_not_disco(void **)
 	assert_true(mesh_derp_input(us->mesh, 1, &(struct key){{77}}, wireguard, WIREGUARD_LEN));
 	assert_false(mesh_derp_input(us->mesh, 1, &peer->node, wireguard, WIREGUARD_LEN));
 	assert_false(mesh_derp_input(us->mesh, 1, &peer->node, wireguard, 0));
-	mesh_input(us->mesh, &peer->local, wireguard, WIREGUARD_LEN);
-	mesh_input(us->mesh, &peer->local, wireguard, 0);
+	mesh_input(us->mesh, &peer->local, 0, wireguard, WIREGUARD_LEN);
+	mesh_input(us->mesh, &peer->local, 0, wireguard, 0);
 	assert_int_equal(mesh_counter(us->mesh, MESH_COUNTER_DISCO_FORGED), 2);
 	assert_int_equal(sent(), 0);
 }
@@ -239,7 +239,7 @@ static void test_replayed_ping(void **)
 	assert_int_equal(us->udp_tx, 1);
 	assert_int_equal(mesh_counter(us->mesh, MESH_COUNTER_DISCO_REPEATED), 1);
 	// From elsewhere it gets an answer there, which only the peer can read, and a try at most.
-	mesh_input(us->mesh, &mallory->local, packet, len);
+	mesh_input(us->mesh, &mallory->local, 0, packet, len);
 	assert_int_equal(us->udp_tx, 2);
 	host_stream(us, peer, 1000, 100);
 	assert_endpoint(&host_route_to(us, peer)->udp, "192.0.2.2:41641");
@@ -291,7 +291,7 @@ static void test_pong_from_elsewhere(void **)
 	m.pong.src = mallory->local;
 	// By another peer: not its ping.
 	size_t len = seal_from(mallory, us, &m, packet);
-	mesh_input(us->mesh, &caught.to, packet, len);
+	mesh_input(us->mesh, &caught.to, 0, packet, len);
 	assert_route(us, peer, "derp");
 	assert_route(us, mallory, "derp");
 	assert_int_equal(mesh_counter(us->mesh, MESH_COUNTER_DISCO_UNASKED), 1);
@@ -301,10 +301,10 @@ static void test_pong_from_elsewhere(void **)
 	assert_route(us, peer, "derp");
 	assert_int_equal(mesh_counter(us->mesh, MESH_COUNTER_DISCO_UNASKED), 2);
 	// From another address: what was pinged gets the credit.
-	mesh_input(us->mesh, &mallory->local, packet, len);
+	mesh_input(us->mesh, &mallory->local, 0, packet, len);
 	assert_endpoint(&host_route_to(us, peer)->udp, "192.0.2.2:41641");
 	// Once.
-	mesh_input(us->mesh, &mallory->local, packet, len);
+	mesh_input(us->mesh, &mallory->local, 0, packet, len);
 	assert_int_equal(mesh_counter(us->mesh, MESH_COUNTER_DISCO_UNASKED), 3);
 }
 
@@ -317,7 +317,7 @@ static void test_pong_too_late(void **)
 	m.type = DISCO_PONG;
 	const size_t len = seal_from(peer, us, &m, packet);
 	net_run(net, PATH_PING_TIMEOUT_MS + MESH_TICK_MIN_MS);
-	mesh_input(us->mesh, &peer->local, packet, len);
+	mesh_input(us->mesh, &peer->local, 0, packet, len);
 	assert_route(us, peer, "derp");
 }
 
@@ -328,7 +328,7 @@ static void test_reflected_ping(void **)
 	ping_lost();
 	memcpy(caught_bytes + DISCO_MAGIC_LEN, mesh_disco_key(peer->mesh)->bytes, KEY_LEN);
 	const unsigned before = sent();
-	mesh_input(us->mesh, &mallory->local, caught_bytes, caught.len);
+	mesh_input(us->mesh, &mallory->local, 0, caught_bytes, caught.len);
 	assert_int_equal(sent(), before);
 	assert_int_equal(mesh_counter(us->mesh, MESH_COUNTER_DISCO_FORGED), 1);
 }
@@ -413,7 +413,7 @@ static void test_ping_flood(void **)
 	// Others are not held up.
 	struct disco_message m = message_of(DISCO_PING);
 	m.ping.node_key = mallory->node;
-	mesh_input(us->mesh, &mallory->local, packet, seal_from(mallory, us, &m, packet));
+	mesh_input(us->mesh, &mallory->local, 0, packet, seal_from(mallory, us, &m, packet));
 	assert_int_equal(us->udp_tx, MESH_SOURCE_PER_S + 1);
 }
 
@@ -425,7 +425,7 @@ static void test_ping_flood_of_sources(void **)
 	for (uint32_t i = 0; i < FLOOD; i++) {
 		const struct disco_message m = message_of(DISCO_PING);
 		const struct endpoint from = {ip_addr_v4(&i), (uint16_t)(i + 1)};
-		mesh_input(us->mesh, &from, packet, seal_from(peer, us, &m, packet));
+		mesh_input(us->mesh, &from, 0, packet, seal_from(peer, us, &m, packet));
 	}
 	assert_int_equal(host_info(us, peer).candidates, PATH_CANDIDATES_MAX);
 	const unsigned before = us->udp_tx;
@@ -526,7 +526,8 @@ static void test_vectors(void **)
 	assert_int_equal(mesh_peer_set(us->mesh, &n), 0);
 	caught = (struct flight){0};
 	net->tap = catch_ping;
-	mesh_input(us->mesh, &peer->local, wire, vectors_bytes(ping, "wire", wire, sizeof(wire)));
+	mesh_input(
+		us->mesh, &peer->local, 0, wire, vectors_bytes(ping, "wire", wire, sizeof(wire)));
 	peer->mesh->self.disco_private = vectors_key(alice, "private");
 	const struct disco_message pong = caught_message();
 	vectors_exact(json_object_get(ping, "fields"), "txid", txid, sizeof(txid));

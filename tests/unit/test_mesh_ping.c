@@ -177,12 +177,12 @@ static void test_forged_pongs(void **)
 	for (unsigned i = 0; i < p->n_tries; i++) {
 		memcpy(pong.pong.txid, p->tries[i].txid, DISCO_TXID_LEN);
 		size_t len = seal_from(mallory, a, &pong, packet);
-		mesh_input(a->mesh, &b->local, packet, len);
+		mesh_input(a->mesh, &b->local, 0, packet, len);
 		assert_true(mesh_derp_input(a->mesh, 2, &mallory->node, packet, len));
 		// The peer's own, but over the other way.
 		len = seal_from(b, a, &pong, packet);
 		if (p->tries[i].region)
-			mesh_input(a->mesh, &b->local, packet, len);
+			mesh_input(a->mesh, &b->local, 0, packet, len);
 		else
 			assert_true(mesh_derp_input(a->mesh, 2, &b->node, packet, len));
 	}

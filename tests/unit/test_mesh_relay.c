@@ -267,12 +267,12 @@ static void test_forged_challenge(void **)
 	// Sealed by b under the server's key.
 	const size_t len = seal_as(&b->mesh->self.disco_private, mesh_disco_key(a->mesh),
 		&place.server_disco, &m, datagram + sizeof(header));
-	mesh_input(a->mesh, &b->local, datagram, sizeof(header) + len);
+	mesh_input(a->mesh, &b->local, 0, datagram, sizeof(header) + len);
 	assert_int_equal(a->udp_tx, before);
 	assert_int_equal(a->mesh->binds->handshake.state, RELAY_BIND_SENT);
 	// A flood of them costs no more than any other.
 	for (unsigned i = 0; i < 1000; i++)
-		mesh_input(a->mesh, &b->local, datagram, sizeof(header) + len);
+		mesh_input(a->mesh, &b->local, 0, datagram, sizeof(header) + len);
 	assert_true(mesh_counter(a->mesh, MESH_COUNTER_DISCO_LIMITED) > 500);
 	net_run(net, 100); // the true one is still taken
 	assert_int_equal(a->mesh->binds->handshake.state, RELAY_ANSWER_SENT);

@@ -20,6 +20,7 @@ struct heard { // by one of the callbacks
 	unsigned n;
 	struct endpoint from;
 	struct ip_addr to;
+	uint16_t to_port;
 	enum udp_class class;
 	const struct peer *peer;
 	size_t len;
@@ -42,12 +43,13 @@ static void hear(struct heard *h, const uint8_t *data, size_t len)
 	memcpy(h->data, data, RTE_MIN(len, sizeof(h->data)));
 }
 
-static void on_disco(void *arg, const struct endpoint *from, const struct ip_addr *to,
+static void on_disco(void *arg, const struct endpoint *from, const struct endpoint *to,
 	enum udp_class class, const uint8_t *data, size_t len)
 {
 	struct heard *h = &((struct fixture *)arg)->disco;
 	h->from = *from;
-	h->to = *to;
+	h->to = to->addr;
+	h->to_port = to->port;
 	h->class = class;
 	hear(h, data, len);
 }
@@ -117,17 +119,22 @@ static void turn(struct fixture *f)
 // -- up -------------------------------------------------------------------------------------------
 
 // A datagram from A to B's WireGuard port.
-static void push_datagram(struct fixture *f, const uint8_t *payload, uint32_t len)
+static void push_datagram_to(struct fixture *f, uint16_t port, const uint8_t *payload, uint32_t len)
 {
 	static struct flat p;
 	flow_build(&(struct spec){.proto = IPPROTO_UDP, .payload = len}, &p);
 	put32(p.b + 12, gw_ip4(192, 0, 2, 1));
 	put32(p.b + 16, gw_ip4(192, 0, 2, 2));
 	put16(p.b + 20, 41000);
-	put16(p.b + 22, GW_PORT);
+	put16(p.b + 22, port);
 	memcpy(p.b + OUTER4, payload, len);
 	flow_finish(p.b, p.len);
 	push_flat(&f->t->b, GW_WAN, &p);
+}
+
+static void push_datagram(struct fixture *f, const uint8_t *payload, uint32_t len)
+{
+	push_datagram_to(f, GW_PORT, payload, len);
 }
 
 static const struct {
@@ -453,6 +460,35 @@ static void a_relay_takes_of_the_mtu(void **state)
 	assert_memory_equal(relay.outer, direct.outer, sizeof(relay.outer));
 }
 
+// Another port of ours: datagrams and the path's headers leave from it, and what comes to it says
+// so.
+static void another_port_of_ours(void **state)
+{
+	struct fixture *f = *state;
+	static const uint16_t ports[] = {0, 17000, 17001, 65535};
+	static struct flat got;
+	const uint8_t disco[] = "TS\xf0\x9f\x92\xac and so on, as long as a disco message is";
+	feed_wan(f);
+	for (unsigned i = 0; i < RTE_DIM(ports); i++) {
+		const uint16_t port = ports[i] ? ports[i] : GW_PORT;
+		struct ip_addr any = {0};
+		struct peer_path path = {.remote = them, .local_port = ports[i]};
+		atomic_store(&f->t->b.gw.extra_ports, (uint32_t)ports[i] << 16 | (ports[i] != 0));
+		assert_true(underlay_path(f->u, &them, &path));
+		assert_int_equal(get16(path.outer + sizeof(path.outer) - UDP_HDR_LEN), port);
+		assert_true(underlay_send_from(f->u, &any, ports[i], &them, disco, sizeof(disco)));
+		run(&f->t->b);
+		assert_true(take_flat(&f->t->b, GW_WAN, &got));
+		assert_int_equal(get16(got.b + IP4_HDR_LEN), port);
+		assert_int_equal(get16(got.b + IP4_HDR_LEN + 2), them.port);
+		f->disco = (struct heard){0};
+		push_datagram_to(f, port, disco, sizeof(disco));
+		turn(f);
+		assert_int_equal(f->disco.n, 1);
+		assert_int_equal(f->disco.to_port, port);
+	}
+}
+
 static const struct {
 	size_t len;
 	uint16_t mtu;
@@ -506,6 +542,7 @@ int main(void)
 		underlay_test(packets_of_our_own_are_no_flow),
 		underlay_test(bad_packets_of_our_own_are_refused),
 		underlay_test(a_relay_takes_of_the_mtu),
+		underlay_test(another_port_of_ours),
 		underlay_test(datagrams_are_as_large_as_the_link_takes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
