@@ -40,7 +40,7 @@ static void keep(const void *data, size_t len)
 	last_len = len;
 }
 
-static bool on_send(void *, const struct endpoint *to, const uint8_t *data, size_t len)
+static bool on_send(void *, uint16_t, const struct endpoint *to, const uint8_t *data, size_t len)
 {
 	check(len > 0);
 	keep(data, len);
@@ -201,7 +201,7 @@ static void speak(uint8_t how, uint8_t from, const uint8_t *data, size_t len)
 	if (how & 16)
 		mesh_derp_input(mesh, from % 4, &nodes[from % PEERS], packet, before + len);
 	else
-		mesh_input(mesh, &addr, packet, before + len);
+		mesh_input(mesh, &addr, from & 64 ? 20000 + from % 8 : 0, packet, before + len);
 }
 
 static void do_step(uint8_t how, uint8_t arg)
