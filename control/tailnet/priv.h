@@ -54,8 +54,10 @@ struct tailnet { // ctl only
 	struct portmap *portmap;
 
 	enum tailnet_state state;
-	bool active;			   // the data plane has the netmap
-	bool key_login;			   // the login that runs has an auth key
+	bool active;	    // the data plane has the netmap
+	bool login_runs;    // one that the user asked for
+	char auth_key[256]; // of the start just now; ""
+	uint64_t auth_key_until_ns;
 	bool stale;			   // the netmap is of a login that ended
 	struct key node_private, node_key; // that peers know; the second is public
 	struct key derp_from;		   // of the packet being worked off
@@ -103,6 +105,7 @@ int tn_save_state(struct tailnet *);
 // user.c
 bool tn_wants_up(const struct tailnet *);
 void tn_login(struct tailnet *, const char *auth_key, bool interactive);
+void tn_forget_auth_key(struct tailnet *);
 void tn_own_key(struct tailnet *); // node_key of persist
 int tn_coord_save(void *t);
 void tn_coord_changed(void *t);

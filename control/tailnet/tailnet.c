@@ -77,6 +77,8 @@ static enum tailnet_state judge(const struct tailnet *t)
 	if (c->state == COORD_AWAIT_APPROVAL)
 		return TAILNET_NEEDS_MACHINE_AUTH;
 	bool mapped = t->netmap->ready && !t->stale;
+	if (t->login_runs && c->state == COORD_CONNECTING)
+		return TAILNET_STARTING;
 	if (mapped && own_key_expired(t))
 		return TAILNET_NEEDS_LOGIN;
 	if (c->state == COORD_REFUSED && !mapped)
@@ -84,10 +86,17 @@ static enum tailnet_state judge(const struct tailnet *t)
 	return mapped ? TAILNET_RUNNING : TAILNET_STARTING;
 }
 
+// A login that runs beside a good netmap stops nobody's packets.
+static bool forwards(const struct tailnet *t)
+{
+	return tn_wants_up(t) && !key_is_zero(&t->node_key) && t->netmap->ready && !t->stale &&
+	       !own_key_expired(t) && coord_client_status(t->coord)->state != COORD_AWAIT_APPROVAL;
+}
+
 void tn_evaluate(struct tailnet *t)
 {
 	enum tailnet_state now = judge(t);
-	bool active = now == TAILNET_RUNNING;
+	bool active = forwards(t);
 	if (active != t->active) {
 		t->active = active;
 		if (active)
@@ -161,6 +170,8 @@ static void on_second(evutil_socket_t, short, void *arg)
 	if (delta.n_peers)
 		tn_map(t, &delta);
 	tn_net_tick(t);
+	if (t->auth_key[0] && tn_now_ns(t) >= t->auth_key_until_ns)
+		tn_forget_auth_key(t);
 	tn_evaluate(t);
 }
 

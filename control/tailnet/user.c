@@ -7,6 +7,10 @@
 #include "dataplane/base/log.h"
 #include "dataplane/crypto/x25519.h"
 
+enum {
+	AUTH_KEY_KEPT_S = 10, // until the second half of the command's start has come
+};
+
 static const char default_server[] = "https://controlplane.tailscale.com";
 
 const struct prefs *tailnet_prefs(const struct tailnet *t)
@@ -62,6 +66,8 @@ void tn_coord_changed(void *arg)
 {
 	struct tailnet *t = arg;
 	use_key(t);
+	if (coord_client_status(t->coord)->state != COORD_CONNECTING)
+		t->login_runs = false;
 	tn_changed(t, TAILNET_CHANGED_URL | TAILNET_CHANGED_HEALTH | TAILNET_CHANGED_ERROR);
 	tn_evaluate(t);
 }
@@ -73,7 +79,7 @@ void tn_login(struct tailnet *t, const char *auth_key, bool interactive)
 		.auth_key = auth_key,
 		.interactive = interactive,
 	};
-	t->key_login = auth_key != NULL;
+	t->login_runs = auth_key != NULL || interactive;
 	if (coord_client_start(t->coord, &login) < 0)
 		log_warn("tailnet", "%s", coord_client_status(t->coord)->why);
 	tn_changed(t, TAILNET_CHANGED_ERROR | TAILNET_CHANGED_HEALTH);
@@ -162,6 +168,10 @@ int tailnet_start(
 		prefs_destroy(old);
 		tn_changed(t, TAILNET_CHANGED_PREFS);
 	}
+	if (auth_key) {
+		snprintf(t->auth_key, sizeof(t->auth_key), "%s", auth_key);
+		t->auth_key_until_ns = tn_now_ns(t) + AUTH_KEY_KEPT_S * UINT64_C(1000000000);
+	}
 	if (tn_wants_up(t) && (auth_key || !key_is_zero(&t->node_key)))
 		tn_login(t, auth_key, false);
 	if (t->active)
@@ -170,14 +180,20 @@ int tailnet_start(
 	return 0;
 }
 
-// The real command asks for this behind every start of a node without a key: the auth key that it
-// gave there comes first.
+// The real command asks for this behind a start: of a node without a key, where the auth key that
+// it gave there comes first, and with --force-reauth, where that auth key is for a new node key.
 void tailnet_login_interactive(struct tailnet *t)
 {
-	if (t->key_login && coord_client_status(t->coord)->state == COORD_CONNECTING)
+	bool fresh = t->auth_key[0] && tn_now_ns(t) < t->auth_key_until_ns;
+	if (fresh && key_is_zero(&t->node_key))
 		return;
-	tn_login(t, NULL, true);
+	tn_login(t, fresh ? t->auth_key : NULL, true);
 	tn_evaluate(t);
+}
+
+void tn_forget_auth_key(struct tailnet *t)
+{
+	sodium_memzero(t->auth_key, sizeof(t->auth_key));
 }
 
 struct logout {
