@@ -99,6 +99,9 @@ struct config {
 	bool guard;		 // nftables rules beside shared ports
 	uint32_t icmp_rate;	 // ICMP errors per second; 0: none are sent
 	uint32_t handshake_rate; // initiations per second above which cookies are asked for
+	uint32_t birthday_ports; // more UDP ports, to get through a hard NAT; 0: it is not tried
+	uint32_t birthday_rate;	 // pings per second of that
+	uint32_t birthday_s;	 // seconds per attempt
 	char socket[CONFIG_SOCKET_LEN];
 	struct endpoint metrics;    // port 0: off
 	uint32_t log_level;	    // enum log_level

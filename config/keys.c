@@ -125,6 +125,20 @@ const struct config_key config_keys[] = {
 		.unit = "initiations per second", .min = 1, .max = 1000000, .number = 1000,
 		.help = "Handshake initiations from everywhere above which senders have to show a cookie "
 			"before they get an answer."},
+	{.name = "birthday_ports", TOP(birthday_ports), .type = &type_number, .unit = "ports",
+		.max = 512, .number = 256,
+		.help = "On a tailnet, behind a NAT that maps each destination to another port: UDP ports "
+			"from which a peer that is only reached over DERP is pinged, so that one of them "
+			"meets its guesses. They are open only while they are needed. 0 tries nothing of "
+			"the kind, nor guesses ports of peers behind such a NAT."},
+	{.name = "birthday_rate", TOP(birthday_rate), .type = &type_number,
+		.unit = "pings per second", .min = 10, .max = 10000, .number = 200,
+		.help = "Most pings of these attempts, to all peers together, with those that peers are "
+			"asked for."},
+	{.name = "birthday_s", TOP(birthday_s), .type = &type_number, .unit = "seconds", .min = 1,
+		.max = 300, .number = 20,
+		.help = "How long one attempt takes at most. After one in vain there is a pause of 5 "
+			"minutes, doubled each time up to an hour."},
 	{.name = "socket", TOP(socket), .type = &type_path, .text = "/run/tailgate/tailgated.sock",
 		.help = "Unix socket of the tailgate command."},
 	{.name = "metrics", TOP(metrics), .type = &type_listen, .absent = "\"\": off",

@@ -6,6 +6,7 @@
 
 #include "control/default_port.h"
 #include "control/gateway.h"
+#include "control/join.h"
 #include "control/kernel/mirror.h"
 #include "control/resolve.h"
 #include "dataplane/base/log.h"
@@ -249,6 +250,7 @@ int daemon_reload(struct daemon *d, char err[static 512])
 	resolve_set(d->resolve, c);
 	config_free(d->config);
 	d->config = c;
+	join_tune(d);
 	d->reloads++;
 	d->last_reload_error[0] = '\0';
 	log_info("reload", "%s is in force: %u peers", d->config_path, c->n_peers);

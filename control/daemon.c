@@ -36,6 +36,7 @@ struct running {
 	struct underlay *underlay;
 	struct ctl_server *ctl;
 	struct port_claim claim;
+	struct port_range extra;
 	struct event *signals[3], *refresh;
 	uint32_t guarded[PORT_MAX]; // interface of each shared port when the guard was last set
 	bool started;
@@ -115,6 +116,8 @@ static int set_guard(struct running *r)
 	struct guard_params params = {
 		.tun = d->config->tun[0] ? d->config->tun : NULL,
 		.udp_port = d->wg_port,
+		.extra_port = r->extra.first,
+		.n_extra_ports = r->extra.n,
 		.devices = devices,
 		.locals = locals,
 		.n_locals = guard_locals(d, locals),
@@ -204,6 +207,30 @@ static int claim_port(struct running *r)
 	atomic_store(&d->gw->wg_port, d->wg_port);
 	log_info("daemon", "WireGuard on UDP port %u", d->wg_port);
 	return 0;
+}
+
+int daemon_open_ports(struct daemon *d, unsigned n, uint16_t *first)
+{
+	struct running *r = (struct running *)d; // it is its first
+	int rc = r->extra.n > 0 ? -EBUSY : port_range_open(n, &r->extra);
+	if (rc < 0) {
+		log_warn("daemon", "%u more UDP ports: %s", n, strerror(-rc));
+		return rc;
+	}
+	if (set_guard(r) < 0)
+		log_error("guard", "%s", r->err);
+	atomic_store(&d->gw->extra_ports, (uint32_t)r->extra.first << 16 | r->extra.n);
+	*first = r->extra.first;
+	return 0;
+}
+
+void daemon_close_ports(struct daemon *d)
+{
+	struct running *r = (struct running *)d;
+	atomic_store(&d->gw->extra_ports, 0);
+	port_range_close(&r->extra);
+	if (set_guard(r) < 0)
+		log_error("guard", "%s", r->err);
 }
 
 static int start_mirror(struct running *r)
@@ -394,6 +421,7 @@ static void finish(struct running *r)
 	underlay_destroy(r->underlay);
 	mirror_destroy(d->mirror);
 	port_claim_close(&r->claim);
+	port_range_close(&r->extra);
 	gateway_destroy(d->gw);
 	config_free(d->config);
 	if (d->base)

@@ -36,5 +36,9 @@ struct daemon { // ctl only
 // Read the configuration again and apply what changed. 0, or -errno with a line in err and nothing
 // changed.
 int daemon_reload(struct daemon *, char err[static 512]) must_check;
+// Take n more UDP ports in a row over IPv4, from *first on, for the workers; none may be taken yet.
+// 0 or -errno.
+int daemon_open_ports(struct daemon *, unsigned n, uint16_t *first) must_check;
+void daemon_close_ports(struct daemon *);
 // Orderly stop of the event loop.
 void daemon_stop(struct daemon *);

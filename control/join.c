@@ -45,6 +45,32 @@ static void on_tsmp(void *arg, struct peer *peer, const uint8_t *packet, size_t 
 	tailnet_tsmp(d->tailnet, peer, packet, len);
 }
 
+static int open_ports(void *arg, unsigned n, uint16_t *first)
+{
+	return daemon_open_ports(arg, n, first);
+}
+
+static void close_ports(void *arg)
+{
+	daemon_close_ports(arg);
+}
+
+static struct mesh_birthday birthday(const struct config *c)
+{
+	return (struct mesh_birthday){
+		.ports = c->birthday_ports,
+		.rate = c->birthday_rate,
+		.seconds = c->birthday_s,
+	};
+}
+
+void join_tune(struct daemon *d)
+{
+	const struct mesh_birthday limits = birthday(d->config);
+	if (d->tailnet)
+		tailnet_set_birthday(d->tailnet, &limits);
+}
+
 int join_start(struct daemon *d, struct underlay *u, char err[static 512])
 {
 	const struct tailnet_params params = {
@@ -58,7 +84,11 @@ int join_start(struct daemon *d, struct underlay *u, char err[static 512])
 		.env = {.arg = u,
 			.send = send_udp,
 			.inject_wg = inject_wg,
-			.send_inner = send_inner},
+			.send_inner = send_inner,
+			.ports_arg = d,
+			.open_ports = open_ports,
+			.close_ports = close_ports},
+		.birthday = birthday(d->config),
 	};
 	int r = tailnet_create(&params, &d->tailnet, err);
 	if (r < 0)

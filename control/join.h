@@ -7,4 +7,6 @@
 
 // 0, or -errno with a line in err.
 int join_start(struct daemon *, struct underlay *, char err[static 512]) must_check;
+// The configuration's limits of looking for paths are others.
+void join_tune(struct daemon *);
 void join_stop(struct daemon *, struct underlay *);

@@ -89,6 +89,8 @@ void mesh_destroy(struct mesh *m)
 	for (size_t i = 0; i < MESH_BUCKETS; i++)
 		while (m->by_node[i])
 			free_peer(m, m->by_node[i]);
+	if (m->attempts.n_ports > 0)
+		m->env.close_ports(m->env.arg);
 	event_free(m->timer);
 	sodium_memzero(m, sizeof(*m));
 	free(m);
@@ -219,6 +221,7 @@ void mesh_rebind(struct mesh *m)
 	const uint64_t now_ns = mesh_now(m);
 
 	mesh_relay_drop(m, NULL);
+	mesh_birthday_drop(m, NULL);
 	for (struct mesh_active *a = m->active; a; a = a->next) {
 		peer_path_lost(a->path, NULL);
 		a->told_ns = 0; // the next packet starts the search

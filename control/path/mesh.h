@@ -20,6 +20,20 @@ struct mesh_route {
 	uint16_t mtu;	     // wire MTU that the path is known to carry; 0: unknown
 };
 
+// What our NAT does with us.
+enum mesh_nat {
+	MESH_NAT_UNKNOWN, // or UDP does not work at all
+	MESH_NAT_EASY,	  // one port outside for a port of ours, or there is none
+	MESH_NAT_HARD,	  // one for each destination
+};
+
+// Limits of looking for a path through a hard NAT: mesh_birthday.c.
+struct mesh_birthday {
+	unsigned ports;	  // of ours, beside the WireGuard port; 0: off
+	unsigned rate;	  // pings a second, to all peers together and those asked of them
+	unsigned seconds; // of one attempt
+};
+
 // None of these may call back into the mesh.
 struct mesh_env {
 	void *arg;
@@ -38,6 +52,11 @@ struct mesh_env {
 	size_t (*endpoints)(void *arg, struct endpoint *out, size_t max);
 	// Are they younger than 27 s? If not, STUN starts and mesh_endpoints_ready follows.
 	bool (*endpoints_fresh)(void *arg);
+	// outside: our IPv4 address out there, of a hard one.
+	enum mesh_nat (*nat)(void *arg, struct ip_addr *outside);
+	// Take n ports in a row, from *first on; they are not taken yet. 0 or -errno.
+	int (*open_ports)(void *arg, unsigned n, uint16_t *first);
+	void (*close_ports)(void *arg);
 };
 
 #define MESH_COUNTERS(X)                                                                           \
@@ -50,6 +69,10 @@ struct mesh_env {
 	X(DISCO_REPEATED, "disco_repeated", "disco ping that came before from there")              \
 	X(DISCO_UNASKED, "disco_unasked", "disco pong to no ping of ours")                         \
 	X(DISCO_LIMITED, "disco_rate_limited", "disco or call-me-maybe above the limit")           \
+	X(BIRTHDAY_TRIED, "birthday_attempts", "attempts to find a way through a hard NAT")        \
+	X(BIRTHDAY_TX, "birthday_pings", "pings of such attempts, from many ports or to many")     \
+	X(BIRTHDAY_GUESSED, "birthday_guesses", "ports that peers were asked to ping meanwhile")   \
+	X(BIRTHDAY_WON, "birthday_paths", "attempts that ended with a direct path")                \
 	X(PATH_CHANGED, "path_changes", "times that a peer's best path changed")
 
 enum mesh_counter {
@@ -67,6 +90,9 @@ struct mesh *mesh_create(struct event_base *, const struct mesh_env *) must_chec
 void mesh_destroy(struct mesh *);		       // wipes; NULL is fine
 const struct key *mesh_disco_key(const struct mesh *); // public
 void mesh_set_node_key(struct mesh *, const struct key *node_public);
+
+// Until then: off. What runs goes on by the new limits.
+void mesh_set_birthday(struct mesh *, const struct mesh_birthday *);
 
 // Add a peer or change it: disco key, endpoints, home DERP, capability version. Costs no
 // cryptography before the first message. 0 or -ENOMEM.

@@ -17,10 +17,12 @@ static double seconds(uint64_t since_ns, uint64_t now_ns)
 static void why_udp(const struct mesh_peer *p, bool trusted, uint64_t now_ns, char *out, size_t max)
 {
 	const struct path_quality *best = peer_path_best(p->active->path);
-	char addr[ENDPOINT_TEXT_LEN], vni[16] = "";
+	char addr[ENDPOINT_TEXT_LEN], vni[40] = "";
 
 	if (best->addr.vni)
 		snprintf(vni, sizeof(vni), " vni %u", best->addr.vni);
+	else if (best->addr.local_port)
+		snprintf(vni, sizeof(vni), " from our port %u (hard NAT)", best->addr.local_port);
 	snprintf(out, max, "%s: %s%s %sanswered %.1f s ago in %.3g ms%s",
 		best->addr.vni ? "peer relay" : "direct", endpoint_format(&best->addr.to, addr),
 		vni, trusted ? "" : "last ", seconds(p->stats.last_pong_ns, now_ns),
@@ -28,6 +30,11 @@ static void why_udp(const struct mesh_peer *p, bool trusted, uint64_t now_ns, ch
 		trusted	       ? ""
 		: p->told.derp ? ": DERP as well, until it does again"
 			       : "");
+}
+
+static bool best_is_relay(const struct mesh_peer *p)
+{
+	return peer_path_best(p->active->path)->addr.vni != 0;
 }
 
 static const char *call_text(const struct mesh_peer *p)
@@ -81,6 +88,8 @@ static void fill_active(const struct mesh_peer *p, uint64_t now_ns, struct mesh_
 		why_udp(p, out->trusted, now_ns, out->why, sizeof(out->why));
 	else
 		why_derp(p, out->why, sizeof(out->why));
+	if (!p->told.udp.port || best_is_relay(p))
+		mesh_birthday_why(p, now_ns, out->why, sizeof(out->why));
 }
 
 int mesh_peer_info(const struct mesh *m, const struct key *node, struct mesh_peer_info *out)

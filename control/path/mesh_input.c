@@ -103,7 +103,12 @@ static void on_pong(struct mesh *m, const struct inbound *in)
 		a->used_ns = in->now_ns;
 		mesh_settle(a, in->now_ns);
 	}
-	if (!mesh_ping_pong(m, &in->sender, in->message.pong.txid, in->region, in->now_ns) && !a)
+	const struct path_addr from = {.to = in->from, .local_port = in->local_port};
+	const bool asked =
+		mesh_ping_pong(m, &in->sender, in->message.pong.txid, in->region, in->now_ns);
+	if (asked || a)
+		return;
+	if (in->vni || in->region || !mesh_birthday_pong(m, &in->sender, &from, in->now_ns))
 		mesh_count(m, MESH_COUNTER_DISCO_UNASKED);
 }
 
@@ -111,15 +116,18 @@ static void on_pong(struct mesh *m, const struct inbound *in)
 static void on_call_me_maybe(struct mesh *m, const struct inbound *in)
 {
 	struct mesh_active *a = mesh_activate(m, in->derp_node, in->now_ns);
+	struct endpoint kept[DISCO_ENDPOINTS_MAX];
+	size_t n_kept;
 
+	if (!mesh_birthday_called(a, &in->message, kept, &n_kept, in->now_ns))
+		return;
 	if (!mesh_paced(
 		    &a->calls_tat_ns, MESH_CALL_EVERY_MS * MESH_MS, MESH_CALLS_BURST, in->now_ns)) {
 		mesh_count(m, MESH_COUNTER_DISCO_LIMITED);
 		return;
 	}
 	a->peer->stats.calls_rx++;
-	peer_path_call_me_maybe(
-		a->path, in->message.endpoints, in->message.n_endpoints, in->now_ns);
+	peer_path_call_me_maybe(a->path, kept, n_kept, in->now_ns);
 	mesh_settle(a, in->now_ns);
 }
 

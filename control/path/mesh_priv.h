@@ -27,6 +27,20 @@ enum {
 	MESH_BINDS_PEER = 16,	 // of them for one peer
 	MESH_PINGS_MAX = 64,	 // for people, outstanding
 	MESH_SIBLINGS_MAX = 64,	 // nodes of one disco key that are asked whose a pong is
+	// Of mesh_birthday.c:
+	MESH_ATTEMPTS_MAX = 4,		 // peers at a time
+	MESH_ATTEMPT_AFTER_MS = 8000,	 // of traffic without a direct path
+	MESH_ATTEMPT_TRAFFIC_MS = 15000, // since the last packet, it counts as traffic
+	MESH_ATTEMPT_CALL_MS = 1000,	 // between two lists of guesses
+	MESH_ATTEMPT_SILENT_MS = 3000,	 // without a list: the peer has ended its attempt
+	MESH_ATTEMPT_TARGETS = 2,	 // addresses of the peer that are pinged from all ports
+	MESH_ATTEMPT_AGAIN_S = 60,	 // after one that was of use, or was the peer's
+	MESH_ATTEMPT_PAUSE_S = 300,	 // after one in vain, doubled by each
+	MESH_ATTEMPT_HARD_S = 600,	 // a peer's list of guesses says that its NAT is hard
+	MESH_ATTEMPT_PAUSE_MAX_S = 3600,
+	MESH_GUESSES_MIN = 16,	   // ports of one address make a call-me-maybe a list of guesses
+	MESH_GUESSES_KEPT = 4,	   // of them that are pinged as in any other
+	MESH_PORTS_LOOK_MS = 5000, // between looks whether the ports are of use
 	MESH_DATAGRAM_MAX = GENEVE_HEADER_LEN + DISCO_PACKET_MAX,
 };
 
@@ -35,6 +49,14 @@ static const uint64_t MESH_MS = UINT64_C(1000000); // ns
 struct mesh_stats {
 	uint64_t pings_tx, pongs_rx, pings_rx, calls_tx, calls_rx;
 	uint64_t last_ping_ns, last_pong_ns;
+};
+
+// What came of attempts for a peer.
+struct mesh_tried {
+	uint64_t again_ns; // no other before; 0: none was made
+	uint32_t ports, guesses;
+	uint8_t failures; // in a row
+	uint64_t hard_ns; // it guessed last, so that its NAT is hard as well; 0: never
 };
 
 struct mesh_peer {
@@ -50,6 +72,7 @@ struct mesh_peer {
 	struct mesh_route told; // to env.route
 	struct mesh_active *active;
 	struct mesh_stats stats;
+	struct mesh_tried tried;
 };
 
 struct mesh_active {
@@ -67,6 +90,29 @@ struct mesh_active {
 	uint64_t calls_tat_ns, vias_tat_ns, calls_out_tat_ns;
 	struct mesh_ping *ping; // takes what the path pings meanwhile; else NULL
 	struct endpoint lost;	// sending there failed; port 0: nothing
+	uint64_t indirect_ns; // traffic has no direct path since then; 0: it has, or there is none
+	struct mesh_attempt *attempt; // NULL: none
+};
+
+// A search for a path through a hard NAT, ours or (guessing) the peer's.
+struct mesh_attempt {
+	struct mesh_active *active; // NULL: unused
+	bool guessing;
+	uint64_t end_ns;
+	uint64_t call_ns; // when the next list is due; guessing: when the last came
+	struct endpoint targets[MESH_ATTEMPT_TARGETS]; // guessing: one, any port of it
+	unsigned n_targets;
+	unsigned pings, guesses; // so far
+	uint16_t guess, stride;	 // the next one, and from one to the next: odd
+};
+
+struct mesh_attempts {
+	struct mesh_birthday limits;
+	struct mesh_attempt list[MESH_ATTEMPTS_MAX];
+	unsigned turn;	    // whose ping is next
+	int64_t credit;	    // of pings, in 1e-9
+	uint64_t earned_ns; // until when
+	uint16_t first, n_ports;
 };
 
 // The shared secret with a disco key, computed at its first message.
@@ -135,6 +181,7 @@ struct mesh {
 	struct mesh_ping *pings;
 	size_t n_requests, n_binds, n_pings;
 	uint32_t generation; // of requests and handshakes
+	struct mesh_attempts attempts;
 	uint64_t counters[MESH_COUNTER_COUNT];
 };
 
@@ -189,6 +236,8 @@ void mesh_ping_message(const struct mesh *, unsigned size,
 void mesh_set_path_map(struct mesh_active *, uint64_t now_ns);
 bool mesh_may_relay(const struct mesh *, const struct mesh_peer *);
 uint16_t mesh_region(const struct mesh_peer *); // of DERP, to reach it; 0: none
+// Our endpoints to the peer, over DERP.
+void mesh_call(struct mesh_active *, uint64_t now_ns);
 // A disco message over UDP, through a relay if the address has a VNI. false: not sent.
 bool mesh_disco_udp(struct mesh *, const struct key *disco, const struct path_addr *,
 	const struct disco_message *, uint64_t now_ns);
@@ -217,6 +266,24 @@ bool mesh_relay_input(struct mesh *, const struct endpoint *from, const uint8_t 
 uint64_t mesh_relay_tick(struct mesh *, uint64_t now_ns);
 // Forget what is under way for the peer, or for all (NULL).
 void mesh_relay_drop(struct mesh *, const struct mesh_peer *);
+
+// --- mesh_birthday.c
+
+// Begin an attempt if it is time for one.
+void mesh_birthday_look(struct mesh_active *, uint64_t now_ns);
+uint64_t mesh_birthday_tick(struct mesh *, uint64_t now_ns); // what is due; when to come again
+// The peer's state goes, or (NULL) our network is another.
+void mesh_birthday_drop(struct mesh *, const struct mesh_active *);
+// Guesses for a call-me-maybe; returns how many.
+size_t mesh_birthday_guesses(struct mesh_active *, struct endpoint *out, size_t max);
+// A call-me-maybe came. kept: what is to be done as always; false: nothing.
+bool mesh_birthday_called(struct mesh_active *, const struct disco_message *,
+	struct endpoint kept[static DISCO_ENDPOINTS_MAX], size_t *n_kept, uint64_t now_ns);
+// A pong to none of a path's pings. true: to one of an attempt's.
+bool mesh_birthday_pong(
+	struct mesh *, const struct key *disco, const struct path_addr *from, uint64_t now_ns);
+// More for why, behind what is there.
+void mesh_birthday_why(const struct mesh_peer *, uint64_t now_ns, char *out, size_t max);
 
 // --- mesh_ping.c
 

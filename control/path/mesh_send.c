@@ -106,7 +106,7 @@ static void ping(struct mesh_active *a, const struct path_action *action)
 		a->lost = action->addr.to;
 }
 
-static void send_call(struct mesh_active *a, uint64_t now_ns)
+void mesh_call(struct mesh_active *a, uint64_t now_ns)
 {
 	struct mesh *m = a->mesh;
 	struct disco_message message = {.type = DISCO_CALL_ME_MAYBE};
@@ -114,6 +114,8 @@ static void send_call(struct mesh_active *a, uint64_t now_ns)
 	a->call_ns = 0;
 	message.n_endpoints =
 		(uint32_t)m->env.endpoints(m->env.arg, message.endpoints, DISCO_ENDPOINTS_MAX);
+	message.n_endpoints += (uint32_t)mesh_birthday_guesses(a,
+		message.endpoints + message.n_endpoints, DISCO_ENDPOINTS_MAX - message.n_endpoints);
 	if (mesh_disco_derp(m, a->peer->home, a->peer, &message, now_ns) == 0)
 		a->peer->stats.calls_tx++;
 }
@@ -122,12 +124,14 @@ static void call_me_maybe(struct mesh_active *a)
 {
 	const uint64_t now_ns = mesh_now(a->mesh);
 
+	if (a->attempt && !a->attempt->guessing)
+		return; // it calls by itself
 	if (a->call_ns || !mesh_paced(&a->calls_out_tat_ns, MESH_CALL_EVERY_MS * MESH_MS,
 				  MESH_CALLS_BURST / 2, now_ns))
 		return;
 	a->call_ns = now_ns + MESH_CALL_WAIT_MS * MESH_MS;
 	if (a->mesh->env.endpoints_fresh(a->mesh->env.arg))
-		send_call(a, now_ns);
+		mesh_call(a, now_ns);
 }
 
 static void on_act(void *arg, const struct path_action *action)
@@ -195,6 +199,7 @@ void mesh_deactivate(struct mesh_active *a)
 	if (a->next)
 		a->next->at = a->at;
 	a->peer->active = NULL;
+	mesh_birthday_drop(a->mesh, a);
 	peer_path_destroy(a->path);
 	free(a);
 }
@@ -295,7 +300,8 @@ static void tick_active(struct mesh_active *a, uint64_t now_ns)
 	}
 	peer_path_tick(a->path, now_ns);
 	if (a->call_ns && now_ns >= a->call_ns)
-		send_call(a, now_ns);
+		mesh_call(a, now_ns);
+	mesh_birthday_look(a, now_ns);
 	mesh_settle(a, now_ns);
 }
 
@@ -328,6 +334,7 @@ void mesh_tick(struct mesh *m)
 		next_ns = earlier(next_ns, a->next_ns);
 	}
 	next_ns = earlier(next_ns, mesh_relay_tick(m, now_ns));
+	next_ns = earlier(next_ns, mesh_birthday_tick(m, now_ns));
 	m->timer_ns = UINT64_MAX;
 	mesh_arm(m, next_ns > soon_ns ? next_ns : soon_ns, now_ns);
 	tick_boxes(m, now_ns);
@@ -340,7 +347,7 @@ void mesh_endpoints_ready(struct mesh *m)
 
 	for (struct mesh_active *a = m->active; a; a = a->next)
 		if (a->call_ns)
-			send_call(a, now_ns);
+			mesh_call(a, now_ns);
 }
 
 // --- WireGuard out.

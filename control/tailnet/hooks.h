@@ -16,6 +16,10 @@ struct tailnet_env {
 	void (*inject_wg)(void *arg, const struct endpoint *from, const uint8_t *data, size_t len);
 	// An IP packet of our own into the tunnel.
 	void (*send_inner)(void *arg, const uint8_t *packet, size_t len);
+	// Of struct mesh_env.
+	void *ports_arg;
+	int (*open_ports)(void *ports_arg, unsigned n, uint16_t *first);
+	void (*close_ports)(void *ports_arg);
 };
 
 struct tailnet_params {
@@ -26,6 +30,7 @@ struct tailnet_params {
 	const char *state_dir;
 	uint32_t mtu;	  // of the TUN
 	uint16_t wg_port; // configured; 0: any
+	struct mesh_birthday birthday;
 	struct tailnet_env env;
 };
 
@@ -48,5 +53,7 @@ void tailnet_derp_out(struct tailnet *, const struct peer *, const uint8_t *data
 void tailnet_tsmp(struct tailnet *, const struct peer *, const uint8_t *packet, size_t len);
 // Addresses, links or routes of the machine changed.
 void tailnet_network_changed(struct tailnet *);
+// The configuration's limits changed.
+void tailnet_set_birthday(struct tailnet *, const struct mesh_birthday *);
 // The TUN was made anew: it has neither addresses nor routes.
 void tailnet_tun_lost(struct tailnet *);

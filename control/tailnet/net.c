@@ -76,6 +76,34 @@ static uint64_t last_tx_ns(void *arg, const struct key *node)
 	return (uint64_t)((double)tsc / t->params.gw->tsc_per_ns);
 }
 
+// From the last report: one with fewer answers does not know whether the mapping varies.
+static enum mesh_nat mesh_nat(void *arg, struct ip_addr *outside)
+{
+	const struct tailnet *t = arg;
+	const struct netcheck_report *r = netcheck_last(t->netcheck);
+	*outside = r->global_v4.addr;
+	if (!r->udp || !r->global_v4.port || r->mapping_varies < 0)
+		return MESH_NAT_UNKNOWN;
+	return r->mapping_varies ? MESH_NAT_HARD : MESH_NAT_EASY;
+}
+
+static int open_ports(void *arg, unsigned n, uint16_t *first)
+{
+	const struct tailnet *t = arg;
+	return t->params.env.open_ports(t->params.env.ports_arg, n, first);
+}
+
+static void close_ports(void *arg)
+{
+	const struct tailnet *t = arg;
+	t->params.env.close_ports(t->params.env.ports_arg);
+}
+
+void tailnet_set_birthday(struct tailnet *t, const struct mesh_birthday *limits)
+{
+	mesh_set_birthday(t->mesh, limits);
+}
+
 // -- DERP -----------------------------------------------------------------------------------------
 
 static void on_derp_packet(
@@ -308,6 +336,9 @@ int tn_net_create(struct tailnet *t)
 		.last_tx_ns = last_tx_ns,
 		.endpoints = tn_endpoints,
 		.endpoints_fresh = tn_endpoints_fresh,
+		.nat = mesh_nat,
+		.open_ports = open_ports,
+		.close_ports = close_ports,
 	};
 	const struct derp_pool_env derp = {
 		.arg = t,
@@ -333,6 +364,7 @@ int tn_net_create(struct tailnet *t)
 	t->portmap = portmap_create(base, &portmap);
 	if (!t->netcheck_event || !t->mesh || !t->derp || !t->netcheck || !t->portmap)
 		return -ENOMEM;
+	mesh_set_birthday(t->mesh, &t->params.birthday);
 	mesh_set_node_key(t->mesh, &t->node_key);
 	if (!key_is_zero(&t->node_key))
 		derp_pool_set_key(t->derp, &t->node_private);

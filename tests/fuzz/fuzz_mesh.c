@@ -18,7 +18,7 @@ static uint64_t now_ns;
 static struct key privates[PEERS], discos[PEERS], nodes[PEERS];
 static uint8_t last_sent[MESH_DATAGRAM_MAX];
 static size_t last_len;
-static unsigned n_sent, n_done;
+static unsigned n_sent, n_done, n_ports;
 
 static void check(bool right)
 {
@@ -77,6 +77,26 @@ static bool on_fresh(void *)
 	return now_ns & 1;
 }
 
+static enum mesh_nat on_nat(void *, struct ip_addr *outside)
+{
+	*outside = ip_addr_v4((uint8_t[]){192, 0, 2, 1});
+	return (enum mesh_nat)(now_ns / MESH_MS % 3);
+}
+
+static int on_open_ports(void *, unsigned n, uint16_t *first)
+{
+	check(n > 0 && n_ports == 0);
+	*first = 20000;
+	n_ports = now_ns & 1 ? n : 0;
+	return n_ports ? 0 : -EADDRINUSE;
+}
+
+static void on_close_ports(void *)
+{
+	check(n_ports > 0);
+	n_ports = 0;
+}
+
 static void on_done(void *, const struct mesh_pong *)
 {
 	n_done++;
@@ -111,8 +131,8 @@ static void set_peer(unsigned i, const struct key *disco)
 
 static void start(void)
 {
-	const struct mesh_env env = {
-		NULL, on_now, on_send, on_derp_send, on_route, on_last_tx, on_endpoints, on_fresh};
+	const struct mesh_env env = {NULL, on_now, on_send, on_derp_send, on_route, on_last_tx,
+		on_endpoints, on_fresh, on_nat, on_open_ports, on_close_ports};
 
 	now_ns = 1000 * 1000 * MESH_MS;
 	mesh = mesh_create(base, &env);
@@ -121,6 +141,7 @@ static void start(void)
 	mesh->self.disco_private = (struct key){{0x80, [31] = 64}};
 	x25519_public(mesh->self.disco_public.bytes, mesh->self.disco_private.bytes);
 	mesh_set_node_key(mesh, &(struct key){{0xee}});
+	mesh_set_birthday(mesh, &(struct mesh_birthday){.ports = 8, .rate = 50, .seconds = 20});
 	for (unsigned i = 0; i < PEERS; i++)
 		set_peer(i, &discos[i]);
 	mesh_set_relays(mesh, &nodes[PEERS - 1], 1);
@@ -271,6 +292,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	const unsigned open = (unsigned)mesh->n_pings, done = n_done;
 	mesh_destroy(mesh);
-	check(n_done - done == open);
+	check(n_done - done == open && n_ports == 0);
 	return 0;
 }

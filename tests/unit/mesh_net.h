@@ -25,6 +25,7 @@ enum {
 	NET_UDP_MS = 2,
 	NET_DERP_MS = 20,
 	NET_PORT = 41641,
+	NET_PORTS = 17000,
 	WIREGUARD_LEN = 48,
 };
 
@@ -52,8 +53,11 @@ struct host {
 	struct ip_addr outside; // of the NAT
 	enum nat nat;
 	uint16_t home;
-	bool fresh;			     // endpoints
-	bool no_way;			     // to send UDP
+	bool fresh;	  // endpoints
+	bool no_way;	  // to send UDP
+	bool no_ports;	  // beside NET_PORT
+	uint16_t n_ports; // taken, from NET_PORTS on
+	unsigned n_opened;
 	struct mesh_route routes[NET_HOSTS]; // as told, by host
 	unsigned n_told, stun_asked;
 	uint64_t last_tx_ns[NET_HOSTS];
@@ -165,6 +169,7 @@ static inline bool host_send(
 
 	if (h->no_way)
 		return false;
+	assert_true(local_port == 0 || local_port - NET_PORTS < h->n_ports);
 	h->udp_tx++;
 	if (!nat_out(h, local_port, to, &f.from))
 		return true; // dropped on the way, which nobody tells
@@ -243,6 +248,38 @@ static inline bool host_fresh(void *arg)
 	return h->fresh;
 }
 
+static inline enum mesh_nat host_nat(void *arg, struct ip_addr *outside)
+{
+	const struct host *h = arg;
+
+	*outside = h->outside;
+	if (h->nat == NAT_BLOCKED)
+		return MESH_NAT_UNKNOWN;
+	return h->nat == NAT_HARD ? MESH_NAT_HARD : MESH_NAT_EASY;
+}
+
+static inline int host_open_ports(void *arg, unsigned n, uint16_t *first)
+{
+	struct host *h = arg;
+
+	assert_true(n > 0);
+	assert_int_equal(h->n_ports, 0);
+	if (h->no_ports)
+		return -EADDRINUSE;
+	h->n_ports = (uint16_t)n;
+	h->n_opened++;
+	*first = NET_PORTS;
+	return 0;
+}
+
+static inline void host_close_ports(void *arg)
+{
+	struct host *h = arg;
+
+	assert_true(h->n_ports > 0);
+	h->n_ports = 0;
+}
+
 // --- Building it.
 
 static inline struct host *net_add(
@@ -266,6 +303,9 @@ static inline struct host *net_add(
 		.last_tx_ns = host_last_tx,
 		.endpoints = host_endpoints,
 		.endpoints_fresh = host_fresh,
+		.nat = host_nat,
+		.open_ports = host_open_ports,
+		.close_ports = host_close_ports,
 	};
 
 	assert_int_equal(ip_addr_parse(local, &h->local.addr), 0);

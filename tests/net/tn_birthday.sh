@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Behind a hard NAT, to peers behind easy ones that let no stranger in: over DERP first, then directly
+# by the birthday method, from a port of its own for each peer. Packets and new handshakes keep to it.
+# timeout: 150
+# sanitizer: no
+#
+#   alice (tailgate) -- hard nat --- inet -+- easy nat -- bob (tailscaled)
+#                                          +- easy nat -- carol (tailgate)
+set -euo pipefail
+cd "$(dirname "$0")"
+# shellcheck source=tests/net/tailnet.sh
+source ./tailnet.sh
+
+dut=tailgate # the real one has no such thing
+why() { ts alice status --verbose 2>/dev/null | grep -A1 " $1 "; }
+
+# A packet a second: what it takes to look for a path
+traffic() { # PEER
+	start "traffic-$1" alice ping -q -i 0.5 "$(ip4 "$1")"
+}
+is_direct() { [[ $(peer_status alice "$1" .CurAddr) ]]; } # PEER
+
+through() { # PEER
+	local begin
+	say "alice to $1"
+	wait_pong alice "$1" any
+	check "over DERP at first" pong alice "$1" derp
+	begin=$(now_ms)
+	traffic "$1"
+	wait_for 45 is_direct "$1"
+	echo "a direct path after $(($(now_ms) - begin)) ms: $(peer_status alice "$1" .CurAddr)"
+	wait_pong alice "$1" direct
+	wait_pong "$1" alice direct
+	stop "traffic-$1" INT
+	ping_lossless alice "$(ip4 "$1")" -c 10 -i 0.05 -W 2
+	ping_lossless "$1" "$(ip6 alice)" -c 10 -i 0.05 -W 2
+	ts alice status --verbose || true
+}
+
+lab_begin
+need_node tailgate tailscaled
+tn_begin
+tn_node alice tailgate hard
+tn_node bob tailscaled easy
+tn_node carol tailgate easy
+wait_for 10 online alice bob
+wait_for 10 online alice carol
+through bob
+through carol
