@@ -91,6 +91,7 @@ static void stream_is_up(struct coord_client *c)
 static int message_take(struct coord_client *c, const char *text, size_t len)
 {
 	struct netmap_delta delta;
+	const uint64_t begin_ns = coord_now(c);
 	const int error = netmap_apply(c->netmap, text, len, time(NULL), &delta);
 
 	if (error)
@@ -101,7 +102,10 @@ static int message_take(struct coord_client *c, const char *text, size_t len)
 		stream_is_up(c);
 	char *const ping = delta.ping_request ? strdup(delta.ping_request) : NULL;
 	char *const url = delta.pop_browser_url ? strdup(delta.pop_browser_url) : NULL;
+	const bool full = delta.full;
 	c->env.map(c->env.arg, &delta);
+	if (full)
+		c->status.netmap_ns = coord_now(c) - begin_ns;
 	// Whoever was told may have ended it all.
 	if (c->phase == PHASE_POLL)
 		self_judge(c);

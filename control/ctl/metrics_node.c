@@ -14,6 +14,9 @@ static void coord_families(struct evbuffer *out, const struct tailnet *t)
 		"connections to the coordination server", (double)c->connects);
 	metrics_single(out, "tailgate_coord_messages", "counter", NULL,
 		"messages of the map stream", (double)c->messages);
+	metrics_single(out, "tailgate_coord_netmap_seconds", "gauge", "seconds",
+		"that the last whole netmap took to be parsed and applied",
+		(double)c->netmap_ns / 1e9);
 	metrics_single(out, "tailgate_coord_lite_updates", "counter", NULL,
 		"what we told the server of ourselves", (double)c->lite_updates);
 	metrics_family(out, "tailgate_coord_troubles", "counter", NULL,

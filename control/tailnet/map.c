@@ -114,6 +114,7 @@ static void set_relays(struct tailnet *t)
 			tn_peer_granted(t, p->node, "tailscale.com/cap/relay-target"))
 			list[n++] = p->node->key;
 	}
+	t->relays_dirty = false;
 	mesh_set_relays(t->mesh, list, n);
 	free(list);
 }
@@ -154,6 +155,7 @@ static void peer_set(struct tailnet *t, const struct nm_peer *peer)
 static void filter_apply(struct tailnet *t)
 {
 	struct gateway *gw = t->params.gw;
+	t->filter_dirty = false;
 	rules_publish(&gw->rules, gw->rcu,
 		tn_filter_rules(
 			t->netmap, t->prefs->routes, t->prefs->n_routes, t->prefs->shields_up));
@@ -201,6 +203,14 @@ void tn_peers_again(struct tailnet *t)
 	tn_changed(t, 0);
 }
 
+void tn_map_settled(struct tailnet *t)
+{
+	if (t->active && t->filter_dirty)
+		filter_apply(t);
+	if (t->active && t->relays_dirty)
+		set_relays(t);
+}
+
 static const uint32_t wg_fields = NM_F_KEY | NM_F_DISCO | NM_F_ADDRESSES | NM_F_ALLOWED_IPS |
 				  NM_F_ENDPOINTS | NM_F_HOME_DERP | NM_F_NAME | NM_F_USABLE |
 				  NM_F_CAPS | NM_F_FLAGS | NM_F_HOSTINFO | NM_F_MASQ;
@@ -217,9 +227,9 @@ static void peer_delta(struct tailnet *t, const struct nm_peer_delta *d)
 		peer_set(t, d->peer);
 	if (d->change != NM_CHANGED || (d->fields & route_fields))
 		t->routes_dirty = true;
-	// Rules may name sources by what a node is.
+	// Rules may name sources by what a node is, and grant relays.
 	if (d->change != NM_CHANGED || (d->fields & (route_fields | NM_F_CAPS)))
-		t->filter_dirty = true;
+		t->filter_dirty = t->relays_dirty = true;
 }
 
 void tn_map(void *arg, const struct netmap_delta *delta)
@@ -235,14 +245,9 @@ void tn_map(void *arg, const struct netmap_delta *delta)
 		for (size_t i = 0; i < delta->n_peers; i++)
 			peer_delta(t, &delta->peers[i]);
 		if (parts & (NM_SELF | NM_FILTER)) {
-			t->filter_dirty = true;
-			t->routes_dirty = true;
+			filter_apply(t); // at once: it may refuse more than before
+			t->routes_dirty = t->relays_dirty = true;
 		}
-		if (t->filter_dirty)
-			filter_apply(t);
-		if (delta->n_peers || (parts & (NM_SELF | NM_FILTER)))
-			set_relays(t);
-		t->filter_dirty = false;
 	}
 	if (!parts && !delta->n_peers)
 		return;

@@ -307,6 +307,7 @@ static void set_portmap(struct tailnet *t)
 void tailnet_network_changed(struct tailnet *t)
 {
 	set_portmap(t);
+	t->networks_dirty = true;
 	if (!tn_endpoints_update(t))
 		return;
 	log_info("tailnet", "our addresses changed: looking at the network again");

@@ -65,7 +65,8 @@ struct tailnet { // ctl only
 	unsigned n_listeners;
 	unsigned pending_changes; // enum tailnet_change, told when settled
 	struct event *settle, *second, *netcheck_event, *save;
-	bool routes_dirty, filter_dirty, netmap_dirty;
+	bool routes_dirty, filter_dirty, relays_dirty;
+	bool networks_dirty; // the machine's own: the default route stands for the rest
 	struct tn_kernel kernel;
 
 	// self.c
@@ -113,6 +114,7 @@ void tn_coord_changed(void *t);
 void tn_map(void *t, const struct netmap_delta *);
 void tn_up(struct tailnet *);	       // all of it
 void tn_down(struct tailnet *);	       // nothing of it
+void tn_map_settled(struct tailnet *); // a burst of changes is over
 void tn_peers_again(struct tailnet *); // prefs that concern peers changed
 bool tn_peer_granted(const struct tailnet *, const struct nm_node *, const char *cap);
 // routes.c: addresses and routes of the TUN as the netmap wants them.

@@ -156,6 +156,7 @@ static void on_settle(evutil_socket_t, short, void *arg)
 	unsigned changes = t->pending_changes;
 	t->pending_changes = 0;
 	tn_routes_apply(t);
+	tn_map_settled(t);
 	for (struct tailnet_listener *l = t->listeners, *next; l; l = next) {
 		next = l->next; // it may end itself
 		l->fn(l->arg, changes);
@@ -170,6 +171,11 @@ static void on_second(evutil_socket_t, short, void *arg)
 	if (delta.n_peers)
 		tn_map(t, &delta);
 	tn_net_tick(t);
+	if (t->networks_dirty) {
+		t->networks_dirty = false;
+		t->filter_dirty = true;
+		tn_changed(t, 0);
+	}
 	if (t->auth_key[0] && tn_now_ns(t) >= t->auth_key_until_ns)
 		tn_forget_auth_key(t);
 	tn_evaluate(t);

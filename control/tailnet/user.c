@@ -214,7 +214,6 @@ static void logged_out(void *arg, int error)
 	if (p && tailnet_set_prefs(t, p, err) < 0)
 		log_error("tailnet", "logout: %s", err);
 	t->stale = true;
-	t->netmap_dirty = false;
 	int r = persist_netmap_remove(t->state_dir);
 	if (r < 0)
 		log_error("tailnet", "the netmap of before cannot be removed: %s", strerror(-r));
