@@ -62,8 +62,7 @@ static struct mesh_attempt *begin(struct mesh_active *a, bool guessing, uint64_t
 			.guessing = guessing,
 			.end_ns = now_ns + all->limits.seconds * SECOND_NS,
 			.call_ns = now_ns,
-			.guess = (uint16_t)randombytes_uniform(UINT16_MAX + 1),
-			.stride = (uint16_t)randombytes_uniform(UINT16_MAX + 1) | 1,
+			.key = randombytes_random(),
 		};
 		a->attempt = t;
 		mesh_count(a->mesh, MESH_COUNTER_BIRTHDAY_TRIED);
@@ -117,8 +116,7 @@ static bool is_over(const struct mesh_attempt *t, uint64_t now_ns)
 {
 	if (is_direct(t->active, now_ns) || now_ns >= t->end_ns)
 		return true;
-	return t->guessing ? now_ns - t->call_ns > MESH_ATTEMPT_SILENT_MS * MESH_MS
-			   : !has_traffic(t->active, now_ns);
+	return t->guessing && now_ns - t->call_ns > MESH_ATTEMPT_SILENT_MS * MESH_MS;
 }
 
 // --- Behind the hard NAT.
@@ -164,6 +162,7 @@ void mesh_birthday_look(struct mesh_active *a, uint64_t now_ns)
 	struct endpoint targets[MESH_ATTEMPT_TARGETS];
 	struct ip_addr outside;
 
+	a->looked_ns = now_ns;
 	if (is_direct(a, now_ns) || !has_traffic(a, now_ns)) {
 		a->indirect_ns = 0;
 		return;
@@ -189,14 +188,39 @@ void mesh_birthday_look(struct mesh_active *a, uint64_t now_ns)
 	t->n_targets = n;
 }
 
-// Not one twice before all had their turn.
+uint64_t mesh_birthday_next_ns(const struct mesh_active *a)
+{
+	const uint64_t due_ns = a->indirect_ns + MESH_ATTEMPT_AFTER_MS * MESH_MS;
+
+	if (!a->indirect_ns || a->attempt || a->mesh->attempts.limits.ports == 0)
+		return UINT64_MAX;
+	return due_ns > a->looked_ns ? due_ns : UINT64_MAX; // then at the next heartbeat
+}
+
+// Another number for each (a Feistel network): no port is guessed twice before all had their turn,
+// and those in a row, as some NATs give them out, are hit no less than others.
+static uint16_t shuffled(uint16_t i, uint32_t key)
+{
+	uint8_t left = (uint8_t)(i >> 8), right = (uint8_t)i;
+
+	for (unsigned round = 0; round < 4; round++, key >>= 8) {
+		const uint32_t in = ((key & 0xff) << 8) + right + 1;
+		const uint8_t mixed = left ^ (uint8_t)(in * UINT32_C(0x9e3779b1) >> 24);
+		left = right;
+		right = mixed;
+	}
+	return (uint16_t)(left << 8 | right);
+}
+
 static uint16_t next_guess(struct mesh_attempt *t)
 {
+	uint16_t port;
+
 	do
-		t->guess += t->stride;
-	while (t->guess < GUESS_FIRST);
+		port = shuffled(t->guess++, t->key);
+	while (port < GUESS_FIRST);
 	t->guesses++;
-	return t->guess;
+	return port;
 }
 
 static unsigned running(const struct mesh_attempts *all)

@@ -28,15 +28,15 @@ enum {
 	MESH_PINGS_MAX = 64,	 // for people, outstanding
 	MESH_SIBLINGS_MAX = 64,	 // nodes of one disco key that are asked whose a pong is
 	// Of mesh_birthday.c:
-	MESH_ATTEMPTS_MAX = 4,		 // peers at a time
-	MESH_ATTEMPT_AFTER_MS = 8000,	 // of traffic without a direct path
-	MESH_ATTEMPT_TRAFFIC_MS = 15000, // since the last packet, it counts as traffic
-	MESH_ATTEMPT_CALL_MS = 1000,	 // between two lists of guesses
-	MESH_ATTEMPT_SILENT_MS = 3000,	 // without a list: the peer has ended its attempt
-	MESH_ATTEMPT_TARGETS = 2,	 // addresses of the peer that are pinged from all ports
-	MESH_ATTEMPT_AGAIN_S = 60,	 // after one that was of use, or was the peer's
-	MESH_ATTEMPT_PAUSE_S = 300,	 // after one in vain, doubled by each
-	MESH_ATTEMPT_HARD_S = 600,	 // a peer's list of guesses says that its NAT is hard
+	MESH_ATTEMPTS_MAX = 4,		// peers at a time
+	MESH_ATTEMPT_AFTER_MS = 8000,	// of traffic without a direct path
+	MESH_ATTEMPT_TRAFFIC_MS = 5000, // since the last packet, it counts as traffic
+	MESH_ATTEMPT_CALL_MS = 1000,	// between two lists of guesses
+	MESH_ATTEMPT_SILENT_MS = 3000,	// without a list: the peer has ended its attempt
+	MESH_ATTEMPT_TARGETS = 2,	// addresses of the peer that are pinged from all ports
+	MESH_ATTEMPT_AGAIN_S = 60,	// after one that was of use, or was the peer's
+	MESH_ATTEMPT_PAUSE_S = 300,	// after one in vain, doubled by each
+	MESH_ATTEMPT_HARD_S = 600,	// a peer's list of guesses says that its NAT is hard
 	MESH_ATTEMPT_PAUSE_MAX_S = 3600,
 	MESH_GUESSES_MIN = 16,	   // ports of one address make a call-me-maybe a list of guesses
 	MESH_GUESSES_KEPT = 4,	   // of them that are pinged as in any other
@@ -91,6 +91,7 @@ struct mesh_active {
 	struct mesh_ping *ping; // takes what the path pings meanwhile; else NULL
 	struct endpoint lost;	// sending there failed; port 0: nothing
 	uint64_t indirect_ns; // traffic has no direct path since then; 0: it has, or there is none
+	uint64_t looked_ns;   // for an attempt
 	struct mesh_attempt *attempt; // NULL: none
 };
 
@@ -103,7 +104,8 @@ struct mesh_attempt {
 	struct endpoint targets[MESH_ATTEMPT_TARGETS]; // guessing: one, any port of it
 	unsigned n_targets;
 	unsigned pings, guesses; // so far
-	uint16_t guess, stride;	 // the next one, and from one to the next: odd
+	uint16_t guess;		 // place of the next one in the order that follows from key
+	uint32_t key;
 };
 
 struct mesh_attempts {
@@ -271,6 +273,7 @@ void mesh_relay_drop(struct mesh *, const struct mesh_peer *);
 
 // Begin an attempt if it is time for one.
 void mesh_birthday_look(struct mesh_active *, uint64_t now_ns);
+uint64_t mesh_birthday_next_ns(const struct mesh_active *);  // when that may be; UINT64_MAX: never
 uint64_t mesh_birthday_tick(struct mesh *, uint64_t now_ns); // what is due; when to come again
 // The peer's state goes, or (NULL) our network is another.
 void mesh_birthday_drop(struct mesh *, const struct mesh_active *);

@@ -252,6 +252,7 @@ void mesh_settle(struct mesh_active *a, uint64_t now_ns)
 	}
 	mesh_tell_route(a->mesh, a->peer, now_ns);
 	a->next_ns = earlier(peer_path_next_ns(a->path), a->used_ns + IDLE_NS);
+	a->next_ns = earlier(a->next_ns, mesh_birthday_next_ns(a));
 	if (a->call_ns)
 		a->next_ns = earlier(a->next_ns, a->call_ns);
 	// What goes over DERP comes through mesh_send. Of the rest only the worker knows; and its

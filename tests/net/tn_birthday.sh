@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Behind a hard NAT, to peers behind easy ones that let no stranger in: over DERP first, then directly
-# by the birthday method, from a port of its own for each peer. Packets and new handshakes keep to it.
+# by the birthday method, from a port of its own for each peer, which no other program can have.
 # timeout: 150
 # sanitizer: no
 #
@@ -11,13 +11,7 @@ cd "$(dirname "$0")"
 # shellcheck source=tests/net/tailnet.sh
 source ./tailnet.sh
 
-dut=tailgate # the real one has no such thing
-why() { ts alice status --verbose 2>/dev/null | grep -A1 " $1 "; }
-
-# A packet a second: what it takes to look for a path
-traffic() { # PEER
-	start "traffic-$1" alice ping -q -i 0.5 "$(ip4 "$1")"
-}
+why() { ts alice status --verbose | grep -A2 "^peer: $1\\." | grep 'why:'; } # PEER
 is_direct() { [[ $(peer_status alice "$1" .CurAddr) ]]; } # PEER
 
 through() { # PEER
@@ -26,7 +20,7 @@ through() { # PEER
 	wait_pong alice "$1" any
 	check "over DERP at first" pong alice "$1" derp
 	begin=$(now_ms)
-	traffic "$1"
+	start "traffic-$1" alice ping -q -i 0.5 "$(ip4 "$1")"
 	wait_for 45 is_direct "$1"
 	echo "a direct path after $(($(now_ms) - begin)) ms: $(peer_status alice "$1" .CurAddr)"
 	wait_pong alice "$1" direct
@@ -34,7 +28,7 @@ through() { # PEER
 	stop "traffic-$1" INT
 	ping_lossless alice "$(ip4 "$1")" -c 10 -i 0.05 -W 2
 	ping_lossless "$1" "$(ip6 alice)" -c 10 -i 0.05 -W 2
-	ts alice status --verbose || true
+	why "$1"
 }
 
 lab_begin
@@ -47,3 +41,12 @@ wait_for 10 online alice bob
 wait_for 10 online alice carol
 through bob
 through carol
+
+say "what it took"
+show alice metrics | grep -E '^tailgate_birthday_[a-z]+_total'
+# One guess in 257 meets the WireGuard port itself.
+port=$(why bob | sed -nE 's/.*our port ([0-9]+).*/\1/p')
+if [[ $port ]]; then
+	check "port $port is taken" grep -q . <<<"$(in_ns alice ss -Hanu "sport = :$port")"
+	check "the kernel's rules cover it" grep 'udp dport .*-' <<<"$(in_ns alice nft list ruleset)"
+fi

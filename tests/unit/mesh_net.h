@@ -130,7 +130,9 @@ static inline bool nat_out(
 			return true;
 		}
 	assert_true(h->n_flows < NET_FLOWS);
-	const uint16_t port = h->nat == NAT_HARD ? (uint16_t)(30000 + h->n_flows) : 20000;
+	uint16_t port = 20000;
+	if (h->nat == NAT_HARD) // those of NET_PORT nobody guesses
+		port = (uint16_t)((local_port ? 30000 : 100) + h->n_flows);
 	h->flows[h->n_flows++] = (struct flow){*to, local_port, port};
 	*from = net_endpoint(&h->outside, port);
 	return true;
@@ -378,6 +380,8 @@ static inline void take_udp(struct host *h, uint16_t local_port, const struct fl
 {
 	const enum udp_class class = udp_classify(f->data, f->len);
 
+	if (local_port && local_port - NET_PORTS >= h->n_ports)
+		return; // it is closed by now
 	if (class == UDP_DISCO || class == UDP_GENEVE_DISCO)
 		return mesh_input(h->mesh, &f->from, local_port, f->data, f->len);
 	h->wireguard_udp++;
