@@ -167,9 +167,8 @@ void mesh_birthday_look(struct mesh_active *a, uint64_t now_ns)
 		a->indirect_ns = 0;
 		return;
 	}
-	if (!a->indirect_ns)
-		a->indirect_ns = now_ns;
-	if (a->attempt || now_ns - a->indirect_ns < MESH_ATTEMPT_AFTER_MS * MESH_MS ||
+	if (!a->indirect_ns || a->attempt ||
+		now_ns - a->indirect_ns < MESH_ATTEMPT_AFTER_MS * MESH_MS ||
 		m->attempts.limits.ports == 0 || now_ns < a->peer->tried.again_ns ||
 		is_hard(&a->peer->tried, now_ns) || a->peer->home == 0 ||
 		nat_of(m, &outside) != MESH_NAT_HARD)

@@ -271,6 +271,8 @@ void mesh_note_traffic(struct mesh_active *a, uint64_t now_ns)
 	if (a->told_ns && now_ns - a->told_ns < MESH_SEND_MS * MESH_MS)
 		return;
 	a->told_ns = now_ns;
+	if (!a->indirect_ns)
+		a->indirect_ns = now_ns; // mesh_birthday_look sees whether it is
 	// Where it goes, or that it goes nowhere, is the caller's affair.
 	if (peer_path_send(a->path, now_ns, &choice))
 		return;
