@@ -40,6 +40,9 @@ static void test_defaults(void **)
 	assert_int_equal(c->memory_mb, 64);
 	assert_int_equal(c->icmp_rate, 1000);
 	assert_int_equal(c->handshake_rate, 1000);
+	assert_int_equal(c->birthday_ports, 256);
+	assert_int_equal(c->birthday_rate, 200);
+	assert_int_equal(c->birthday_s, 20);
 	assert_string_equal(c->socket, "/run/tailgate/tailgated.sock");
 	assert_int_equal(c->metrics.port, 0);
 	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
@@ -56,6 +59,7 @@ static void test_every_top_level_key(void **)
 		"poll = \"busy\"; aead = \"ipsec-mb\"; memory_mb = 16; hugepages = \"require\";\n"
 		"mss_clamp = false; coalesce = false; guard = false; icmp_rate = 0;\n"
 		"handshake_rate = 5L; socket = \"/tmp/s\"; metrics = \"[::1]:9641\";\n"
+		"birthday_ports = 0; birthday_rate = 50; birthday_s = 300;\n"
 		"log_level = \"debug\"; user = \"nobody\"; ports = (); peers = ();\n");
 	assert_int_equal(c->listen_port, 0);
 	assert_int_equal(c->mtu, 1280);
@@ -74,6 +78,9 @@ static void test_every_top_level_key(void **)
 	assert_int_equal(c->memory_mb, 16);
 	assert_int_equal(c->icmp_rate, 0);
 	assert_int_equal(c->handshake_rate, 5);
+	assert_int_equal(c->birthday_ports, 0);
+	assert_int_equal(c->birthday_rate, 50);
+	assert_int_equal(c->birthday_s, 300);
 	assert_string_equal(c->socket, "/tmp/s");
 	assert_int_equal(c->metrics.port, 9641);
 	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
