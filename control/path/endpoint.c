@@ -29,7 +29,9 @@ struct peer_path {
 	struct path_io io;
 	struct path_quality best; // port 0: none
 	uint64_t trust_until_ns;
-	uint64_t last_send_ns, heartbeat_ns;	   // heartbeat: when; 0: not armed
+	uint64_t last_send_ns, heartbeat_ns; // heartbeat: when; 0: not armed
+	uint64_t doubt_ns;		     // a heartbeat should be answered by then; 0: it was
+	unsigned unanswered;		     // in a row
 	uint64_t full_ping_ns, relay_discovery_ns; // 0: never
 	uint16_t home_region, seen_region;
 	bool relays;
@@ -170,7 +172,7 @@ static void set_best(struct peer_path *p, const struct path_quality *q)
 
 static void clear_best(struct peer_path *p)
 {
-	p->trust_until_ns = 0;
+	p->trust_until_ns = p->doubt_ns = 0;
 	set_best(p, &(struct path_quality){0});
 }
 
@@ -323,6 +325,25 @@ static bool full_ping_due(const struct peer_path *p, uint64_t now_ns)
 	       now_ns - p->full_ping_ns >= PATH_UPGRADE_MS * MS;
 }
 
+static void ask_best(struct peer_path *p, uint64_t now_ns)
+{
+	start_ping(p, &p->best.addr, now_ns);
+	p->doubt_ns = now_ns + PATH_DOUBT_MS * MS + 4 * p->best.latency_ns;
+}
+
+// A heartbeat was not answered in time: ask once more, then DERP helps out, which the peer takes as
+// well as UDP. Without this, what is sent is lost until the trust of 6.5 s has run out.
+static void doubt(struct peer_path *p, uint64_t now_ns)
+{
+	p->doubt_ns = 0;
+	if (!peer_path_trusted(p, now_ns) || now_ns - p->last_send_ns > PATH_SESSION_MS * MS)
+		return;
+	if (++p->unanswered < PATH_UNANSWERED_MAX)
+		ask_best(p, now_ns);
+	else
+		p->trust_until_ns = 0;
+}
+
 static void heartbeat(struct peer_path *p, uint64_t now_ns)
 {
 	p->heartbeat_ns = 0;
@@ -334,7 +355,8 @@ static void heartbeat(struct peer_path *p, uint64_t now_ns)
 					      : NULL;
 		if (c)
 			c->pinged_ns = now_ns;
-		start_ping(p, &p->best.addr, now_ns);
+		p->unanswered = 0;
+		ask_best(p, now_ns);
 	}
 	if (full_ping_due(p, now_ns))
 		full_ping(p, now_ns, true);
@@ -357,12 +379,16 @@ void peer_path_tick(struct peer_path *p, uint64_t now_ns)
 	expire_pings(p, now_ns);
 	if (p->heartbeat_ns && now_ns >= p->heartbeat_ns)
 		heartbeat(p, now_ns);
+	if (p->doubt_ns && now_ns >= p->doubt_ns)
+		doubt(p, now_ns);
 }
 
 uint64_t peer_path_next_ns(const struct peer_path *p)
 {
 	uint64_t next = p->heartbeat_ns ? p->heartbeat_ns : UINT64_MAX;
 
+	if (p->doubt_ns && p->doubt_ns < next)
+		next = p->doubt_ns;
 	if (p->n_pings > 0 && p->pings[0].sent_ns + PATH_PING_TIMEOUT_MS * MS < next)
 		next = p->pings[0].sent_ns + PATH_PING_TIMEOUT_MS * MS;
 	return next;
@@ -471,8 +497,10 @@ static void credit(struct peer_path *p, const struct ping *ping, uint64_t now_ns
 		c->heard_ns = now_ns;
 	if (!is_best && !path_better(&q, &p->best) && peer_path_trusted(p, now_ns))
 		return;
-	if (is_best)
+	if (is_best) {
 		p->best.latency_ns = q.latency_ns;
+		p->doubt_ns = 0;
+	}
 	p->trust_until_ns = now_ns + PATH_TRUST_MS * MS;
 	if (!is_best)
 		set_best(p, &q);

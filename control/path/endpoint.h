@@ -11,6 +11,10 @@
 enum {
 	PATH_HEARTBEAT_MS = 3000, // pings of the path in use while there is traffic
 	PATH_TRUST_MS = 6500,	  // how long a pong vouches for a path
+	// Ours: a heartbeat that is not answered within this and four round trips is sent again,
+	// and after two of them DERP is used beside the path.
+	PATH_DOUBT_MS = 1000,
+	PATH_UNANSWERED_MAX = 2,
 	PATH_PING_TIMEOUT_MS = 5000,
 	PATH_PING_INTERVAL_MS = 5000, // between discovery pings of one candidate
 	PATH_SESSION_MS = 45000,      // after the last send: heartbeats stop

@@ -16,7 +16,6 @@ enum {
 	TSMP_PONG = 'o',
 	TSMP_DISCO_KEY = 'a',
 	TSMP_PING_DATA = 8,
-	CAP_TSMP_DISCO = 144, // from which capability version peers take disco keys
 };
 
 static const struct ip_addr *address_of(const struct nm_node *n, enum ip_family family)
@@ -78,7 +77,9 @@ void tailnet_keyed(struct tailnet *t, const struct peer *peer)
 {
 	const struct nm_peer *p = netmap_peer_by_key(t->netmap, &peer->public_key);
 	uint8_t body[1 + KEY_LEN] = {TSMP_DISCO_KEY};
-	if (!t->active || !p || p->node->wg_only || p->node->cap < CAP_TSMP_DISCO)
+	// Whatever version the server says of the peer: headscale tells our own, and 1.102.5 (142)
+	// sends and takes it.
+	if (!t->active || !p || p->node->wg_only)
 		return;
 	memcpy(body + 1, mesh_disco_key(t->mesh)->bytes, KEY_LEN);
 	tn_tsmp_send(t, p, IP_V4, body, sizeof(body));
