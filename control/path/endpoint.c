@@ -25,7 +25,7 @@ struct ping {
 	uint64_t sent_ns;
 };
 
-struct peer_path {
+struct path_search {
 	struct path_io io;
 	struct path_quality best; // port 0: none
 	uint64_t trust_until_ns;
@@ -58,15 +58,15 @@ static bool grow(void **list, size_t n, size_t *max, size_t size, size_t limit)
 	return true;
 }
 
-struct peer_path *peer_path_create(const struct path_io *io)
+struct path_search *peer_path_create(const struct path_io *io)
 {
-	struct peer_path *p = mem_alloc(sizeof(*p));
+	struct path_search *p = mem_alloc(sizeof(*p));
 
 	p->io = *io;
 	return p;
 }
 
-void peer_path_destroy(struct peer_path *p)
+void peer_path_destroy(struct path_search *p)
 {
 	if (!p)
 		return;
@@ -156,12 +156,12 @@ bool path_better(const struct path_quality *a, const struct path_quality *b)
 	return a_points > b_points;
 }
 
-static void act(struct peer_path *p, const struct path_action *action)
+static void act(struct path_search *p, const struct path_action *action)
 {
 	p->io.act(p->io.arg, action);
 }
 
-static void set_best(struct peer_path *p, const struct path_quality *q)
+static void set_best(struct path_search *p, const struct path_quality *q)
 {
 	const bool changed = !addr_equal(&p->best.addr, &q->addr);
 
@@ -170,28 +170,28 @@ static void set_best(struct peer_path *p, const struct path_quality *q)
 		act(p, &(struct path_action){.type = PATH_CHANGED, .addr = q->addr});
 }
 
-static void clear_best(struct peer_path *p)
+static void clear_best(struct path_search *p)
 {
 	p->trust_until_ns = p->doubt_ns = 0;
 	set_best(p, &(struct path_quality){0});
 }
 
-bool peer_path_trusted(const struct peer_path *p, uint64_t now_ns)
+bool peer_path_trusted(const struct path_search *p, uint64_t now_ns)
 {
 	return addr_exists(&p->best.addr) && now_ns <= p->trust_until_ns;
 }
 
-const struct path_quality *peer_path_best(const struct peer_path *p)
+const struct path_quality *peer_path_best(const struct path_search *p)
 {
 	return &p->best;
 }
 
-static uint16_t derp_region(const struct peer_path *p)
+static uint16_t derp_region(const struct path_search *p)
 {
 	return p->home_region ? p->home_region : p->seen_region;
 }
 
-struct path_choice peer_path_choice(const struct peer_path *p, uint64_t now_ns)
+struct path_choice peer_path_choice(const struct path_search *p, uint64_t now_ns)
 {
 	return (struct path_choice){
 		.udp = p->best.addr,
@@ -199,7 +199,7 @@ struct path_choice peer_path_choice(const struct peer_path *p, uint64_t now_ns)
 	};
 }
 
-static void start_ping(struct peer_path *p, const struct path_addr *to, uint64_t now_ns)
+static void start_ping(struct path_search *p, const struct path_addr *to, uint64_t now_ns)
 {
 	struct path_action action = {.type = PATH_PING, .addr = *to};
 
@@ -212,18 +212,19 @@ static void start_ping(struct peer_path *p, const struct path_addr *to, uint64_t
 	act(p, &action);
 }
 
-static void ping_candidate(struct peer_path *p, struct candidate *c, uint64_t now_ns)
+static void ping_candidate(struct path_search *p, struct candidate *c, uint64_t now_ns)
 {
 	c->pinged_ns = now_ns;
 	start_ping(p, &(struct path_addr){.to = c->addr, .local_port = c->local_port}, now_ns);
 }
 
-static void forget_ping(struct peer_path *p, size_t i)
+static void forget_ping(struct path_search *p, size_t i)
 {
 	memmove(p->pings + i, p->pings + i + 1, (--p->n_pings - i) * sizeof(*p->pings));
 }
 
-static struct candidate *find(struct peer_path *p, const struct endpoint *addr, uint16_t local_port)
+static struct candidate *find(
+	struct path_search *p, const struct endpoint *addr, uint16_t local_port)
 {
 	for (size_t i = 0; i < p->n_candidates; i++)
 		if (p->candidates[i].local_port == local_port &&
@@ -238,7 +239,7 @@ static bool is_stale(const struct candidate *c, uint64_t now_ns)
 	       (!c->heard_ns || now_ns - c->heard_ns > PATH_SESSION_MS * MS);
 }
 
-static void prune(struct peer_path *p, uint64_t now_ns)
+static void prune(struct path_search *p, uint64_t now_ns)
 {
 	size_t kept = 0;
 
@@ -252,7 +253,7 @@ static void prune(struct peer_path *p, uint64_t now_ns)
 
 // The candidate of that address, new if need be; NULL: there are too many, or it is no address.
 static struct candidate *find_or_add(
-	struct peer_path *p, const struct endpoint *addr, uint16_t local_port)
+	struct path_search *p, const struct endpoint *addr, uint16_t local_port)
 {
 	struct candidate *c = find(p, addr, local_port);
 
@@ -266,7 +267,7 @@ static struct candidate *find_or_add(
 	return c;
 }
 
-static void full_ping(struct peer_path *p, uint64_t now_ns, bool call)
+static void full_ping(struct path_search *p, uint64_t now_ns, bool call)
 {
 	bool any = false;
 
@@ -284,7 +285,7 @@ static void full_ping(struct peer_path *p, uint64_t now_ns, bool call)
 		act(p, &(struct path_action){.type = PATH_CALL_ME_MAYBE, .region = p->home_region});
 }
 
-static bool relay_discovery_due(const struct peer_path *p, uint64_t now_ns)
+static bool relay_discovery_due(const struct path_search *p, uint64_t now_ns)
 {
 	const uint64_t ago = now_ns - p->relay_discovery_ns;
 	const bool trusted = peer_path_trusted(p, now_ns);
@@ -296,7 +297,7 @@ static bool relay_discovery_due(const struct peer_path *p, uint64_t now_ns)
 	return ago >= (trusted ? PATH_UPGRADE_MS : PATH_DISCOVER_RELAY_MS) * MS;
 }
 
-static void discover_relay_if_due(struct peer_path *p, uint64_t now_ns)
+static void discover_relay_if_due(struct path_search *p, uint64_t now_ns)
 {
 	if (!relay_discovery_due(p, now_ns))
 		return;
@@ -304,7 +305,7 @@ static void discover_relay_if_due(struct peer_path *p, uint64_t now_ns)
 	act(p, &(struct path_action){.type = PATH_DISCOVER_RELAY});
 }
 
-int peer_path_send(struct peer_path *p, uint64_t now_ns, struct path_choice *out)
+int peer_path_send(struct path_search *p, uint64_t now_ns, struct path_choice *out)
 {
 	*out = peer_path_choice(p, now_ns);
 	p->last_send_ns = now_ns;
@@ -317,7 +318,7 @@ int peer_path_send(struct peer_path *p, uint64_t now_ns, struct path_choice *out
 	return addr_exists(&out->udp) || out->derp_region ? 0 : -EHOSTUNREACH;
 }
 
-static bool full_ping_due(const struct peer_path *p, uint64_t now_ns)
+static bool full_ping_due(const struct path_search *p, uint64_t now_ns)
 {
 	if (!is_direct(&p->best.addr) || p->full_ping_ns == 0 || !peer_path_trusted(p, now_ns))
 		return true;
@@ -325,7 +326,7 @@ static bool full_ping_due(const struct peer_path *p, uint64_t now_ns)
 	       now_ns - p->full_ping_ns >= PATH_UPGRADE_MS * MS;
 }
 
-static void ask_best(struct peer_path *p, uint64_t now_ns)
+static void ask_best(struct path_search *p, uint64_t now_ns)
 {
 	start_ping(p, &p->best.addr, now_ns);
 	p->doubt_ns = now_ns + PATH_DOUBT_MS * MS + 4 * p->best.latency_ns;
@@ -333,7 +334,7 @@ static void ask_best(struct peer_path *p, uint64_t now_ns)
 
 // A heartbeat was not answered in time: ask once more, then DERP helps out, which the peer takes as
 // well as UDP. Without this, what is sent is lost until the trust of 6.5 s has run out.
-static void doubt(struct peer_path *p, uint64_t now_ns)
+static void doubt(struct path_search *p, uint64_t now_ns)
 {
 	p->doubt_ns = 0;
 	if (!peer_path_trusted(p, now_ns) || now_ns - p->last_send_ns > PATH_SESSION_MS * MS)
@@ -344,7 +345,7 @@ static void doubt(struct peer_path *p, uint64_t now_ns)
 		p->trust_until_ns = 0;
 }
 
-static void heartbeat(struct peer_path *p, uint64_t now_ns)
+static void heartbeat(struct path_search *p, uint64_t now_ns)
 {
 	p->heartbeat_ns = 0;
 	if (now_ns - p->last_send_ns > PATH_SESSION_MS * MS)
@@ -364,7 +365,7 @@ static void heartbeat(struct peer_path *p, uint64_t now_ns)
 	p->heartbeat_ns = now_ns + PATH_HEARTBEAT_MS * MS;
 }
 
-static void expire_pings(struct peer_path *p, uint64_t now_ns)
+static void expire_pings(struct path_search *p, uint64_t now_ns)
 {
 	while (p->n_pings > 0 && now_ns - p->pings[0].sent_ns >= PATH_PING_TIMEOUT_MS * MS) {
 		const struct path_addr to = p->pings[0].to;
@@ -374,7 +375,7 @@ static void expire_pings(struct peer_path *p, uint64_t now_ns)
 	}
 }
 
-void peer_path_tick(struct peer_path *p, uint64_t now_ns)
+void peer_path_tick(struct path_search *p, uint64_t now_ns)
 {
 	expire_pings(p, now_ns);
 	if (p->heartbeat_ns && now_ns >= p->heartbeat_ns)
@@ -383,7 +384,7 @@ void peer_path_tick(struct peer_path *p, uint64_t now_ns)
 		doubt(p, now_ns);
 }
 
-uint64_t peer_path_next_ns(const struct peer_path *p)
+uint64_t peer_path_next_ns(const struct path_search *p)
 {
 	uint64_t next = p->heartbeat_ns ? p->heartbeat_ns : UINT64_MAX;
 
@@ -394,12 +395,12 @@ uint64_t peer_path_next_ns(const struct peer_path *p)
 	return next;
 }
 
-size_t peer_path_candidates(const struct peer_path *p)
+size_t peer_path_candidates(const struct path_search *p)
 {
 	return p->n_candidates;
 }
 
-size_t peer_path_named(const struct peer_path *p, struct endpoint *out, size_t max)
+size_t peer_path_named(const struct path_search *p, struct endpoint *out, size_t max)
 {
 	size_t n = 0;
 
@@ -409,7 +410,7 @@ size_t peer_path_named(const struct peer_path *p, struct endpoint *out, size_t m
 	return n;
 }
 
-uint16_t peer_path_local_port(const struct peer_path *p, const struct endpoint *to)
+uint16_t peer_path_local_port(const struct path_search *p, const struct endpoint *to)
 {
 	for (size_t i = 0; i < p->n_candidates; i++)
 		if (p->candidates[i].local_port && endpoint_equal(&p->candidates[i].addr, to))
@@ -417,7 +418,7 @@ uint16_t peer_path_local_port(const struct peer_path *p, const struct endpoint *
 	return 0;
 }
 
-bool peer_path_has_local_port(const struct peer_path *p)
+bool peer_path_has_local_port(const struct path_search *p)
 {
 	for (size_t i = 0; i < p->n_candidates; i++)
 		if (p->candidates[i].local_port)
@@ -425,7 +426,7 @@ bool peer_path_has_local_port(const struct peer_path *p)
 	return false;
 }
 
-void peer_path_probe(struct peer_path *p, uint64_t now_ns)
+void peer_path_probe(struct path_search *p, uint64_t now_ns)
 {
 	const bool trusted = peer_path_trusted(p, now_ns);
 
@@ -437,7 +438,7 @@ void peer_path_probe(struct peer_path *p, uint64_t now_ns)
 		p->candidates[i].pinged_ns = 0;
 }
 
-static void ping_back(struct peer_path *p, struct candidate *c, uint64_t now_ns)
+static void ping_back(struct path_search *p, struct candidate *c, uint64_t now_ns)
 {
 	if (peer_path_trusted(p, now_ns) || p->heartbeat_ns == 0)
 		return;
@@ -448,14 +449,14 @@ static void ping_back(struct peer_path *p, struct candidate *c, uint64_t now_ns)
 }
 
 static struct candidate *heard_of(
-	struct peer_path *p, const struct path_addr *from, uint64_t now_ns)
+	struct path_search *p, const struct path_addr *from, uint64_t now_ns)
 {
 	if (p->n_candidates == PATH_CANDIDATES_MAX)
 		prune(p, now_ns);
 	return find_or_add(p, &from->to, from->local_port);
 }
 
-void peer_path_hint(struct peer_path *p, const struct path_addr *from, uint64_t now_ns)
+void peer_path_hint(struct path_search *p, const struct path_addr *from, uint64_t now_ns)
 {
 	struct candidate *c = heard_of(p, from, now_ns);
 	if (!c)
@@ -464,7 +465,7 @@ void peer_path_hint(struct peer_path *p, const struct path_addr *from, uint64_t 
 	ping_back(p, c, now_ns);
 }
 
-bool peer_path_ping(struct peer_path *p, const struct path_addr *from,
+bool peer_path_ping(struct path_search *p, const struct path_addr *from,
 	const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns)
 {
 	struct candidate *c = heard_of(p, from, now_ns);
@@ -479,7 +480,7 @@ bool peer_path_ping(struct peer_path *p, const struct path_addr *from,
 	return true;
 }
 
-static void credit(struct peer_path *p, const struct ping *ping, uint64_t now_ns)
+static void credit(struct path_search *p, const struct ping *ping, uint64_t now_ns)
 {
 	const struct path_quality q = {
 		.addr = ping->to,
@@ -506,7 +507,8 @@ static void credit(struct peer_path *p, const struct ping *ping, uint64_t now_ns
 		set_best(p, &q);
 }
 
-int peer_path_pong(struct peer_path *p, const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns)
+int peer_path_pong(
+	struct path_search *p, const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns)
 {
 	for (size_t i = 0; i < p->n_pings; i++) {
 		if (sodium_memcmp(p->pings[i].txid, txid, DISCO_TXID_LEN) != 0)
@@ -521,7 +523,7 @@ int peer_path_pong(struct peer_path *p, const uint8_t txid[static DISCO_TXID_LEN
 
 // Name the candidates that a list has, old ones first: what no list names any more makes room for
 // new ones.
-static void name_candidates(struct peer_path *p, const struct endpoint *endpoints, size_t n,
+static void name_candidates(struct path_search *p, const struct endpoint *endpoints, size_t n,
 	bool by_map, uint64_t now_ns)
 {
 	for (unsigned pass = 0; pass < 2; pass++) {
@@ -539,7 +541,7 @@ static void name_candidates(struct peer_path *p, const struct endpoint *endpoint
 }
 
 void peer_path_call_me_maybe(
-	struct peer_path *p, const struct endpoint *endpoints, size_t n, uint64_t now_ns)
+	struct path_search *p, const struct endpoint *endpoints, size_t n, uint64_t now_ns)
 {
 	for (size_t i = 0; i < p->n_candidates; i++) {
 		p->candidates[i].called = false;
@@ -550,7 +552,7 @@ void peer_path_call_me_maybe(
 	discover_relay_if_due(p, now_ns);
 }
 
-void peer_path_relay_ready(struct peer_path *p, const struct path_quality *q, uint64_t now_ns)
+void peer_path_relay_ready(struct path_search *p, const struct path_quality *q, uint64_t now_ns)
 {
 	const bool same_server = p->best.addr.vni && memcmp(p->best.relay_server.bytes,
 							     q->relay_server.bytes, KEY_LEN) == 0;
@@ -561,12 +563,12 @@ void peer_path_relay_ready(struct peer_path *p, const struct path_quality *q, ui
 	set_best(p, q);
 }
 
-void peer_path_derp_seen(struct peer_path *p, uint16_t region)
+void peer_path_derp_seen(struct path_search *p, uint16_t region)
 {
 	p->seen_region = region;
 }
 
-void peer_path_lost(struct peer_path *p, const struct endpoint *to)
+void peer_path_lost(struct path_search *p, const struct endpoint *to)
 {
 	if (to && !endpoint_equal(to, &p->best.addr.to))
 		return;
@@ -579,7 +581,7 @@ void peer_path_lost(struct peer_path *p, const struct endpoint *to)
 	clear_best(p);
 }
 
-void peer_path_set_map(struct peer_path *p, const struct endpoint *endpoints, size_t n,
+void peer_path_set_map(struct path_search *p, const struct endpoint *endpoints, size_t n,
 	uint16_t home_region, bool relays, uint64_t now_ns)
 {
 	p->home_region = home_region;

@@ -72,57 +72,57 @@ struct path_choice {
 	uint16_t derp_region; // 0: not there
 };
 
-struct peer_path; // a few hundred bytes, more while it is probed
+struct path_search; // a few hundred bytes, more while it is probed
 
-struct peer_path *peer_path_create(const struct path_io *) must_check;
-void peer_path_destroy(struct peer_path *); // NULL is fine
+struct path_search *peer_path_create(const struct path_io *) must_check;
+void peer_path_destroy(struct path_search *); // NULL is fine
 
 // What the net map says: the peer's endpoints, its home DERP region (0: none), whether both ends
 // may use peer relays and there is one. Candidates that it does not name go, but for those of a
 // call-me-maybe and those that the peer pinged from within 45 s.
-void peer_path_set_map(struct peer_path *, const struct endpoint *endpoints, size_t n,
+void peer_path_set_map(struct path_search *, const struct endpoint *endpoints, size_t n,
 	uint16_t home_region, bool relays, uint64_t now_ns);
 // Data is about to be sent to the peer: where to. Starts what is due (full ping, relay discovery)
 // and keeps the heartbeat for 45 s. -EHOSTUNREACH: nowhere.
-int peer_path_send(struct peer_path *, uint64_t now_ns, struct path_choice *out) must_check;
+int peer_path_send(struct path_search *, uint64_t now_ns, struct path_choice *out) must_check;
 // The same without sending: for status.
-struct path_choice peer_path_choice(const struct peer_path *, uint64_t now_ns);
-const struct path_quality *peer_path_best(const struct peer_path *);
-bool peer_path_trusted(const struct peer_path *, uint64_t now_ns);
+struct path_choice peer_path_choice(const struct path_search *, uint64_t now_ns);
+const struct path_quality *peer_path_best(const struct path_search *);
+bool peer_path_trusted(const struct path_search *, uint64_t now_ns);
 
 // Somebody asks whether the peer answers, and peer_path_send follows: a trusted path is pinged now,
 // and without a direct one all candidates will be, however lately they were.
-void peer_path_probe(struct peer_path *, uint64_t now_ns);
-size_t peer_path_candidates(const struct peer_path *); // how many there are
+void peer_path_probe(struct path_search *, uint64_t now_ns);
+size_t peer_path_candidates(const struct path_search *); // how many there are
 // Those that the net map or a call-me-maybe names, in their order; returns how many.
-size_t peer_path_named(const struct peer_path *, struct endpoint *out, size_t max);
+size_t peer_path_named(const struct path_search *, struct endpoint *out, size_t max);
 // From which of our ports that address is reached: of a candidate; 0: the WireGuard port.
-uint16_t peer_path_local_port(const struct peer_path *, const struct endpoint *to);
-bool peer_path_has_local_port(const struct peer_path *); // any candidate
+uint16_t peer_path_local_port(const struct path_search *, const struct endpoint *to);
+bool peer_path_has_local_port(const struct path_search *); // any candidate
 
 // A ping from the peer over UDP, not through a relay (from->vni is 0), to from->local_port: its
 // source becomes a candidate, from that port. Without a
 // trusted path it is pinged back, if data was sent within 45 s: our ping before it may have met a
 // firewall that theirs has opened since. (tailscaled waits for PATH_PING_INTERVAL_MS.) false: that
 // ping came before from there; no pong.
-bool peer_path_ping(struct peer_path *, const struct path_addr *from,
+bool peer_path_ping(struct path_search *, const struct path_addr *from,
 	const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns) must_check;
 // The peer has answered something else from there: a candidate, pinged like one that pinged.
-void peer_path_hint(struct peer_path *, const struct path_addr *from, uint64_t now_ns);
+void peer_path_hint(struct path_search *, const struct path_addr *from, uint64_t now_ns);
 // A pong, wherever it came from: credit goes to the address that was pinged. -ENOENT: no such ping.
-int peer_path_pong(
-	struct peer_path *, const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns) must_check;
+int peer_path_pong(struct path_search *, const uint8_t txid[static DISCO_TXID_LEN],
+	uint64_t now_ns) must_check;
 // Its endpoints replace those of the call-me-maybe before; all candidates are pinged at once, and
 // relays are asked if that is due: the peer may have none.
 void peer_path_call_me_maybe(
-	struct peer_path *, const struct endpoint *endpoints, size_t n, uint64_t now_ns);
+	struct path_search *, const struct endpoint *endpoints, size_t n, uint64_t now_ns);
 // A handshake with a relay ended in a pong.
-void peer_path_relay_ready(struct peer_path *, const struct path_quality *, uint64_t now_ns);
+void peer_path_relay_ready(struct path_search *, const struct path_quality *, uint64_t now_ns);
 // Something of the peer came over DERP from this region.
-void peer_path_derp_seen(struct peer_path *, uint16_t region);
+void peer_path_derp_seen(struct path_search *, uint16_t region);
 // Sending there failed for good (unreachable), or our own sockets or addresses changed (NULL).
-void peer_path_lost(struct peer_path *, const struct endpoint *to);
+void peer_path_lost(struct path_search *, const struct endpoint *to);
 
 // Time: call it when peer_path_next_ns (UINT64_MAX: not needed) has come.
-void peer_path_tick(struct peer_path *, uint64_t now_ns);
-uint64_t peer_path_next_ns(const struct peer_path *);
+void peer_path_tick(struct path_search *, uint64_t now_ns);
+uint64_t peer_path_next_ns(const struct path_search *);

@@ -79,7 +79,7 @@ struct mesh_active {
 	struct mesh *mesh;
 	struct mesh_peer *peer;
 	struct mesh_active *next, **at;
-	struct peer_path *path;
+	struct path_search *path;
 	uint64_t next_ns; // when it is to be looked at
 	uint64_t used_ns; // last sign of use
 	uint64_t sent_ns; // last traffic; 0: never

@@ -31,7 +31,7 @@ struct step {
 };
 
 struct scene {
-	struct peer_path *path;
+	struct path_search *path;
 	char text[TEXT_MAX];
 	uint8_t pings;
 };
