@@ -17,6 +17,7 @@ enum {
 	CONFIG_WORKERS_MAX = 32,
 	CONFIG_CPU_MAX = 1023,	   // highest CPU number
 	CONFIG_ADDRESSES_MAX = 16, // per interface
+	CONFIG_ENDPOINTS_MAX = 8,
 	CONFIG_NAME_LEN = 64,	   // peer and user names, with the final zero
 	CONFIG_HOST_LEN = 256,	   // host name of an endpoint
 	CONFIG_DEVICE_LEN = 256,   // PCI address or vdev with arguments
@@ -50,6 +51,11 @@ enum config_hugepages {
 // Addresses of one interface, host bits kept: "10.0.0.1/24".
 struct config_addresses {
 	struct ip_ifaddr list[CONFIG_ADDRESSES_MAX];
+	uint32_t count;
+};
+
+struct config_endpoints {
+	struct endpoint list[CONFIG_ENDPOINTS_MAX];
 	uint32_t count;
 };
 
@@ -99,6 +105,7 @@ struct config {
 	bool guard;		 // nftables rules beside shared ports
 	uint32_t icmp_rate;	 // ICMP errors per second; 0: none are sent
 	uint32_t handshake_rate; // initiations per second above which cookies are asked for
+	struct config_endpoints endpoints; // where a tailnet's peers find us, beside what STUN says
 	uint32_t birthday_ports; // more UDP ports, to get through a hard NAT; 0: it is not tried
 	uint32_t birthday_rate;	 // pings per second of that
 	uint32_t birthday_s;	 // seconds per attempt

@@ -125,6 +125,10 @@ const struct config_key config_keys[] = {
 		.unit = "initiations per second", .min = 1, .max = 1000000, .number = 1000,
 		.help = "Handshake initiations from everywhere above which senders have to show a cookie "
 			"before they get an answer."},
+	{.name = "endpoints", TOP(endpoints), .type = &type_endpoints, .absent = "none",
+		.example = "[ \"203.0.113.5:41641\" ]",
+		.help = "On a tailnet: addresses with ports at which peers reach this gateway although "
+			"nothing tells it so, as behind a firewall that forwards a port."},
 	{.name = "birthday_ports", TOP(birthday_ports), .type = &type_number, .unit = "ports",
 		.max = 512, .number = 256,
 		.help = "On a tailnet, behind a NAT that maps each destination to another port: UDP ports "

@@ -232,6 +232,28 @@ static int read_addresses(
 	return 0;
 }
 
+static int read_endpoints(
+	struct config_reader *r, const struct config_key *, config_setting_t *s, void *field)
+{
+	struct config_endpoints *out = field;
+	int n = array_of(r, s, CONFIG_ENDPOINTS_MAX, "\"203.0.113.5:41641\"");
+	for (int i = 0; i < n; i++) {
+		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
+		const char *text = string_of(r, e);
+		if (!text)
+			return -EINVAL;
+		if (endpoint_parse(text, &out->list[i]) < 0)
+			return reader_refuse(r, e,
+				"\"%s\" is not an address with a port, such as "
+				"\"203.0.113.5:41641\"",
+				text);
+	}
+	if (n < 0)
+		return n;
+	out->count = (uint32_t)n;
+	return 0;
+}
+
 static int read_listen(
 	struct config_reader *r, const struct config_key *, config_setting_t *s, void *field)
 {
@@ -270,5 +292,6 @@ const struct config_type type_path = {"string, an absolute path", read_path};
 const struct config_type type_device = {"string", read_device};
 const struct config_type type_cpus = {"array of numbers", read_cpus};
 const struct config_type type_addresses = {"array of strings", read_addresses};
+const struct config_type type_endpoints = {"array of strings", read_endpoints};
 const struct config_type type_listen = {"string", read_listen};
 const struct config_type type_section = {"list of groups", read_section};

@@ -12,6 +12,7 @@ extern const struct config_type type_path;	  // char[], absolute
 extern const struct config_type type_device;	  // char[], DPDK's name of a device
 extern const struct config_type type_cpus;	  // uint32_t[CONFIG_WORKERS_MAX], then the count
 extern const struct config_type type_addresses;	  // struct config_addresses
+extern const struct config_type type_endpoints;	  // struct config_endpoints
 extern const struct config_type type_listen;	  // struct endpoint, an address with its port
 extern const struct config_type type_public_key;  // struct key
 extern const struct config_type type_secret;	  // struct key, written in the file

@@ -203,14 +203,17 @@ static void warn_fixed(const struct config *old, const struct config *c)
 	bool threads = old->workers != c->workers || old->poll != c->poll ||
 		       old->n_cpus != c->n_cpus || old->aead != c->aead ||
 		       memcmp(old->cpus, c->cpus, sizeof(c->cpus)) != 0;
-	bool rest = old->tailnet != c->tailnet || strcmp(old->state_dir, c->state_dir) != 0 ||
-		    old->memory_mb != c->memory_mb || old->hugepages != c->hugepages ||
-		    old->guard != c->guard || old->listen_port != c->listen_port ||
+	bool rest = old->tailnet != c->tailnet ||
+		    memcmp(&old->endpoints, &c->endpoints, sizeof(c->endpoints)) != 0 ||
+		    strcmp(old->state_dir, c->state_dir) != 0 || old->memory_mb != c->memory_mb ||
+		    old->hugepages != c->hugepages || old->guard != c->guard ||
+		    old->listen_port != c->listen_port ||
 		    !endpoint_equal(&old->metrics, &c->metrics) || strcmp(old->tun, c->tun) != 0 ||
 		    strcmp(old->socket, c->socket) != 0 || strcmp(old->user, c->user) != 0;
 	if (ports || threads || rest)
 		log_warn("reload",
-			"tailnet, state_dir, ports, tun, listen_port, workers, cpus, poll, aead, "
+			"tailnet, state_dir, endpoints, ports, tun, listen_port, workers, cpus, "
+			"poll, aead, "
 			"memory_mb, hugepages, "
 			"guard, metrics, socket and user change with a restart only; the rest is "
 			"in "

@@ -81,6 +81,7 @@ int join_start(struct daemon *d, struct underlay *u, char err[static 512])
 		.state_dir = d->config->state_dir,
 		.mtu = d->config->mtu,
 		.wg_port = (uint16_t)d->config->listen_port,
+		.endpoints = d->config->endpoints,
 		.env = {.arg = u,
 			.send = send_udp,
 			.inject_wg = inject_wg,

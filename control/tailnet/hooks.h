@@ -2,6 +2,7 @@
 // up. [ctl]
 #pragma once
 
+#include "config/config.h"
 #include "control/kernel/mirror.h"
 #include "control/tailnet/tailnet.h"
 #include "control/wg/session.h"
@@ -28,8 +29,9 @@ struct tailnet_params {
 	struct wg *wg;
 	struct mirror *mirror;
 	const char *state_dir;
-	uint32_t mtu;	  // of the TUN
-	uint16_t wg_port; // configured; 0: any
+	uint32_t mtu;			   // of the TUN
+	uint16_t wg_port;		   // configured; 0: any
+	struct config_endpoints endpoints; // that peers are told beside what we find out
 	struct mesh_birthday birthday;
 	struct tailnet_env env;
 };

@@ -184,6 +184,8 @@ bool tn_endpoints_update(struct tailnet *t)
 	guess.port = t->params.wg_port;
 	if (r->mapping_varies == 1 && r->global_v4.port)
 		add(&f, &guess, ENDPOINT_STUN4_LOCAL_PORT);
+	for (uint32_t i = 0; i < t->params.endpoints.count; i++)
+		add(&f, &t->params.endpoints.list[i], ENDPOINT_EXPLICIT);
 	add_local(t, &f);
 	bool same = f.n == t->n_endpoints;
 	for (size_t i = 0; same && i < f.n; i++)

@@ -59,6 +59,7 @@ static void test_every_top_level_key(void **)
 		"poll = \"busy\"; aead = \"ipsec-mb\"; memory_mb = 16; hugepages = \"require\";\n"
 		"mss_clamp = false; coalesce = false; guard = false; icmp_rate = 0;\n"
 		"handshake_rate = 5L; socket = \"/tmp/s\"; metrics = \"[::1]:9641\";\n"
+		"endpoints = [ \"203.0.113.5:41641\", \"[2001:db8::5]:1\" ];\n"
 		"birthday_ports = 0; birthday_rate = 50; birthday_s = 300;\n"
 		"log_level = \"debug\"; user = \"nobody\"; ports = (); peers = ();\n");
 	assert_int_equal(c->listen_port, 0);
@@ -78,6 +79,9 @@ static void test_every_top_level_key(void **)
 	assert_int_equal(c->memory_mb, 16);
 	assert_int_equal(c->icmp_rate, 0);
 	assert_int_equal(c->handshake_rate, 5);
+	assert_int_equal(c->endpoints.count, 2);
+	assert_int_equal(c->endpoints.list[0].port, 41641);
+	assert_int_equal(c->endpoints.list[1].addr.family, IP_V6);
 	assert_int_equal(c->birthday_ports, 0);
 	assert_int_equal(c->birthday_rate, 50);
 	assert_int_equal(c->birthday_s, 300);
