@@ -34,6 +34,7 @@ struct ctl_capture {
 	struct capture *capture;
 	uint32_t left; // packets to send; 0: no limit
 	bool gone;     // the connection is closed and no longer the request's
+	bool failed;   // no memory for the file's head: it ends at the next tick
 	uint64_t start_unix_ns, start_tsc;
 	uint32_t n_interfaces;
 	uint32_t interface[SLOT_COUNT]; // of the file, or NO_INTERFACE
@@ -63,7 +64,7 @@ static void on_close(struct evhttp_connection *, void *arg)
 static bool has_left(const struct ctl_capture *c)
 {
 	struct evhttp_connection *connection = evhttp_request_get_connection(c->req);
-	if (c->gone || connection == NULL)
+	if (c->gone || c->failed || connection == NULL)
 		return true;
 	struct pollfd p = {
 		.fd = bufferevent_getfd(evhttp_connection_get_bufferevent(connection)),
@@ -270,7 +271,7 @@ static void start_stream(struct ctl_capture *c, const struct capture_filter *fil
 	evhttp_connection_set_closecb(evhttp_request_get_connection(c->req), on_close, c);
 	evhttp_send_reply_start(c->req, HTTP_OK, "OK");
 	if (chunk == NULL || add_header(c, chunk, filter) < 0)
-		c->gone = true; // ends it at the next tick
+		c->failed = true;
 	else
 		evhttp_send_reply_chunk(c->req, chunk);
 	if (chunk != NULL)
