@@ -175,8 +175,20 @@ static bool may_begin(const struct rules *rules, const struct rte_mbuf *m, const
 	return rules_allow(rules, &q, RULE_PORT);
 }
 
+// The last destination of this burst that is local: packets of a flow come in runs.
+struct local_cache {
+	uint8_t addr[16];
+	uint8_t family;
+};
+
+static bool is_cached(const struct local_cache *c, const uint8_t *dst, uint8_t family)
+{
+	return c->family == family && memcmp(c->addr, dst, family == IP_V4 ? 4 : 16) == 0;
+}
+
 // ACCEPT, or why the packet ends.
-static int judge(struct graph *g, const struct rules *rules, const struct rte_mbuf *m)
+static int judge(struct graph *g, const struct rules *rules, const struct rte_mbuf *m,
+	struct local_cache *local)
 {
 	const struct pkt *p = pkt_of((struct rte_mbuf *)(uintptr_t)m);
 	const struct ip_info *ip = &p->ip;
@@ -184,10 +196,14 @@ static int judge(struct graph *g, const struct rules *rules, const struct rte_mb
 	struct flow_key key;
 	if (!is_plain(m, ip))
 		return DROP_FILTER_MALFORMED;
-	if (pkt_is_multicast(m, ip) || is_link_local(dst, ip->family))
-		return DROP_FILTER_SCOPE;
-	if (!rules || !rules_is_local(rules, ip->family, dst))
-		return DROP_FILTER_NOT_LOCAL;
+	if (!is_cached(local, dst, ip->family)) {
+		if (pkt_is_multicast(m, ip) || is_link_local(dst, ip->family))
+			return DROP_FILTER_SCOPE;
+		if (!rules || !rules_is_local(rules, ip->family, dst))
+			return DROP_FILTER_NOT_LOCAL;
+		memcpy(local->addr, dst, ip->family == IP_V4 ? 4 : 16);
+		local->family = ip->family;
+	}
 	if (ip->flags & IP_FLAG_FRAG_TAIL)
 		return ACCEPT;
 	if (ip->proto == IPPROTO_TCP && !is_syn(m, ip))
@@ -287,6 +303,7 @@ static void reject(struct graph *g, const struct rules *rules, const struct rte_
 void node_filter(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	const struct rules *rules = atomic_load_explicit(&g->gw->rules, memory_order_acquire);
+	struct local_cache local = {0};
 	for (unsigned i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		const struct ip_info *ip = &pkt_of(m)->ip;
@@ -294,7 +311,7 @@ void node_filter(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 			tsmp(g, m);
 			continue;
 		}
-		int verdict = judge(g, rules, m);
+		int verdict = judge(g, rules, m, &local);
 		if (likely(verdict == ACCEPT)) {
 			graph_to(g, NODE_OVERLAY, m);
 			continue;
