@@ -23,6 +23,7 @@
 #include "control/run.h"
 #include "control/tailnet/hooks.h"
 #include "control/underlay.h"
+#include "dataplane/base/clock.h"
 #include "dataplane/base/log.h"
 
 enum {
@@ -432,13 +433,11 @@ int daemon_run(struct config *config, const char *path, bool log_level_fixed)
 {
 	struct running *r = mem_alloc(sizeof(*r));
 	struct daemon *d = &r->d;
-	struct timespec now;
 	int rc = 0;
-	clock_gettime(CLOCK_REALTIME, &now);
 	r->claim = (struct port_claim){.fd4 = -1, .fd6 = -1};
 	d->config = config;
 	d->log_level_fixed = log_level_fixed;
-	d->started_unix_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	d->started_unix_ns = unix_now_ns();
 	snprintf(d->config_path, sizeof(d->config_path), "%s", path);
 	d->base = event_base_new();
 	for (unsigned i = 0; d->base && rc == 0 && i < RTE_DIM(stages); i++)

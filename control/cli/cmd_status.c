@@ -1,9 +1,9 @@
 // 'status': the tailnet as the tailscale command shows it, then the gateway itself.
 #include <errno.h>
-#include <time.h>
 
 #include "control/cli/ipn.h"
 #include "control/cli/localapi.h"
+#include "dataplane/base/clock.h"
 
 #define API "/tailgate/v0/"
 
@@ -15,9 +15,7 @@ struct report {
 
 static double now(void)
 {
-	struct timespec t;
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+	return (double)unix_now_ns() / 1e9;
 }
 
 // What the daemon can tell; 0, or -errno with a line in err when that is nothing.

@@ -9,6 +9,7 @@
 #include "control/ctl/pcapng.h"
 #include "control/ctl/read.h"
 #include "dataplane/node/capture.h"
+#include "dataplane/base/clock.h"
 
 enum {
 	CAPTURE_POLL_MS = 5,

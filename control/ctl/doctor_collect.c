@@ -12,6 +12,7 @@
 #include "control/ctl/read.h"
 #include "control/ctl/request.h"
 #include "dataplane/wire/wireguard.h"
+#include "dataplane/base/clock.h"
 
 static const uint64_t second_ns = 1000000000;
 static const char misplaced[] = "/etc/defaults/tailscaled";

@@ -5,6 +5,7 @@
 
 #include "control/ctl/read.h"
 #include "control/ctl/report.h"
+#include "dataplane/base/clock.h"
 
 void metrics_label(struct evbuffer *out, const char *text)
 {

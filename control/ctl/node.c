@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "control/tailnet/tailnet.h"
+#include "dataplane/base/clock.h"
 #include "dataplane/base/mem.h"
 
 enum {
@@ -27,13 +28,6 @@ static json_t *seconds_since(uint64_t unix_ns, uint64_t now_ns)
 	if (unix_ns == 0)
 		return json_null();
 	return json_integer((json_int_t)((now_ns > unix_ns ? now_ns - unix_ns : 0) / 1000000000));
-}
-
-static uint64_t now_unix_ns(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
 static const char *path_kind(const struct tailnet_peer_info *i)
@@ -105,7 +99,7 @@ void ctl_tailnet_handle(struct ctl_server *s, struct evhttp_request *req)
 	if (!t)
 		return;
 	const struct netmap *nm = tailnet_netmap(t);
-	uint64_t now = now_unix_ns();
+	uint64_t now = unix_now_ns();
 	json_t *peers = json_array(), *lines = json_array();
 	for (size_t i = 0; i < nm->n_peers; i++)
 		json_array_append_new(peers, peer_json(t, nm->peers[i], now));

@@ -1,7 +1,6 @@
 #include "control/ctl/read.h"
 
 #include <stddef.h>
-#include <time.h>
 
 #define PORT_COUNTER(name, help)                                                                   \
 	{                                                                                          \
@@ -68,13 +67,6 @@ const char *port_kind_name(enum port_kind kind)
 		[PORT_OWNED] = "owned",
 	};
 	return names[kind];
-}
-
-uint64_t unix_now_ns(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 double tsc_hz(const struct gateway *gw)

@@ -24,5 +24,4 @@ uint64_t read_counter(const struct gateway *, enum counter);
 struct node_stats read_node(const struct gateway *, enum node_id);
 
 const char *port_kind_name(enum port_kind);
-uint64_t unix_now_ns(void);
 double tsc_hz(const struct gateway *);

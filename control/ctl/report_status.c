@@ -3,6 +3,7 @@
 #include "control/ctl/read.h"
 #include "control/ctl/report.h"
 #include "dataplane/wire/wireguard.h"
+#include "dataplane/base/clock.h"
 
 static const struct offload {
 	uint64_t flag;

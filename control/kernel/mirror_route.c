@@ -14,9 +14,9 @@ static unsigned family_index(const struct ip_prefix *p)
 	return p->addr.family == IP_V6;
 }
 
-static bool is_link_local(const struct ip_addr *a)
+static bool is_link_local6(const struct ip_addr *a)
 {
-	return a->family == IP_V6 && a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
+	return a->family == IP_V6 && ip_addr_is_link_local(a);
 }
 
 // -- next hops ------------------------------------------------------------------------------------
@@ -244,13 +244,13 @@ static bool neighbour_nexthop(const struct mirror *m, const struct hop *covering
 static bool wanted(const struct mirror *m, const struct ip_prefix *p, struct nexthop *nh)
 {
 	const struct hop *h = best_hop(m, p);
-	if (p->len == ip_addr_bits(&p->addr) && !is_link_local(&p->addr) &&
+	if (p->len == ip_addr_bits(&p->addr) && !is_link_local6(&p->addr) &&
 		neighbour_nexthop(m, h ? h : route_covering(m, &p->addr), &p->addr, nh))
 		return true;
 	if (!h)
 		return false;
 	*nh = h->nexthop;
-	if (is_link_local(&p->addr) && p->len >= 10 && nh->type != NH_LOCAL)
+	if (is_link_local6(&p->addr) && p->len >= 10 && nh->type != NH_LOCAL)
 		*nh = (struct nexthop){.type = NH_DROP, .port = PORT_NONE};
 	return true;
 }

@@ -90,43 +90,16 @@ static bool is_direct(const struct path_addr *a)
 	return addr_exists(a) && a->vni == 0;
 }
 
-static bool is_v6_link_local(const struct ip_addr *a)
-{
-	return a->family == IP_V6 && a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
-}
-
-static bool is_loopback(const struct ip_addr *a)
-{
-	static const uint8_t v6[16] = {[15] = 1};
-
-	return a->family == IP_V4 ? a->bytes[0] == 127 : memcmp(a->bytes, v6, sizeof(v6)) == 0;
-}
-
-static bool is_link_local(const struct ip_addr *a)
-{
-	return a->family == IP_V4 ? a->bytes[0] == 169 && a->bytes[1] == 254 : is_v6_link_local(a);
-}
-
-// RFC 1918, RFC 4193.
-static bool is_private(const struct ip_addr *a)
-{
-	const uint8_t *b = a->bytes;
-
-	if (a->family == IP_V6)
-		return (b[0] & 0xfe) == 0xfc;
-	return b[0] == 10 || (b[0] == 172 && (b[1] & 0xf0) == 16) || (b[0] == 192 && b[1] == 168);
-}
-
 // Nearer is better even when it is a little slower; IPv6 has no NAT.
 static int place_points(const struct ip_addr *a)
 {
 	const int family = a->family == IP_V6 ? 10 : 0;
 
-	if (is_loopback(a))
+	if (ip_addr_is_loopback(a))
 		return family + 50;
-	if (is_link_local(a))
+	if (ip_addr_is_link_local(a))
 		return family + 30;
-	return family + (is_private(a) ? 20 : 0);
+	return family + (ip_addr_is_private(a) ? 20 : 0);
 }
 
 // Percent by which fast is faster, whole ones.
@@ -532,7 +505,8 @@ static void name_candidates(struct path_search *p, const struct endpoint *endpoi
 							: find_or_add(p, &endpoints[i], 0);
 			if (c && by_map)
 				c->in_map = true;
-			else if (c && !is_v6_link_local(&c->addr.addr))
+			else if (c && !(c->addr.addr.family == IP_V6 &&
+					      ip_addr_is_link_local(&c->addr.addr)))
 				c->called = true;
 		}
 		if (pass == 0)

@@ -121,12 +121,9 @@ static bool is_over(const struct mesh_attempt *t, uint64_t now_ns)
 
 // --- Behind the hard NAT.
 
-static bool is_private(const struct ip_addr *a)
+static bool is_inside(const struct ip_addr *a)
 {
-	const uint8_t *b = a->bytes;
-
-	return b[0] == 10 || b[0] == 127 || (b[0] == 172 && (b[1] & 0xf0) == 16) ||
-	       (b[0] == 192 && b[1] == 168) || (b[0] == 169 && b[1] == 254);
+	return ip_addr_is_private(a) || ip_addr_is_loopback(a) || ip_addr_is_link_local(a);
 }
 
 // The peer's own order is by what is likely to be reached from outside.
@@ -138,8 +135,7 @@ static unsigned choose_targets(const struct mesh_active *a, struct endpoint *out
 
 	for (unsigned pass = 0; pass < 2; pass++)
 		for (size_t i = 0; i < n && found < MESH_ATTEMPT_TARGETS; i++)
-			if (list[i].addr.family == IP_V4 &&
-				is_private(&list[i].addr) == (pass == 1))
+			if (list[i].addr.family == IP_V4 && is_inside(&list[i].addr) == (pass == 1))
 				out[found++] = list[i];
 	return found;
 }

@@ -389,14 +389,6 @@ struct portmap *portmap_create(struct event_base *base, const struct portmap_env
 	return pm;
 }
 
-static bool is_private(const struct ip_addr *a)
-{
-	const uint8_t *const b = a->bytes;
-
-	return a->family == IP_V4 &&
-	       (b[0] == 10 || (b[0] == 172 && (b[1] & 0xf0) == 16) || (b[0] == 192 && b[1] == 168));
-}
-
 // Give back what is held; nobody waits for the answer.
 static void release(struct portmap *pm)
 {
@@ -432,7 +424,7 @@ void portmap_set(
 	pm->refusal[0] = '\0';
 	pm->retry_s = RETRY_MIN_S;
 	pm->state = IDLE;
-	if (is_private(gateway) && own->family == IP_V4 && port)
+	if (gateway->family == IP_V4 && ip_addr_is_private(gateway) && own->family == IP_V4 && port)
 		begin_probe(pm, now(pm));
 	pm_update_info(pm, now(pm));
 	evtimer_add(pm->timer, &(struct timeval){0}); // changed is called from the loop

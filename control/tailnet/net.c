@@ -240,7 +240,7 @@ void tn_netcheck(struct tailnet *t, bool full)
 	}
 	if (t->home && derp_pool_region(t->derp, t->home, &home))
 		netcheck_home_heard(t->netcheck, home.heard_ns);
-	netcheck_start(t->netcheck, full, only_tcp, tn_now_ns(t), tn_unix_ns());
+	netcheck_start(t->netcheck, full, only_tcp, tn_now_ns(t), unix_now_ns());
 	arm_netcheck(t);
 }
 

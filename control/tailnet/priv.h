@@ -4,6 +4,7 @@
 #include "control/path/derp_pool.h"
 #include "control/path/mesh.h"
 #include "control/tailnet/hooks.h"
+#include "dataplane/base/clock.h"
 
 enum {
 	TN_ENDPOINTS_MAX = 32,
@@ -95,7 +96,6 @@ struct tailnet { // ctl only
 };
 
 uint64_t tn_now_ns(void *t); // monotonic, of the workers' clock
-uint64_t tn_unix_ns(void);
 // ns of tn_now_ns to nanoseconds since 1970; 0 stays.
 uint64_t tn_unix_of(const struct tailnet *, uint64_t ns);
 

@@ -99,7 +99,7 @@ void tn_captive(void *arg, const struct nm_derp_node *node)
 	struct tailnet *t = arg;
 	char url[320], header[300];
 	snprintf(url, sizeof(url), "http://%s/generate_204?t=%llu", node->ipv4,
-		(unsigned long long)(tn_unix_ns() / 1000000000));
+		(unsigned long long)(unix_now_ns() / 1000000000));
 	snprintf(header, sizeof(header), "X-Tailscale-Challenge: ts_%s", node->host);
 	const struct fetch_request r = {
 		.method = "GET",

@@ -141,12 +141,6 @@ static bool is_port(const struct tailnet *t, const char *name)
 	return false;
 }
 
-static bool link_local(const struct ip_addr *a)
-{
-	return a->family == IP_V4 ? a->bytes[0] == 169 && a->bytes[1] == 254
-				  : a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
-}
-
 static void add_local(const struct tailnet *t, struct found *f)
 {
 	struct ifaddrs *list;
@@ -161,10 +155,10 @@ static void add_local(const struct tailnet *t, struct found *f)
 			e.addr = ip_addr_v4(&((struct sockaddr_in *)i->ifa_addr)->sin_addr);
 		else if (i->ifa_addr->sa_family == AF_INET6)
 			e.addr = ip_addr_v6(&((struct sockaddr_in6 *)i->ifa_addr)->sin6_addr);
-		if (e.addr.family && !link_local(&e.addr) && !tn_is_tailnet(&e.addr))
+		if (e.addr.family && !ip_addr_is_link_local(&e.addr) && !tn_is_tailnet(&e.addr))
 			add(f, &e, ENDPOINT_LOCAL);
-		have_v4 |= e.addr.family == IP_V4 && !link_local(&e.addr);
-		have_v6 |= e.addr.family == IP_V6 && !link_local(&e.addr);
+		have_v4 |= e.addr.family == IP_V4 && !ip_addr_is_link_local(&e.addr);
+		have_v6 |= e.addr.family == IP_V6 && !ip_addr_is_link_local(&e.addr);
 	}
 	freeifaddrs(list);
 	netcheck_set_host(t->netcheck, have_v4, have_v6, access("/proc/net/if_inet6", F_OK) == 0);

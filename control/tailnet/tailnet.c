@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "control/tailnet/priv.h"
 #include "dataplane/base/log.h"
@@ -15,17 +14,10 @@ uint64_t tn_now_ns(void *arg)
 	return (uint64_t)((double)rte_rdtsc() / t->params.gw->tsc_per_ns);
 }
 
-uint64_t tn_unix_ns(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
 uint64_t tn_unix_of(const struct tailnet *t, uint64_t ns)
 {
 	uint64_t now = tn_now_ns((void *)t);
-	return ns == 0 ? 0 : tn_unix_ns() - (now > ns ? now - ns : 0);
+	return ns == 0 ? 0 : unix_now_ns() - (now > ns ? now - ns : 0);
 }
 
 const char *tailnet_state_text(enum tailnet_state state)
@@ -60,7 +52,7 @@ int tn_save_state(struct tailnet *t)
 static bool own_key_expired(const struct tailnet *t)
 {
 	const struct nm_node *self = t->netmap->self;
-	int64_t now = (int64_t)(tn_unix_ns() / 1000000000) + t->netmap->clock_offset_s;
+	int64_t now = (int64_t)(unix_now_ns() / 1000000000) + t->netmap->clock_offset_s;
 	return self && (self->expired || (self->key_expiry && self->key_expiry <= now));
 }
 
@@ -167,7 +159,7 @@ static void on_second(evutil_socket_t, short, void *arg)
 {
 	struct tailnet *t = arg;
 	struct netmap_delta delta;
-	netmap_expire(t->netmap, (int64_t)(tn_unix_ns() / 1000000000), &delta);
+	netmap_expire(t->netmap, (int64_t)(unix_now_ns() / 1000000000), &delta);
 	if (delta.n_peers)
 		tn_map(t, &delta);
 	tn_net_tick(t);
@@ -185,6 +177,8 @@ static void on_save(evutil_socket_t, short, void *arg)
 {
 	struct tailnet *t = arg;
 	size_t len;
+	if (t->stale) // logged out: its file has gone, for good
+		return;
 	char *text = netmap_dump(t->netmap, &len);
 	if (!text)
 		return;
@@ -247,7 +241,7 @@ static void load_netmap(struct tailnet *t)
 		return;
 	if (r == 0) {
 		r = netmap_apply(
-			t->netmap, text, len, (int64_t)(tn_unix_ns() / 1000000000), &delta);
+			t->netmap, text, len, (int64_t)(unix_now_ns() / 1000000000), &delta);
 		free(text);
 	}
 	if (r < 0)

@@ -3,18 +3,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "dataplane/base/clock.h"
 #include "dataplane/base/log.h"
 #include "dataplane/crypto/x25519.h"
 
 static uint64_t unix_ns(const struct wg *w)
 {
-	struct timespec ts;
-	if (unlikely(w->set_unix_ns))
-		return w->set_unix_ns;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+	return unlikely(w->set_unix_ns) ? w->set_unix_ns : unix_now_ns();
 }
 
 // TAI64N that grows even when the clock is set back: the peer refuses what is not newer. Of each

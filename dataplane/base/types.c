@@ -160,6 +160,27 @@ bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a)
 	return ip_addr_equal(&q.addr, &p->addr);
 }
 
+bool ip_addr_is_link_local(const struct ip_addr *a)
+{
+	const uint8_t *b = a->bytes;
+	return a->family == IP_V4 ? b[0] == 169 && b[1] == 254
+				  : b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
+}
+
+bool ip_addr_is_loopback(const struct ip_addr *a)
+{
+	static const uint8_t v6[16] = {[15] = 1};
+	return a->family == IP_V4 ? a->bytes[0] == 127 : memcmp(a->bytes, v6, sizeof(v6)) == 0;
+}
+
+bool ip_addr_is_private(const struct ip_addr *a)
+{
+	const uint8_t *b = a->bytes;
+	if (a->family == IP_V6)
+		return (b[0] & 0xfe) == 0xfc;
+	return b[0] == 10 || (b[0] == 172 && (b[1] & 0xf0) == 16) || (b[0] == 192 && b[1] == 168);
+}
+
 bool key_is_zero(const struct key *k)
 {
 	return sodium_is_zero(k->bytes, KEY_LEN);

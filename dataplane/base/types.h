@@ -96,5 +96,9 @@ const char *ip_prefix_format(const struct ip_prefix *p, char text[static PREFIX_
 const char *endpoint_format(const struct endpoint *e, char text[static ENDPOINT_TEXT_LEN]);
 const char *key_format(const struct key *k, char text[static KEY_TEXT_LEN + 1]);
 
+// fe80::/10, 169.254.0.0/16.
+bool ip_addr_is_link_local(const struct ip_addr *);
+bool ip_addr_is_loopback(const struct ip_addr *); // ::1, 127.0.0.0/8
+bool ip_addr_is_private(const struct ip_addr *);  // RFC 1918, RFC 4193
 bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a);
 bool key_is_zero(const struct key *k);

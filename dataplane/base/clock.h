@@ -1,0 +1,13 @@
+// The wall clock; durations are measured with the TSC.
+#pragma once
+
+#include <stdint.h>
+#include <time.h>
+
+// Nanoseconds since 1970. [any thread]
+static inline uint64_t unix_now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
