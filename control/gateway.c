@@ -262,6 +262,7 @@ void gateway_destroy(struct gateway *gw)
 		for (unsigned i = 0; i < PORT_MAX; i++)
 			free(atomic_load(&gw->port_addr6[i]));
 		rules_publish(&gw->rules, gw->rcu, NULL);
+		nat_config_publish(&gw->nat, gw->rcu, NULL);
 		peer_table_destroy(gw->peers);
 		allowedips_destroy(gw->allowed);
 		index_destroy(gw->index);

@@ -11,6 +11,7 @@
 #include "dataplane/port/port.h"
 #include "dataplane/table/fib.h"
 #include "dataplane/table/flow.h"
+#include "dataplane/table/nat_config.h"
 #include "dataplane/table/peer.h"
 #include "dataplane/table/rules.h"
 #include "dataplane/wire/ip.h"
@@ -215,7 +216,8 @@ struct gateway {
 	_Atomic uint32_t icmp_rate;	  // ctl: rw, wrk: ro: errors per second and worker
 	// ctl: rw, wrk: ro: STUN, disco and Geneve are taken on the WireGuard port; else malformed
 	_Atomic bool disco;
-	struct rules *_Atomic rules; // ctl: rw, wrk: ro (RCU): for filtered peers; NULL: none
+	struct rules *_Atomic rules;	// ctl: rw, wrk: ro (RCU): for filtered peers; NULL: none
+	struct nat_config *_Atomic nat; // ctl: rw, wrk: ro (RCU): for filtered peers; NULL: none
 	struct fib *fib;
 	struct allowedips *allowed;
 	struct index_table *index;
