@@ -34,6 +34,7 @@ struct family {
 
 struct rules { // fixed once published
 	struct family v4, v6;
+	uint32_t generation; // 0 until published
 	bool shields_up;
 };
 
@@ -210,9 +211,18 @@ void rules_destroy(void *arg)
 
 void rules_publish(struct rules *_Atomic *at, struct rcu *rcu, struct rules *rules)
 {
+	static uint32_t
+		last; // of all sets of the process: none comes twice while flows remember it
+	if (rules)
+		rules->generation = ++last ? last : ++last;
 	struct rules *old = atomic_exchange_explicit(at, rules, memory_order_acq_rel);
 	if (old)
 		rcu_defer(rcu, rules_destroy, old);
+}
+
+uint32_t rules_generation(const struct rules *r)
+{
+	return r ? r->generation : 0;
 }
 
 bool rules_shields_up(const struct rules *r)

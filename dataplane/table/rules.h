@@ -67,6 +67,9 @@ void rules_destroy(void *rules);
 // which is freed after the grace period. [ctl]
 void rules_publish(struct rules *_Atomic *at, struct rcu *, struct rules *rules);
 
+// Which published set it is, for verdicts that are remembered: each publication gives the next
+// number; 0 is NULL's and that of rules not published. [wrk, ctl]
+uint32_t rules_generation(const struct rules *);
 bool rules_shields_up(const struct rules *); // [wrk, ctl]
 // Whether packets from the tunnel may go there: ours, or of networks that we stand for. [wrk, ctl]
 bool rules_is_local(const struct rules *, uint8_t family, const uint8_t *dst);

@@ -273,6 +273,27 @@ static void as_a_plain_walk(void **)
 	free(r);
 }
 
+// A remembered verdict is never taken for one of another set.
+static void each_publication_has_a_generation(void **)
+{
+	struct rcu *rcu = rcu_create();
+	struct rules *_Atomic at = NULL, *_Atomic other = NULL;
+	struct rules *r = some_rules(false);
+	assert_int_equal(rules_generation(NULL), 0);
+	assert_int_equal(rules_generation(r), 0);
+	rules_publish(&at, rcu, r);
+	uint32_t first = rules_generation(r);
+	assert_int_not_equal(first, 0);
+	rules_publish(&at, rcu, NULL);
+	rules_publish(&at, rcu, some_rules(true));
+	assert_int_equal(rules_generation(at), first + 1);
+	rules_publish(&other, rcu, some_rules(true));
+	assert_int_equal(rules_generation(other), first + 2);
+	rules_publish(&at, rcu, NULL);
+	rules_publish(&other, rcu, NULL);
+	rcu_destroy(rcu);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -280,6 +301,7 @@ int main(void)
 		cmocka_unit_test(local_destinations),
 		cmocka_unit_test(senseless_ranges_match_nothing),
 		cmocka_unit_test(as_a_plain_walk),
+		cmocka_unit_test(each_publication_has_a_generation),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
