@@ -18,11 +18,13 @@ enum {
 	CONFIG_CPU_MAX = 1023,	   // highest CPU number
 	CONFIG_ADDRESSES_MAX = 16, // per interface
 	CONFIG_ENDPOINTS_MAX = 8,
-	CONFIG_NAME_LEN = 64,	   // peer and user names, with the final zero
-	CONFIG_HOST_LEN = 256,	   // host name of an endpoint
-	CONFIG_DEVICE_LEN = 256,   // PCI address or vdev with arguments
-	CONFIG_SOCKET_LEN = 108,   // sun_path
-	CONFIG_PATH_LEN = 1024,	   // of key files
+	CONFIG_NAME_LEN = 64,	  // peer and user names, with the final zero
+	CONFIG_HOST_LEN = 256,	  // host name of an endpoint
+	CONFIG_DEVICE_LEN = 256,  // PCI address or vdev with arguments
+	CONFIG_SOCKET_LEN = 108,  // sun_path
+	CONFIG_PATH_LEN = 1024,	  // of key files
+	CONFIG_NAT_POOL_MAX = 64, // addresses
+	CONFIG_NAT_REMAP_MAX = 256,
 	CONFIG_TAILNET_MTU = 1280, // every path of a tailnet carries it
 	CONFIG_ERROR_KEY_LEN = 96,
 	CONFIG_ERROR_MESSAGE_LEN = 384,
@@ -57,6 +59,32 @@ struct config_addresses {
 struct config_endpoints {
 	struct endpoint list[CONFIG_ENDPOINTS_MAX];
 	uint32_t count;
+};
+
+enum config_nat_mapping {
+	CONFIG_NAT_DEPENDENT,	// endpoint-dependent mapping and filtering (RFC 4787)
+	CONFIG_NAT_INDEPENDENT, // endpoint-independent
+};
+
+struct config_port_range {
+	uint16_t first, last; // host order
+};
+
+// Networks of one family and length.
+struct config_remap {
+	struct ip_prefix known, real; // by what peers know the real one
+};
+
+// Address translation of what a tailnet's peers send to networks behind the gateway.
+struct config_nat {
+	struct config_port_range ports;
+	uint32_t mapping;		 // enum config_nat_mapping
+	uint32_t client_flows;		 // most flows of one client; 0: no limit
+	uint32_t tcp_idle_s, udp_idle_s; // seconds without a packet that end a flow
+	struct ip_addr pool[CONFIG_NAT_POOL_MAX];
+	uint32_t n_pool; // 0: the address of the port that a flow leaves by
+	struct config_remap remap[CONFIG_NAT_REMAP_MAX];
+	uint32_t n_remap;
 };
 
 // Exactly one of interface and device is set; the other is "".
@@ -109,6 +137,7 @@ struct config {
 	uint32_t birthday_ports; // more UDP ports, to get through a hard NAT; 0: it is not tried
 	uint32_t birthday_rate;	 // pings per second of that
 	uint32_t birthday_s;	 // seconds per attempt
+	struct config_nat nat;
 	char socket[CONFIG_SOCKET_LEN];
 	struct endpoint metrics;    // port 0: off
 	uint32_t log_level;	    // enum log_level

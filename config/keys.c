@@ -35,12 +35,19 @@ static const struct config_choice log_level_choices[] = {
 	{},
 };
 
+static const struct config_choice nat_mapping_choices[] = {
+	{"endpoint-dependent", CONFIG_NAT_DEPENDENT},
+	{"endpoint-independent", CONFIG_NAT_INDEPENDENT},
+	{},
+};
+
 // clang-format off
 #define FIELD(type, member) .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
 #define TOP(member) .section = SECTION_TOP, FIELD(struct config, member)
 #define PORT(member) .section = SECTION_PORT, FIELD(struct config_port, member)
 #define PEER(member) .section = SECTION_PEER, FIELD(struct config_peer, member)
 // Of types that fill several fields.
+#define WHOLE_NAT .section = SECTION_TOP, FIELD(struct config, nat)
 #define WHOLE_PEER .section = SECTION_PEER, .offset = 0, .size = sizeof(struct config_peer)
 
 const struct config_key config_keys[] = {
@@ -143,6 +150,36 @@ const struct config_key config_keys[] = {
 		.max = 300, .number = 20,
 		.help = "How long one attempt takes at most. After one in vain there is a pause of 5 "
 			"minutes, doubled each time up to an hour."},
+	{.name = "nat_ports", TOP(nat.ports), .type = &type_port_range,
+		.number = 16384 << 16 | 32767,
+		.help = "On a tailnet: ports that flows of peers get when they leave under an address of "
+			"this gateway. The kernel is kept off them (ip_local_reserved_ports, and the guard "
+			"on shared ports), so no service of the host may listen there. At least 1024."},
+	{.name = "nat_addresses", WHOLE_NAT, .type = &type_pool,
+		.absent = "none: the address of the port that they leave by",
+		.example = "[ \"203.0.113.6\", \"2001:db8::6\" ]",
+		.help = "On a tailnet: addresses for these flows. They have to be routed to this gateway, "
+			"or be addresses of its interface. A client keeps the address that it was given."},
+	{.name = "nat_mapping", TOP(nat.mapping), .type = &type_choice,
+		.choices = nat_mapping_choices, .number = CONFIG_NAT_DEPENDENT,
+		.help = "On a tailnet: endpoint-dependent gives each flow a port of its own and lets only "
+			"its other end answer; endpoint-independent keeps one port per socket of a client "
+			"and lets anybody send there, as games and telephony like it (RFC 4787)."},
+	{.name = "nat_client_flows", TOP(nat.client_flows), .type = &type_number, .unit = "flows",
+		.max = 1048576, .number = 65536,
+		.help = "On a tailnet: most translated flows of one client address. 0 is no limit."},
+	{.name = "nat_tcp_idle_s", TOP(nat.tcp_idle_s), .type = &type_number, .unit = "seconds",
+		.min = 60, .max = 864000, .number = 7440,
+		.help = "On a tailnet: an open TCP connection that is silent for this long is forgotten "
+			"(RFC 5382: at least 7440)."},
+	{.name = "nat_udp_idle_s", TOP(nat.udp_idle_s), .type = &type_number, .unit = "seconds",
+		.min = 10, .max = 86400, .number = 300,
+		.help = "The same for UDP (RFC 4787: at least 120)."},
+	{.name = "nat_remap", WHOLE_NAT, .type = &type_remap, .absent = "none",
+		.example = "[ \"10.9.0.0/24 = 192.168.1.0/24\" ]",
+		.help = "On a tailnet: peers know the network on the right by the addresses of the one on "
+			"the left, host by host; for sites whose networks overlap. Advertise the one on the "
+			"left."},
 	{.name = "socket", TOP(socket), .type = &type_path, .text = "/run/tailgate/tailgated.sock",
 		.help = "Unix socket of the tailgate command."},
 	{.name = "metrics", TOP(metrics), .type = &type_listen, .absent = "\"\": off",
@@ -293,6 +330,9 @@ void config_key_defaults(enum config_section section, void *target)
 			*(bool *)field = k->number != 0;
 		else if (k->type == &type_number || k->type == &type_choice)
 			*(uint32_t *)field = k->number;
+		else if (k->type == &type_port_range)
+			*(struct config_port_range *)field = (struct config_port_range){
+				(uint16_t)(k->number >> 16), (uint16_t)k->number};
 		else if (k->text)
 			memcpy(field, k->text, strlen(k->text) + 1);
 	}

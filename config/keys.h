@@ -39,7 +39,7 @@ struct config_key {
 	size_t size;	    // of the field
 	const char *unit;   // of numbers; NULL: none
 	uint32_t min, max;  // of numbers
-	uint32_t number;    // default of numbers, choices and booleans
+	uint32_t number;    // default of numbers, choices, booleans; of ranges first << 16 | last
 	const char *text;   // default of strings
 	const char *absent; // what the man page says of a key without a default value
 	const struct config_choice *choices; // ends with a NULL name

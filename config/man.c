@@ -16,6 +16,8 @@ static const char *default_text(const struct config_key *k, char text[static 96]
 		return k->number ? "true" : "false";
 	if (k->type == &type_number)
 		snprintf(text, 96, "%u", k->number);
+	else if (k->type == &type_port_range)
+		snprintf(text, 96, "\"%u-%u\"", k->number >> 16, k->number & 0xffff);
 	else if (k->text)
 		snprintf(text, 96, "\"%s\"", k->text);
 	for (const struct config_choice *c = k->choices; c && c->name; c++) {

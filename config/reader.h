@@ -24,6 +24,12 @@ int reader_refuse_member(struct config_reader *r, const config_setting_t *group,
 // "a string", "a number": what somebody wrote.
 const char *reader_kind(const config_setting_t *s);
 
+// The string that s is, or NULL and r->err filled.
+const char *reader_string(struct config_reader *r, const config_setting_t *s);
+// Elements of [ ] or of ( ), at most max; or -EINVAL and r->err filled. example: of elements.
+int reader_array(
+	struct config_reader *r, const config_setting_t *s, unsigned max, const char *example);
+
 // "host:port" into the three endpoint fields of a peer. 0, -ENOENT without a port, -ERANGE for a
 // port that is none, -EINVAL for a host that is none.
 int config_endpoint_parse(const char *text, struct config_peer *p) must_check;

@@ -35,8 +35,7 @@ static int read_number(
 	return number_of(r, k, s, field);
 }
 
-// The string that s is, or NULL and r->err filled.
-static const char *string_of(struct config_reader *r, const config_setting_t *s)
+const char *reader_string(struct config_reader *r, const config_setting_t *s)
 {
 	if (s->type == CONFIG_TYPE_STRING)
 		return config_setting_get_string(s);
@@ -48,7 +47,7 @@ static int read_choice(
 	struct config_reader *r, const struct config_key *k, config_setting_t *s, void *field)
 {
 	char list[128] = "";
-	const char *text = string_of(r, s);
+	const char *text = reader_string(r, s);
 	if (!text)
 		return -EINVAL;
 	for (const struct config_choice *c = k->choices; c->name; c++) {
@@ -67,7 +66,7 @@ static int read_choice(
 static const char *field_text(
 	struct config_reader *r, const struct config_key *k, const config_setting_t *s)
 {
-	const char *text = string_of(r, s);
+	const char *text = reader_string(r, s);
 	if (!text)
 		return NULL;
 	if (strlen(text) >= k->size) {
@@ -153,8 +152,7 @@ static int read_device(
 	return 0;
 }
 
-// Elements of [ ] or of ( ), or -EINVAL.
-static int array_of(
+int reader_array(
 	struct config_reader *r, const config_setting_t *s, unsigned max, const char *example)
 {
 	if (s->type != CONFIG_TYPE_ARRAY && s->type != CONFIG_TYPE_LIST)
@@ -170,7 +168,7 @@ static int read_cpus(
 	struct config_reader *r, const struct config_key *k, config_setting_t *s, void *field)
 {
 	uint32_t *cpus = field;
-	int n = array_of(r, s, CONFIG_WORKERS_MAX, "1, 2");
+	int n = reader_array(r, s, CONFIG_WORKERS_MAX, "1, 2");
 	for (int i = 0; i < n; i++) {
 		config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
 		if (number_of(r, k, e, &cpus[i]) < 0)
@@ -194,7 +192,7 @@ static bool is_unspecified(const struct ip_addr *a)
 
 static int address_of(struct config_reader *r, const config_setting_t *s, struct ip_ifaddr *out)
 {
-	const char *text = string_of(r, s);
+	const char *text = reader_string(r, s);
 	if (!text)
 		return -EINVAL;
 	if (ip_ifaddr_parse(text, out) < 0 || is_unspecified(&out->addr))
@@ -215,7 +213,7 @@ static int read_addresses(
 	struct config_reader *r, const struct config_key *, config_setting_t *s, void *field)
 {
 	struct config_addresses *a = field;
-	int n = array_of(r, s, CONFIG_ADDRESSES_MAX, "\"10.0.0.1/24\"");
+	int n = reader_array(r, s, CONFIG_ADDRESSES_MAX, "\"10.0.0.1/24\"");
 	for (int i = 0; i < n; i++) {
 		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
 		if (address_of(r, e, &a->list[i]) < 0)
@@ -236,10 +234,10 @@ static int read_endpoints(
 	struct config_reader *r, const struct config_key *, config_setting_t *s, void *field)
 {
 	struct config_endpoints *out = field;
-	int n = array_of(r, s, CONFIG_ENDPOINTS_MAX, "\"203.0.113.5:41641\"");
+	int n = reader_array(r, s, CONFIG_ENDPOINTS_MAX, "\"203.0.113.5:41641\"");
 	for (int i = 0; i < n; i++) {
 		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
-		const char *text = string_of(r, e);
+		const char *text = reader_string(r, e);
 		if (!text)
 			return -EINVAL;
 		if (endpoint_parse(text, &out->list[i]) < 0)
@@ -257,7 +255,7 @@ static int read_endpoints(
 static int read_listen(
 	struct config_reader *r, const struct config_key *, config_setting_t *s, void *field)
 {
-	const char *text = string_of(r, s);
+	const char *text = reader_string(r, s);
 	if (!text)
 		return -EINVAL;
 	if (text[0] == '\0') {

@@ -43,6 +43,11 @@ static void test_defaults(void **)
 	assert_int_equal(c->birthday_ports, 256);
 	assert_int_equal(c->birthday_rate, 200);
 	assert_int_equal(c->birthday_s, 20);
+	assert_int_equal(c->nat.ports.first, 16384);
+	assert_int_equal(c->nat.ports.last, 32767);
+	assert_int_equal(c->nat.mapping, CONFIG_NAT_DEPENDENT);
+	assert_int_equal(c->nat.client_flows, 65536);
+	assert_int_equal(c->nat.n_pool, 0);
 	assert_string_equal(c->socket, "/run/tailgate/tailgated.sock");
 	assert_int_equal(c->metrics.port, 0);
 	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
@@ -61,6 +66,10 @@ static void test_every_top_level_key(void **)
 		"handshake_rate = 5L; socket = \"/tmp/s\"; metrics = \"[::1]:9641\";\n"
 		"endpoints = [ \"203.0.113.5:41641\", \"[2001:db8::5]:1\" ];\n"
 		"birthday_ports = 0; birthday_rate = 50; birthday_s = 300;\n"
+		"nat_ports = \"2000-3999\"; nat_addresses = [ \"203.0.113.6\", \"2001:db8::6\" ];\n"
+		"nat_mapping = \"endpoint-independent\"; nat_client_flows = 0;\n"
+		"nat_tcp_idle_s = 60; nat_udp_idle_s = 10;\n"
+		"nat_remap = [ \"10.9.0.0/24=192.168.1.0/24\", \"fd09::/64 = fd01::/64\" ];\n"
 		"log_level = \"debug\"; user = \"nobody\"; ports = (); peers = ();\n");
 	assert_int_equal(c->listen_port, 0);
 	assert_int_equal(c->mtu, 1280);
@@ -85,6 +94,18 @@ static void test_every_top_level_key(void **)
 	assert_int_equal(c->birthday_ports, 0);
 	assert_int_equal(c->birthday_rate, 50);
 	assert_int_equal(c->birthday_s, 300);
+	assert_int_equal(c->nat.ports.first, 2000);
+	assert_int_equal(c->nat.ports.last, 3999);
+	assert_int_equal(c->nat.mapping, CONFIG_NAT_INDEPENDENT);
+	assert_int_equal(c->nat.client_flows, 0);
+	assert_int_equal(c->nat.tcp_idle_s, 60);
+	assert_int_equal(c->nat.udp_idle_s, 10);
+	assert_int_equal(c->nat.n_pool, 2);
+	assert_int_equal(c->nat.pool[1].family, IP_V6);
+	assert_int_equal(c->nat.n_remap, 2);
+	assert_int_equal(c->nat.remap[0].known.addr.bytes[1], 9);
+	assert_int_equal(c->nat.remap[0].real.addr.bytes[0], 192);
+	assert_int_equal(c->nat.remap[1].real.len, 64);
 	assert_string_equal(c->socket, "/tmp/s");
 	assert_int_equal(c->metrics.port, 9641);
 	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);
