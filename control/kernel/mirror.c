@@ -13,7 +13,8 @@
 
 enum {
 	GROUPS = RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE |
-		 RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE,
+		 RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE | RTMGRP_IPV4_RULE |
+		 1 << (RTNLGRP_IPV6_RULE - 1),
 	REQUEST_BYTES = 64,
 	SOCKET_BYTES = 4 << 20,	   // receive buffer: a burst of routes
 	BUFFER_BYTES = 64 << 10,   // above the kernel's 32 KiB per part of a dump
@@ -109,6 +110,8 @@ static void apply(struct mirror *m, const struct nlmsghdr *nh)
 	struct rt_message msg;
 	int error = rt_parse(nh, &msg);
 	m->stats.messages++;
+	if (nh->nlmsg_type == RTM_DELRULE && m->env.on_rule_gone)
+		m->env.on_rule_gone(m->env.arg);
 	m->stats.malformed += error == -EINVAL;
 	if (error)
 		return;
@@ -168,6 +171,7 @@ static void settle(struct mirror *m)
 {
 	if (is_dumping(m))
 		return;
+	covered_sync(m);
 	if (m->neighs_stale) {
 		m->neighs_stale = false;
 		neighs_sync(m);

@@ -2,16 +2,18 @@
 // kernel stays the control plane: `ip route`, FRR, ARP and ND configure the gateway. Control thread
 // only; the event loop calls in, work per wake-up is bounded.
 //
-// What goes into the FIB: for each prefix of the tables local and main the best route (local before
-// main, then the lowest metric), its first live hop; other tables, rules, cached and source routes
-// are left out. Types: local, anycast -> NH_LOCAL; unreachable, prohibit, throw -> NH_REJECT;
-// blackhole -> NH_DROP; broadcast and multicast -> NH_DROP: they are never forwarded, and what the
-// host itself is to hear of them was told apart before routing. unicast -> by its output interface
-// NH_TUNNEL, NH_KERNEL (no port of ours), or on a port NH_LINK when the gateway's neighbour is
-// known, NH_RESOLVE when it is not; a network that is on-link is NH_RESOLVE without gateway, and
-// each neighbour known there a host route NH_LINK, as long as the longest route to it is on-link
-// over the same interface. NH_LINK keeps the neighbour's address as gateway. IPv6 link-local
-// destinations are never forwarded: NH_DROP, but for our own addresses.
+// What goes into the FIB: for each prefix of the tables local, mirror_env.first_table and main
+// where packets to it go. The tables are asked in that order, each by its longest prefix, then the
+// lowest metric and its first live hop; a throw route in the first table leads on to main. Other
+// tables, rules, cached and source routes are left out. Types: local, anycast -> NH_LOCAL;
+// unreachable, prohibit, throw -> NH_REJECT; blackhole -> NH_DROP; broadcast and multicast ->
+// NH_DROP: they are never forwarded, and what the host itself is to hear of them was told apart
+// before routing. unicast -> by its output interface NH_TUNNEL, NH_KERNEL (no port of ours), or on
+// a port NH_LINK when the gateway's neighbour is known, NH_RESOLVE when it is not; a network that
+// is on-link is NH_RESOLVE without gateway, and each neighbour known there a host route NH_LINK, as
+// long as the longest route to it is on-link over the same interface. NH_LINK keeps the neighbour's
+// address as gateway. IPv6 link-local destinations are never forwarded: NH_DROP, but for our own
+// addresses.
 #pragma once
 
 #include <event2/event.h>
@@ -24,6 +26,7 @@ struct mirror;
 struct mirror_env {
 	void *arg;
 	uint32_t tunnel_ifindex; // the host TUN; 0: none
+	uint32_t first_table;	 // asked before main, as an ip rule says; 0: none
 	// The port that sends on this interface (for a mirror TAP: its owned port); PORT_NONE: no
 	// port of ours. Asked often.
 	uint16_t (*port_of)(void *arg, uint32_t ifindex);
@@ -32,6 +35,8 @@ struct mirror_env {
 	void (*on_change)(void *arg, uint32_t generation);
 	// The neighbour became known, changed its MAC, or went. May be NULL.
 	void (*on_neigh)(void *arg, const struct ip_addr *, uint32_t ifindex);
+	// An ip rule was deleted. May be NULL.
+	void (*on_rule_gone)(void *arg);
 };
 
 struct mirror_link {
@@ -71,9 +76,9 @@ void mirror_feed(struct mirror *, const uint8_t *bytes, size_t len);
 // Ask the kernel to find or confirm the neighbour; at most once a second per address, and says so:
 // true when it was asked.
 bool mirror_resolve(struct mirror *, uint32_t ifindex, const struct ip_addr *);
-// The next hop of a datagram that carries the tunnel: the longest route that does not lead into the
-// tunnel, whatever the FIB says. NH_LINK, or NH_RESOLVE (ask for nh->gateway, or for to itself
-// where that is IP_NONE); false: no such route over a port of ours.
+// The next hop of a datagram that carries the tunnel: the longest route of main that does not lead
+// into the tunnel, whatever the FIB says. NH_LINK, or NH_RESOLVE (ask for nh->gateway, or for to
+// itself where that is IP_NONE); false: no such route over a port of ours.
 bool mirror_underlay(
 	const struct mirror *, const struct ip_addr *to, struct nexthop *nh) must_check;
 // The address that such a datagram is sent from: of the route (RTA_PREFSRC), else of its interface;

@@ -185,47 +185,66 @@ void hops_refresh(struct mirror *m, uint32_t ifindex, const struct ip_addr *gate
 
 // -- prefixes -------------------------------------------------------------------------------------
 
-static const struct hop *best_hop(const struct mirror *m, const struct ip_prefix *p)
+static const struct hop *hop_of(const struct mirror *m, const struct ip_prefix *p, enum rank rank)
 {
-	uint32_t first = prefix_map_get(&m->prefixes, p);
-	return first == NIL ? NULL : &m->hops[m->routes[first].hop];
+	for (uint32_t n = prefix_map_get(&m->prefixes, p); n != NIL; n = m->routes[n].next) {
+		if (m->routes[n].rank == rank)
+			return &m->hops[m->routes[n].hop];
+	}
+	return NULL;
 }
 
 // The best that does not lead into the tunnel: what is sent through it must not itself enter it.
-static const struct hop *best_underlay_hop(const struct mirror *m, const struct ip_prefix *p)
+static const struct hop *underlay_hop(
+	const struct mirror *m, const struct ip_prefix *p, enum rank rank)
 {
 	for (uint32_t n = prefix_map_get(&m->prefixes, p); n != NIL; n = m->routes[n].next) {
 		const struct hop *h = &m->hops[m->routes[n].hop];
-		if (h->nexthop.type != NH_TUNNEL)
+		if (m->routes[n].rank == rank && h->nexthop.type != NH_TUNNEL)
 			return h;
 	}
 	return NULL;
 }
 
-typedef const struct hop *hop_fn(const struct mirror *, const struct ip_prefix *);
+typedef const struct hop *hop_fn(const struct mirror *, const struct ip_prefix *, enum rank);
 
-static const struct hop *longest(const struct mirror *m, const struct ip_addr *a, hop_fn *best)
+// Of the longest prefix of that table that holds all of this one; NULL: there is none.
+static const struct hop *longest(
+	const struct mirror *m, const struct ip_prefix *of, enum rank rank, hop_fn *best)
 {
-	struct ip_prefix host = {.addr = *a, .len = (uint8_t)ip_addr_bits(a)};
-	for (int len = host.len; len >= 0; len--) {
-		if (!m->lengths[family_index(&host)][len])
+	const uint32_t *lengths = m->lengths[rank][family_index(of)];
+	for (int len = of->len; len >= 0; len--) {
+		if (!lengths[len])
 			continue;
-		struct ip_prefix p = prefix_shorten(&host, (unsigned)len);
-		const struct hop *h = best(m, &p);
+		struct ip_prefix p = prefix_shorten(of, (unsigned)len);
+		const struct hop *h = best(m, &p, rank);
 		if (h)
 			return h;
 	}
 	return NULL;
 }
 
+// Where packets go to this prefix, as far as no longer one says more; NULL: nowhere.
+static const struct hop *hop_to(const struct mirror *m, const struct ip_prefix *p)
+{
+	const struct hop *h = longest(m, p, RANK_LOCAL, hop_of);
+	if (h)
+		return h;
+	h = longest(m, p, RANK_FIRST, hop_of);
+	return h && h->type != RTN_THROW ? h : longest(m, p, RANK_MAIN, hop_of);
+}
+
 const struct hop *route_covering(const struct mirror *m, const struct ip_addr *a)
 {
-	return longest(m, a, best_hop);
+	struct ip_prefix host = {.addr = *a, .len = (uint8_t)ip_addr_bits(a)};
+	return hop_to(m, &host);
 }
 
 const struct hop *route_underlay(const struct mirror *m, const struct ip_addr *a)
 {
-	return longest(m, a, best_underlay_hop);
+	struct ip_prefix host = {.addr = *a, .len = (uint8_t)ip_addr_bits(a)};
+	const struct hop *h = longest(m, &host, RANK_LOCAL, hop_of);
+	return h ? h : longest(m, &host, RANK_MAIN, underlay_hop);
 }
 
 // The neighbour at this very address, where the kernel would look for it.
@@ -243,13 +262,14 @@ static bool neighbour_nexthop(const struct mirror *m, const struct hop *covering
 // What the FIB is to say of this prefix; false: nothing.
 static bool wanted(const struct mirror *m, const struct ip_prefix *p, struct nexthop *nh)
 {
-	const struct hop *h = best_hop(m, p);
+	const struct hop *h = hop_to(m, p);
 	if (p->len == ip_addr_bits(&p->addr) && !is_link_local6(&p->addr) &&
-		neighbour_nexthop(m, h ? h : route_covering(m, &p->addr), &p->addr, nh))
+		neighbour_nexthop(m, h, &p->addr, nh))
 		return true;
-	if (!h)
+	if (prefix_map_get(&m->prefixes, p) == NIL)
 		return false;
-	*nh = h->nexthop;
+	// Thrown out of the first table, and main has nothing.
+	*nh = h ? h->nexthop : (struct nexthop){.type = NH_REJECT, .port = PORT_NONE};
 	if (is_link_local6(&p->addr) && p->len >= 10 && nh->type != NH_LOCAL)
 		*nh = (struct nexthop){.type = NH_DROP, .port = PORT_NONE};
 	return true;
@@ -294,10 +314,20 @@ static void first_set(struct mirror *m, const struct ip_prefix *p, uint32_t firs
 {
 	if (first == NIL) {
 		prefix_map_remove(&m->prefixes, p);
-		m->lengths[family_index(p)][p->len]--;
 	} else if (prefix_map_set(&m->prefixes, p, first) < 0) {
 		abort(); // replacing needs no memory
 	}
+}
+
+// One route of that table more or fewer.
+static void count(struct mirror *m, const struct ip_prefix *p, enum rank rank, int change)
+{
+	m->lengths[rank][family_index(p)][p->len] += (uint32_t)change;
+	if (rank == RANK_MAIN || p->len == ip_addr_bits(&p->addr) || m->n_covering > COVERING_MAX)
+		return;
+	if (m->n_covering < COVERING_MAX)
+		m->covering[m->n_covering] = *p;
+	m->n_covering++;
 }
 
 typedef bool match_fn(const struct mirror *, const struct route *, const void *arg);
@@ -308,7 +338,7 @@ static bool is_stale(const struct mirror *m, const struct route *r, const void *
 }
 
 struct place { // of a message's route
-	uint8_t main;
+	uint8_t rank;
 	uint32_t metric;
 	const struct hop *hop;
 };
@@ -316,7 +346,7 @@ struct place { // of a message's route
 static bool is_at(const struct mirror *, const struct route *r, const void *arg)
 {
 	const struct place *at = arg;
-	return r->main == at->main && r->metric == at->metric;
+	return r->rank == at->rank && r->metric == at->metric;
 }
 
 // MTU and source are no part of what a deletion names.
@@ -341,6 +371,7 @@ static bool routes_remove(
 			continue;
 		}
 		*at = r->next;
+		count(m, p, (enum rank)r->rank, -1);
 		hop_unref(m, r->hop);
 		r->next = m->routes_free;
 		m->routes_free = number;
@@ -354,7 +385,7 @@ static bool routes_remove(
 
 static bool goes_before(const struct route *a, const struct route *b)
 {
-	return a->main != b->main ? a->main < b->main : a->metric < b->metric;
+	return a->rank != b->rank ? a->rank < b->rank : a->metric < b->metric;
 }
 
 static uint32_t find_route(const struct mirror *m, uint32_t first, const struct place *at)
@@ -371,14 +402,13 @@ static int insert(struct mirror *m, const struct ip_prefix *p, uint32_t number)
 {
 	uint32_t first = prefix_map_get(&m->prefixes, p);
 	uint32_t *at = &first;
-	bool known = first != NIL;
 	while (*at != NIL && !goes_before(&m->routes[number], &m->routes[*at]))
 		at = &m->routes[*at].next;
 	m->routes[number].next = *at;
 	*at = number;
 	int error = prefix_map_set(&m->prefixes, p, first);
-	if (!error && !known)
-		m->lengths[family_index(p)][p->len]++;
+	if (!error)
+		count(m, p, (enum rank)m->routes[number].rank, 1);
 	return error;
 }
 
@@ -390,7 +420,7 @@ static int route_add(struct mirror *m, const struct ip_prefix *p, const struct p
 		m->routes[number].epoch = m->epoch;
 		return 0;
 	}
-	struct route new = {.metric = at->metric, .main = at->main, .epoch = m->epoch};
+	struct route new = {.metric = at->metric, .rank = at->rank, .epoch = m->epoch};
 	new.hop = hop_ref(m, at->hop);
 	if (new.hop == NIL)
 		return -ENOMEM;
@@ -416,11 +446,21 @@ no_memory:
 	return -ENOMEM;
 }
 
-static bool route_change(
-	struct mirror *m, const struct rt_route *r, const struct rt_hop *hop, bool gone)
+// RANK_COUNT: of a table that nobody asks.
+static enum rank rank_of(const struct mirror *m, uint32_t table)
+{
+	if (table == RT_TABLE_LOCAL)
+		return RANK_LOCAL;
+	if (table == RT_TABLE_MAIN)
+		return RANK_MAIN;
+	return table && table == m->env.first_table ? RANK_FIRST : RANK_COUNT;
+}
+
+static bool route_change(struct mirror *m, const struct rt_route *r, enum rank rank,
+	const struct rt_hop *hop, bool gone)
 {
 	struct hop h = {.ifindex = hop->ifindex, .type = r->type};
-	struct place at = {.main = r->table == RT_TABLE_MAIN, .metric = r->metric, .hop = &h};
+	struct place at = {.rank = (uint8_t)rank, .metric = r->metric, .hop = &h};
 	if (r->type == RTN_UNICAST) {
 		h.gateway = hop->gateway;
 		h.mtu = r->mtu;
@@ -437,18 +477,38 @@ void route_apply(struct mirror *m, const struct rt_message *msg)
 {
 	const struct rt_route *r = &msg->route;
 	bool changed = false;
-	if (r->table != RT_TABLE_MAIN && r->table != RT_TABLE_LOCAL)
+	enum rank rank = rank_of(m, r->table);
+	if (rank == RANK_COUNT)
 		return;
 	if (msg->replace && !msg->gone) {
-		struct place at = {.main = r->table == RT_TABLE_MAIN, .metric = r->metric};
+		struct place at = {.rank = (uint8_t)rank, .metric = r->metric};
 		changed = routes_remove(m, &r->dst, is_at, &at);
 	}
 	for (unsigned i = 0; i < r->n_hops; i++)
-		changed |= route_change(m, r, &r->hop[i], msg->gone);
+		changed |= route_change(m, r, rank, &r->hop[i], msg->gone);
 	if (!changed)
 		return;
 	prefix_sync(m, &r->dst);
 	m->neighs_stale = true;
+}
+
+static bool is_covered(const struct mirror *m, const struct ip_prefix *p)
+{
+	for (unsigned i = 0; i < m->n_covering && i < COVERING_MAX; i++) {
+		if (m->covering[i].len <= p->len && ip_prefix_contains(&m->covering[i], &p->addr))
+			return true;
+	}
+	return m->n_covering > COVERING_MAX;
+}
+
+void covered_sync(struct mirror *m)
+{
+	for (uint32_t i = 0; m->n_covering && m->prefixes.slots && i <= m->prefixes.mask; i++) {
+		const struct ip_prefix p = m->prefixes.slots[i].prefix;
+		if (m->prefixes.slots[i].value != NIL && is_covered(m, &p))
+			prefix_sync(m, &p);
+	}
+	m->n_covering = 0;
 }
 
 // Prefixes that have a route which the dump did not name; n of them, to be freed.

@@ -11,6 +11,7 @@ enum {
 	NEIGH_BUCKETS = 4096,
 	HOP_BUCKETS = 1024,
 	ASKED_SLOTS = 1024,
+	COVERING_MAX = 32,
 	NIL = 0, // number of no route, no hop
 };
 
@@ -44,13 +45,21 @@ struct hop {
 	struct nexthop nexthop; // as it is in the FIB
 };
 
-// One hop of one route. Those of a prefix are listed best first: table local before main, then by
-// metric, then in the kernel's order.
+// Tables in the order in which they are asked; each by its longest prefix.
+enum rank {
+	RANK_LOCAL,
+	RANK_FIRST, // mirror_env.first_table
+	RANK_MAIN,
+	RANK_COUNT,
+};
+
+// One hop of one route. Those of a prefix are listed best first: by rank, then by metric, then in
+// the kernel's order.
 struct route {
 	uint32_t next;
 	uint32_t hop;
 	uint32_t metric;
-	uint8_t main; // 0: of table local
+	uint8_t rank; // enum rank
 	uint8_t epoch;
 };
 
@@ -71,14 +80,17 @@ struct mirror {
 	struct link *link_bucket[LINK_BUCKETS];
 	struct neigh *neigh_bucket[NEIGH_BUCKETS];
 	uint32_t n_neighs;
-	struct prefix_map prefixes; // to the first route
-	uint32_t lengths[2][129];   // prefixes of each length, IPv4 and IPv6
-	struct route *routes;	    // [0] unused
+	struct prefix_map prefixes;	      // to the first route
+	uint32_t lengths[RANK_COUNT][2][129]; // routes of each length, IPv4 and IPv6
+	struct route *routes;		      // [0] unused
 	uint32_t routes_end, routes_room, routes_free, n_routes;
 	struct hop *hops; // [0] unused
 	uint32_t hops_end, hops_room, hops_free;
 	uint32_t hop_bucket[HOP_BUCKETS];
 	struct asked asked[ASKED_SLOTS];
+	// Prefixes of a rank before main that came or went: what they cover is to be seen again.
+	struct ip_prefix covering[COVERING_MAX];
+	unsigned n_covering; // COVERING_MAX + 1: all prefixes are to be seen again
 
 	// A dump runs through its stages; what it did not name is removed at a stage's end.
 	uint8_t epoch;	  // of what the running or last dump named
@@ -100,9 +112,11 @@ void mirror_want_resync(struct mirror *);
 void route_apply(struct mirror *, const struct rt_message *);
 void routes_sweep(struct mirror *);
 void routes_fini(struct mirror *);
-// The hop of the longest prefix, host routes of neighbours aside; NULL: no route.
+// What an earlier table covers now, or no longer.
+void covered_sync(struct mirror *);
+// Where the tables lead, host routes of neighbours aside; NULL: nowhere.
 const struct hop *route_covering(const struct mirror *, const struct ip_addr *);
-// The same beside the tunnel's own routes.
+// The same without the first table and the tunnel's own routes.
 const struct hop *route_underlay(const struct mirror *, const struct ip_addr *);
 // True when a route leads over the interface or has the address (may be NULL) as its source.
 bool hops_in_use(const struct mirror *, uint32_t ifindex, const struct ip_addr *prefsrc);

@@ -21,7 +21,7 @@ enum {
 static struct rcu *rcu;
 static struct fib *fib;
 static struct mirror *mirror;
-static uint32_t changes, last_generation, neigh_events;
+static uint32_t changes, last_generation, neigh_events, rules_gone;
 static struct ip_addr last_neigh;
 
 static uint16_t port_of(void *, uint32_t ifindex)
@@ -41,12 +41,23 @@ static void on_neigh(void *, const struct ip_addr *a, uint32_t)
 	last_neigh = *a;
 }
 
-static const struct mirror_env env = {
-	.tunnel_ifindex = TUN, .port_of = port_of, .on_change = on_change, .on_neigh = on_neigh};
+static void on_rule_gone(void *)
+{
+	rules_gone++;
+}
+
+enum { FIRST = 52 };
+
+static const struct mirror_env env = {.tunnel_ifindex = TUN,
+	.first_table = FIRST,
+	.port_of = port_of,
+	.on_change = on_change,
+	.on_neigh = on_neigh,
+	.on_rule_gone = on_rule_gone};
 
 static int setup(void **)
 {
-	changes = neigh_events = 0;
+	changes = neigh_events = rules_gone = 0;
 	rcu = rcu_create();
 	fib = fib_create(rcu);
 	mirror = mirror_create(NULL, fib, &env);
@@ -474,6 +485,123 @@ static void wait_way(const char *to, const char *text)
 	expect(to, text);
 }
 
+static const char *beside_tunnel(const char *to)
+{
+	struct nexthop nh;
+	struct ip_addr a = addr(to), from;
+	char text[ADDR_TEXT_LEN];
+	static char way[64];
+	if (!mirror_underlay(mirror, &a, &nh) || mirror_source(mirror, &a, &from) < 0)
+		return "none";
+	snprintf(way, sizeof(way), "%u from %s", nh.port, ip_addr_format(&from, text));
+	return way;
+}
+
+// What the table that is asked first says wins, however long main's prefixes are.
+static void test_first_table(void **)
+{
+	two_links();
+	feed_addr(WAN, "192.0.2.1/24", RT_SCOPE_UNIVERSE, 0);
+	feed_neigh(LAN, "10.1.0.5", NUD_REACHABLE, 5);
+	ROUTE("192.0.2.1/32", .dev = WAN, .type = RTN_LOCAL, .table = RT_TABLE_LOCAL);
+	ROUTE("127.0.0.0/8", .dev = 1, .type = RTN_LOCAL, .table = RT_TABLE_LOCAL);
+	ROUTE("0.0.0.0/0", .via = "192.0.2.2", .dev = WAN);
+	ROUTE("127.5.0.0/16", .dev = WAN); // never asked
+	ROUTE("10.1.7.0/24", .via = "10.1.0.5", .dev = LAN);
+	ROUTE("8.8.0.0/16", .type = RTN_BLACKHOLE);
+	expect("127.5.0.1", "local");
+	expect("10.1.0.5", "link 2 ..05 from ..a2");
+
+	ROUTE("10.0.0.0/8", .dev = TUN, .table = FIRST); // over two of main
+	expect("10.1.0.5", "tunnel");
+	expect("10.1.7.1", "tunnel");
+	expect("10.2.0.1", "tunnel");
+	expect("9.9.9.9", "resolve 1 192.0.2.2");
+	ROUTE("10.1.0.0/24", .type = RTN_THROW, .table = FIRST); // the one stays outside
+	expect("10.1.0.5", "link 2 ..05 from ..a2");
+	expect("10.1.0.6", "resolve 2 none");
+	expect("10.1.7.1", "tunnel");
+	ROUTE("10.1.0.128/25", .dev = TUN, .table = FIRST); // but for half of it
+	expect("10.1.0.129", "tunnel");
+	expect("10.1.0.5", "link 2 ..05 from ..a2");
+
+	ROUTE("0.0.0.0/0", .dev = TUN, .table = FIRST); // everything
+	expect("9.9.9.9", "tunnel");
+	expect("8.8.8.8", "tunnel");
+	expect("192.0.2.2", "tunnel");
+	expect("192.0.2.1", "local");
+	expect("127.5.0.1", "local");
+	expect("10.1.0.6", "resolve 2 none");
+	assert_string_equal(beside_tunnel("9.9.9.9"), "1 from 192.0.2.1");
+	assert_string_equal(beside_tunnel("8.8.8.8"), "none");
+	assert_string_equal(beside_tunnel("10.1.7.1"), "2 from 192.0.2.1"); // borrowed
+	ROUTE("8.8.0.0/16", .via = "192.0.2.2", .dev = WAN, .metric = 7); // comes under it
+	expect("8.8.8.8", "tunnel");
+	ROUTE("10.3.0.0/16", .type = RTN_THROW, .table = FIRST);
+	expect("10.3.0.1", "resolve 1 192.0.2.2"); // main's default route
+	NO_ROUTE("0.0.0.0/0", .via = "192.0.2.2", .dev = WAN);
+	expect("10.3.0.1", "reject");
+
+	NO_ROUTE("0.0.0.0/0", .dev = TUN, .table = FIRST);
+	NO_ROUTE("10.0.0.0/8", .dev = TUN, .table = FIRST);
+	NO_ROUTE("10.1.0.0/24", .type = RTN_THROW, .table = FIRST);
+	NO_ROUTE("10.1.0.128/25", .dev = TUN, .table = FIRST);
+	NO_ROUTE("10.3.0.0/16", .type = RTN_THROW, .table = FIRST);
+	expect("10.1.0.5", "link 2 ..05 from ..a2");
+	expect("10.1.0.129", "resolve 2 none");
+	expect("10.1.7.1", "link 2 ..05 from ..a2");
+	expect("8.8.8.8", "drop");
+	expect("9.9.9.9", "none");
+	expect("10.3.0.1", "none");
+}
+
+// More changes than are kept one by one.
+static void test_many_of_first_table(void **)
+{
+	char text[2][32];
+	two_links();
+	for (int i = 0; i < 200; i++) {
+		snprintf(text[0], sizeof(text[0]), "20.%d.3.0/24", i);
+		ROUTE(text[0], .dev = LAN);
+	}
+	struct rtmsg *m;
+	struct builder b;
+	uint8_t all[200 * 64];
+	size_t len = 0;
+	for (int i = 0; i < 200; i++) { // in one wake-up
+		struct ip_prefix p;
+		snprintf(text[1], sizeof(text[1]), "20.%d.0.0/16", i);
+		assert_int_equal(ip_prefix_parse(text[1], &p), 0);
+		m = begin(&b, RTM_NEWROUTE, sizeof(*m));
+		m->rtm_family = AF_INET;
+		m->rtm_dst_len = p.len;
+		m->rtm_table = FIRST;
+		m->rtm_type = RTN_UNICAST;
+		put_addr(&b, RTA_DST, &p.addr);
+		mnl_attr_put_u32(b.nh, RTA_OIF, TUN);
+		assert_true(len + b.nh->nlmsg_len <= sizeof(all));
+		memcpy(all + len, b.nh, b.nh->nlmsg_len);
+		len += b.nh->nlmsg_len;
+	}
+	mirror_feed(mirror, all, len);
+	for (int i = 0; i < 200; i++) {
+		snprintf(text[0], sizeof(text[0]), "20.%d.3.1", i);
+		expect(text[0], "tunnel");
+	}
+	assert_int_equal(fib_count(fib), 3 + 400);
+}
+
+static void test_rule_gone(void **)
+{
+	struct builder b;
+	begin(&b, RTM_NEWRULE, sizeof(struct rtmsg));
+	feed(&b);
+	assert_int_equal(rules_gone, 0);
+	begin(&b, RTM_DELRULE, sizeof(struct rtmsg));
+	feed(&b);
+	assert_int_equal(rules_gone, 1);
+}
+
 static void live_routes(void)
 {
 	struct ip_prefix p;
@@ -612,6 +740,9 @@ int main(void)
 		CASE(test_gateway_comes_and_goes),
 		CASE(test_neighbour_needs_its_network),
 		CASE(test_best_route),
+		CASE(test_first_table),
+		CASE(test_many_of_first_table),
+		CASE(test_rule_gone),
 		CASE(test_recorded_scenario),
 		CASE(test_source),
 		CASE(test_bad_datagrams),
