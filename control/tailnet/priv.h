@@ -59,6 +59,7 @@ struct tailnet { // ctl only
 	bool login_runs;    // one that the user asked for
 	char auth_key[256]; // of the start just now; ""
 	uint64_t auth_key_until_ns;
+	bool auth_key_first;		   // it was given to a node without a key
 	bool stale;			   // the netmap is of a login that ended
 	struct key node_private, node_key; // that peers know; the second is public
 	struct key derp_from;		   // of the packet being worked off
@@ -117,6 +118,8 @@ void tn_down(struct tailnet *);	       // nothing of it
 void tn_map_settled(struct tailnet *); // a burst of changes is over
 void tn_peers_again(struct tailnet *); // prefs that concern peers changed
 bool tn_peer_granted(const struct tailnet *, const struct nm_node *, const char *cap);
+// nat.c: the workers' address translation as it follows from all that.
+void tn_nat_apply(struct tailnet *);
 // routes.c: addresses and routes of the TUN as the netmap wants them.
 void tn_routes_apply(struct tailnet *);
 void tn_routes_clear(struct tailnet *);

@@ -171,6 +171,7 @@ int tailnet_start(
 	if (auth_key) {
 		snprintf(t->auth_key, sizeof(t->auth_key), "%s", auth_key);
 		t->auth_key_until_ns = tn_now_ns(t) + AUTH_KEY_KEPT_S * UINT64_C(1000000000);
+		t->auth_key_first = key_is_zero(&t->node_key);
 	}
 	if (tn_wants_up(t) && (auth_key || !key_is_zero(&t->node_key)))
 		tn_login(t, auth_key, false);
@@ -185,8 +186,8 @@ int tailnet_start(
 void tailnet_login_interactive(struct tailnet *t)
 {
 	bool fresh = t->auth_key[0] && tn_now_ns(t) < t->auth_key_until_ns;
-	if (fresh && key_is_zero(&t->node_key))
-		return;
+	if (fresh && t->auth_key_first)
+		return; // the server may have taken it by now
 	tn_login(t, fresh ? t->auth_key : NULL, true);
 	tn_evaluate(t);
 }
