@@ -151,10 +151,11 @@ const struct config_key config_keys[] = {
 		.help = "How long one attempt takes at most. After one in vain there is a pause of 5 "
 			"minutes, doubled each time up to an hour."},
 	{.name = "nat_ports", TOP(nat.ports), .type = &type_port_range,
-		.number = 16384 << 16 | 32767,
+		.number = 16384 << 16 | 29999,
 		.help = "On a tailnet: ports that flows of peers get when they leave under an address of "
-			"this gateway. The kernel is kept off them (ip_local_reserved_ports, and the guard "
-			"on shared ports), so no service of the host may listen there. At least 1024."},
+			"this gateway; 1024 at least. The guard keeps the kernel off them on shared ports, so "
+			"no service of the host can be reached there, and net.ipv4.ip_local_port_range has "
+			"to lie elsewhere."},
 	{.name = "nat_addresses", WHOLE_NAT, .type = &type_pool,
 		.absent = "none: the address of the port that they leave by",
 		.example = "[ \"203.0.113.6\", \"2001:db8::6\" ]",

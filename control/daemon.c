@@ -38,6 +38,7 @@ struct running {
 	struct ctl_server *ctl;
 	struct port_claim claim;
 	struct port_range extra;
+	uint16_t nat_first, nat_last; // of the address translation; 0: none
 	struct event *signals[3], *refresh;
 	uint32_t guarded[PORT_MAX]; // interface of each shared port when the guard was last set
 	bool started;
@@ -119,6 +120,8 @@ static int set_guard(struct running *r)
 		.udp_port = d->wg_port,
 		.extra_port = r->extra.first,
 		.n_extra_ports = r->extra.n,
+		.nat_first = r->nat_first,
+		.nat_last = r->nat_last,
 		.devices = devices,
 		.locals = locals,
 		.n_locals = guard_locals(d, locals),
@@ -231,6 +234,17 @@ void daemon_close_ports(struct daemon *d)
 	atomic_store(&d->gw->extra_ports, 0);
 	port_range_close(&r->extra);
 	if (set_guard(r) < 0)
+		log_error("guard", "%s", r->err);
+}
+
+void daemon_nat_ports(struct daemon *d, uint16_t first, uint16_t last)
+{
+	struct running *r = (struct running *)d;
+	if (r->nat_first == first && r->nat_last == last)
+		return;
+	r->nat_first = first;
+	r->nat_last = last;
+	if (d->guard && set_guard(r) < 0)
 		log_error("guard", "%s", r->err);
 }
 

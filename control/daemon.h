@@ -40,5 +40,7 @@ int daemon_reload(struct daemon *, char err[static 512]) must_check;
 // 0 or -errno.
 int daemon_open_ports(struct daemon *, unsigned n, uint16_t *first) must_check;
 void daemon_close_ports(struct daemon *);
+// TCP and UDP ports of our addresses that are the workers', not the kernel's; 0: none.
+void daemon_nat_ports(struct daemon *, uint16_t first, uint16_t last);
 // Orderly stop of the event loop.
 void daemon_stop(struct daemon *);

@@ -55,6 +55,11 @@ static void close_ports(void *arg)
 	daemon_close_ports(arg);
 }
 
+static void nat_ports(void *arg, uint16_t first, uint16_t last)
+{
+	daemon_nat_ports(arg, first, last);
+}
+
 static struct mesh_birthday birthday(const struct config *c)
 {
 	return (struct mesh_birthday){
@@ -69,6 +74,8 @@ void join_tune(struct daemon *d)
 	const struct mesh_birthday limits = birthday(d->config);
 	if (d->tailnet)
 		tailnet_set_birthday(d->tailnet, &limits);
+	if (d->tailnet)
+		tailnet_set_nat(d->tailnet, &d->config->nat);
 }
 
 int join_start(struct daemon *d, struct underlay *u, char err[static 512])
@@ -88,8 +95,10 @@ int join_start(struct daemon *d, struct underlay *u, char err[static 512])
 			.send_inner = send_inner,
 			.ports_arg = d,
 			.open_ports = open_ports,
-			.close_ports = close_ports},
+			.close_ports = close_ports,
+			.nat_ports = nat_ports},
 		.birthday = birthday(d->config),
+		.nat = d->config->nat,
 	};
 	int r = tailnet_create(&params, &d->tailnet, err);
 	if (r < 0)

@@ -22,7 +22,7 @@ static const struct guard_way {
 	bool owned, fib;
 } ways[] = {{true, true}, {false, true}, {true, false}, {false, false}};
 
-static const char *const counter_names[] = {"tunnel", "routed"};
+static const char *const counter_names[] = {"tunnel", "routed", "nat"};
 
 static int run(struct guard *g, const char *commands)
 {
@@ -74,6 +74,20 @@ static void put_tunnel(
 		put_prefixes(f, p->locals, p->n_locals, only_v4, tunnel);
 }
 
+// What answers translated flows: the kernel has no socket for it, and would refuse it.
+static void put_nat(FILE *f, const struct guard_params *p, bool fib)
+{
+	char nat[96];
+	if (p->nat_first == 0)
+		return;
+	snprintf(nat, sizeof(nat), "meta l4proto { tcp, udp } th dport %u-%u counter name nat drop",
+		p->nat_first, p->nat_last);
+	if (fib)
+		fprintf(f, "meta pkttype host fib daddr type local %s\n", nat);
+	else
+		put_prefixes(f, p->locals, p->n_locals, false, nat);
+}
+
 static void put_rules(FILE *f, const struct guard_params *p, const struct guard_way *way)
 {
 	// A tag that the NIC took off is seen here: such a packet belongs to the VLAN's interface.
@@ -81,6 +95,7 @@ static void put_rules(FILE *f, const struct guard_params *p, const struct guard_
 	put_tunnel(f, p, way->fib, p->udp_port, 1, false);
 	if (p->n_extra_ports > 0)
 		put_tunnel(f, p, way->fib, p->extra_port, p->n_extra_ports, true);
+	put_nat(f, p, way->fib);
 	if (way->fib) {
 		if (p->tun)
 			fprintf(f,
@@ -121,7 +136,8 @@ static char *script(
 	FILE *f = open_memstream(&text, &len);
 	fprintf(f, "add table netdev %s%s\ndelete table netdev %s\ntable netdev %s {\n", g->table,
 		way->owned ? " { flags owner; }" : "", g->table, g->table);
-	fprintf(f, "%scounter tunnel { }\ncounter routed { }\n", way->owned ? "flags owner\n" : "");
+	fprintf(f, "%scounter tunnel { }\ncounter routed { }\ncounter nat { }\n",
+		way->owned ? "flags owner\n" : "");
 	for (unsigned i = 0; i < p->n_devices; i++) {
 		fprintf(f,
 			"chain port%u {\ntype filter hook ingress device \"%s\" priority -500; "
@@ -221,6 +237,9 @@ static void add_counter(const char *name, json_t *counter, struct guard_counters
 	} else if (strcmp(name, counter_names[1]) == 0) {
 		sum->routed_packets += packets;
 		sum->routed_bytes += bytes;
+	} else if (strcmp(name, counter_names[2]) == 0) {
+		sum->nat_packets += packets;
+		sum->nat_bytes += bytes;
 	}
 }
 

@@ -22,6 +22,7 @@ struct guard_params {
 	const char *tun;   // interface of the tunnel; it also names the table: tailgate_<tun>
 	uint16_t udp_port; // the gateway's own; datagrams to a local address are dropped
 	uint16_t extra_port, n_extra_ports; // more of its own in a row, over IPv4
+	uint16_t nat_first, nat_last;	    // TCP and UDP, of its address translation; 0: none
 	const char *const *devices;	    // shared ports that exist
 	unsigned n_devices;
 	// Only for kernels without fib expressions at ingress, which cannot look up by themselves:
@@ -35,6 +36,7 @@ struct guard_params {
 struct guard_counters {
 	uint64_t tunnel_packets, tunnel_bytes; // datagrams to the gateway
 	uint64_t routed_packets, routed_bytes; // packets that the kernel would route into the TUN
+	uint64_t nat_packets, nat_bytes;       // answers to translated flows
 };
 
 // Install the rules; what a dead process left is replaced. -errno with one line in err. [ctl]

@@ -21,6 +21,9 @@ struct tailnet_env {
 	void *ports_arg;
 	int (*open_ports)(void *ports_arg, unsigned n, uint16_t *first);
 	void (*close_ports)(void *ports_arg);
+	// TCP and UDP ports of our addresses that are not the kernel's from now on; 0: none any
+	// more.
+	void (*nat_ports)(void *ports_arg, uint16_t first, uint16_t last);
 };
 
 struct tailnet_params {
@@ -33,6 +36,7 @@ struct tailnet_params {
 	uint16_t wg_port;		   // configured; 0: any
 	struct config_endpoints endpoints; // that peers are told beside what we find out
 	struct mesh_birthday birthday;
+	struct config_nat nat;
 	struct tailnet_env env;
 };
 
@@ -57,5 +61,6 @@ void tailnet_tsmp(struct tailnet *, const struct peer *, const uint8_t *packet, 
 void tailnet_network_changed(struct tailnet *);
 // The configuration's limits changed.
 void tailnet_set_birthday(struct tailnet *, const struct mesh_birthday *);
+void tailnet_set_nat(struct tailnet *, const struct config_nat *);
 // The TUN was made anew: it has neither addresses nor routes.
 void tailnet_tun_lost(struct tailnet *);

@@ -159,6 +159,7 @@ static void filter_apply(struct tailnet *t)
 	rules_publish(&gw->rules, gw->rcu,
 		tn_filter_rules(
 			t->netmap, t->prefs->routes, t->prefs->n_routes, t->prefs->shields_up));
+	tn_nat_apply(t);
 }
 
 void tn_up(struct tailnet *t)

@@ -44,7 +44,7 @@ static void test_defaults(void **)
 	assert_int_equal(c->birthday_rate, 200);
 	assert_int_equal(c->birthday_s, 20);
 	assert_int_equal(c->nat.ports.first, 16384);
-	assert_int_equal(c->nat.ports.last, 32767);
+	assert_int_equal(c->nat.ports.last, 29999);
 	assert_int_equal(c->nat.mapping, CONFIG_NAT_DEPENDENT);
 	assert_int_equal(c->nat.client_flows, 65536);
 	assert_int_equal(c->nat.n_pool, 0);

@@ -182,6 +182,23 @@ static void test_rules(void **state)
 	assert_true(seen());
 	assert_int_equal(guard_counters(g, &before), 0);
 	assert_int_equal(after.tunnel_packets, before.tunnel_packets);
+
+	print_message("ports of the address translation\n");
+	p.n_extra_ports = 0;
+	p.nat_first = FRAME_PORT - 1;
+	p.nat_last = FRAME_PORT;
+	assert_int_equal(guard_update(g, &p, err), 0);
+	send_case(&cases[0]);
+	assert_true(seen());
+	assert_int_equal(guard_counters(g, &after), 0);
+	assert_int_equal(after.nat_packets, 1);
+	assert_int_equal(after.tunnel_packets, before.tunnel_packets);
+	p.nat_last = FRAME_PORT - 1;
+	assert_int_equal(guard_update(g, &p, err), 0);
+	send_case(&cases[0]);
+	assert_true(seen());
+	assert_int_equal(guard_counters(g, &after), 0);
+	assert_int_equal(after.nat_packets, 1);
 	guard_destroy(g);
 	netns_run("! nft list tables | grep tailgate");
 }

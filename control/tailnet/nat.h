@@ -1,0 +1,20 @@
+// What the workers' address translation follows from: the user's settings, what we advertise, and
+// the addresses of our ports. [ctl]
+#pragma once
+
+#include "config/config.h"
+#include "dataplane/table/nat_config.h"
+
+struct tn_nat_spec {
+	const struct config_nat *config;
+	const struct ip_prefix *routes; // advertised; those of 4via6 among them count here
+	uint32_t n_routes;
+	bool snat;
+	const struct ip_addr *port4, *port6; // PORT_MAX each; IP_NONE: it has none
+};
+
+// Never NULL; the caller's until it is published.
+struct nat_config *tn_nat_compile(const struct tn_nat_spec *);
+// Whether the prefix is one of 4via6: fd7a:115c:a1e0:b1a:0:SITE:a.b.c.d of 96 bits or more.
+// (tailscale net/tsaddr/tsaddr.go)
+bool tn_is_via(const struct ip_prefix *);
