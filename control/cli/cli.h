@@ -91,6 +91,7 @@ int cmd_whois(const struct cli *);
 int cmd_netcheck(const struct cli *);
 int cmd_exit_node(const struct cli *);
 int cmd_doctor(const struct cli *);
+int cmd_4via6(const struct cli *);
 int cmd_import(const struct cli *);
 int cmd_check(const struct cli *);
 int cmd_genkey(const struct cli *);

@@ -97,6 +97,11 @@ const struct command commands[] = {
 		"A file with a mistake changes nothing.", {}, cmd_reload},
 	{"stop", "", 0, 0, "Stop the daemon in order.", NULL, {}, cmd_stop},
 	{"metrics", "", 0, 0, "Print all counters as OpenMetrics text.", NULL, {}, cmd_metrics},
+	{"4via6", "SITE CIDR | PREFIX", 1, 2, "Show the IPv6 prefix of an IPv4 network at a site.",
+		"For networks that several sites have: each advertises its own by a prefix of its "
+		"number, 0 to 65535, and peers reach its hosts by IPv6 addresses in it. With a "
+		"PREFIX alone, show the site and the network.",
+		{}, cmd_4via6},
 	{"import", "FILE", 1, 1, "Turn a file of wg(8) or wg-quick(8) into tailgate.conf.",
 		"What has no equivalent is named on standard error. Commands in the file are never "
 		"run.",

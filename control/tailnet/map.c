@@ -185,6 +185,7 @@ void tn_down(struct tailnet *t)
 {
 	struct peer *peer;
 	tn_routes_clear(t);
+	tn_nat_apply(t);
 	for (uint32_t id = 0; (peer = peer_table_next(t->params.gw->peers, &id));) {
 		struct key key = peer->public_key;
 		peer_remove(t, &key);

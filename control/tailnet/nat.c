@@ -6,6 +6,7 @@
 
 #include "control/tailnet/priv.h"
 #include "dataplane/base/log.h"
+#include "dataplane/base/via6.h"
 
 enum { // seconds (RFC 5382 REQ-5, RFC 5508 REQ-1)
 	TCP_OPENING_S = 240,
@@ -13,16 +14,6 @@ enum { // seconds (RFC 5382 REQ-5, RFC 5508 REQ-1)
 	ICMP_S = 60,
 	OTHER_S = 600,
 };
-
-bool tn_is_via(const struct ip_prefix *p)
-{
-	static const struct ip_prefix via = {
-		.addr = {.bytes = {0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0, 0x0b, 0x1a},
-			.family = IP_V6},
-		.len = 64,
-	};
-	return p->len >= 96 && ip_prefix_contains(&via, &p->addr);
-}
 
 static void set_limits(struct nat_config *c, const struct config_nat *config)
 {
@@ -42,7 +33,7 @@ static void set_via(struct nat_config *c, const struct ip_prefix *routes, uint32
 {
 	c->via = mem_alloc(NAT_VIA_MAX * sizeof(*c->via));
 	for (uint32_t i = 0; i < n; i++) {
-		if (!tn_is_via(&routes[i]))
+		if (!via6_is(&routes[i]))
 			continue;
 		if (c->n_via == NAT_VIA_MAX) {
 			log_warn("tailnet", "more than %u 4via6 routes: the rest is not translated",

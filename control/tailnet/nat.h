@@ -15,6 +15,3 @@ struct tn_nat_spec {
 
 // Never NULL; the caller's until it is published.
 struct nat_config *tn_nat_compile(const struct tn_nat_spec *);
-// Whether the prefix is one of 4via6: fd7a:115c:a1e0:b1a:0:SITE:a.b.c.d of 96 bits or more.
-// (tailscale net/tsaddr/tsaddr.go)
-bool tn_is_via(const struct ip_prefix *);

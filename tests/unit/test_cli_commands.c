@@ -76,6 +76,15 @@ static const struct {
 	{"ping, bad size", {"ping", "--size=-1", "b"}, {}, 2, "=", "--size takes a number", {}},
 	{"ping, two ways", {"ping", "--tsmp", "--icmp", "b"}, {}, 2, "=", "exclude each other", {}},
 
+	{"4via6", {"4via6", "7", "10.1.0.0/16"}, {}, 0, "=fd7a:115c:a1e0:b1a:0:7:a01:0/112\n", "=",
+		{}},
+	{"4via6, back", {"4via6", "fd7a:115c:a1e0:b1a:0:7:a01:0/112"}, {}, 0,
+		"=site 7 (0x7), 10.1.0.0/16\n", "=", {}},
+	{"4via6, no site", {"4via6", "65536", "10.1.0.0/16"}, {}, 1, "=", "write 0 to 65535", {}},
+	{"4via6, IPv6", {"4via6", "7", "fd00::/64"}, {}, 1, "=", "is no IPv4 network", {}},
+	{"4via6, no network", {"4via6", "7", "10.1.0.0/33"}, {}, 1, "=", "is no IPv4 network", {}},
+	{"4via6, no prefix of it", {"4via6", "fd00::/112"}, {}, 1, "=", "is no 4via6 prefix", {}},
+
 	{"ip", {"ip"}, {{STATUS, 200, RUNNING}}, 0, "=100.64.0.1\n", "=", {}},
 	{"ip of a peer", {"ip", "-6", "b"}, {{STATUS, 200, RUNNING}}, 0, "=fd7a::2\n", "=", {}},
 	{"ip, none of the family", {"ip", "-6"}, {{STATUS, 200, RUNNING}}, 1, "=",

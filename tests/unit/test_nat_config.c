@@ -5,9 +5,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <rte_common.h>
 
 #include "control/tailnet/nat.h"
+#include "dataplane/base/via6.h"
 
 static struct ip_prefix prefix(const char *text)
 {
@@ -36,8 +38,27 @@ static void test_is_via(void **)
 	for (unsigned i = 0; i < RTE_DIM(cases); i++) {
 		struct ip_prefix p = prefix(cases[i].prefix);
 		print_message("%s\n", cases[i].prefix);
-		assert_int_equal(tn_is_via(&p), cases[i].via);
+		assert_int_equal(via6_is(&p), cases[i].via);
 	}
+}
+
+static void test_via_both_ways(void **)
+{
+	char text[PREFIX_TEXT_LEN];
+	struct ip_prefix v4 = prefix("192.168.1.0/24"), v6, back;
+	uint32_t site;
+	assert_int_equal(via6_map(7, &v4, &v6), 0);
+	assert_string_equal(ip_prefix_format(&v6, text), "fd7a:115c:a1e0:b1a:0:7:c0a8:100/120");
+	assert_int_equal(via6_split(&v6, &site, &back), 0);
+	assert_int_equal(site, 7);
+	assert_memory_equal(&back, &v4, sizeof(v4));
+	assert_int_equal(via6_map(65536, &v4, &back), -ERANGE);
+	assert_int_equal(via6_map(7, &v6, &back), -EINVAL);
+	assert_int_equal(via6_split(&v4, &site, &back), -EINVAL);
+	v6 = prefix("fd7a:115c:a1e0:b1a:1234:5678::/96"); // reserved, but its site all the same
+	assert_int_equal(via6_split(&v6, &site, &back), 0);
+	assert_int_equal(site, 0x12345678);
+	assert_int_equal(back.len, 0);
 }
 
 static void test_compile(void **)
@@ -109,6 +130,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_is_via),
+		cmocka_unit_test(test_via_both_ways),
 		cmocka_unit_test(test_compile),
 		cmocka_unit_test(test_too_many_vias),
 	};
