@@ -5,10 +5,6 @@
 #include "control/kernel/mirror_tables.h"
 #include "dataplane/base/log.h"
 
-enum {
-	POOL_MIN = 64,
-};
-
 static unsigned family_index(const struct ip_prefix *p)
 {
 	return p->addr.family == IP_V6;
@@ -18,172 +14,6 @@ static bool is_link_local6(const struct ip_addr *a)
 {
 	return a->family == IP_V6 && ip_addr_is_link_local(a);
 }
-
-// -- next hops ------------------------------------------------------------------------------------
-
-// Complete the Ethernet header; false: the link has no MAC (yet).
-static bool to_neighbour(const struct mirror *m, struct nexthop *nh, const struct neigh *n)
-{
-	const struct link *l = link_find(m, nh->ifindex);
-	if (!l || !l->seen.has_mac)
-		return false;
-	nh->type = NH_LINK;
-	nh->gateway = n->addr;
-	memcpy(nh->l2, n->mac, sizeof(n->mac));
-	memcpy(nh->l2 + sizeof(n->mac), l->seen.mac, sizeof(l->seen.mac));
-	return true;
-}
-
-static uint16_t hop_mtu(const struct mirror *m, const struct hop *h)
-{
-	const struct link *l = link_find(m, h->ifindex);
-	uint32_t mtu = h->mtu ? h->mtu : l ? l->seen.mtu : 0;
-	return (uint16_t)(mtu > UINT16_MAX ? UINT16_MAX : mtu);
-}
-
-static struct nexthop unicast(const struct mirror *m, const struct hop *h)
-{
-	struct nexthop nh = {.type = NH_KERNEL, .port = PORT_NONE, .ifindex = h->ifindex};
-	nh.mtu = hop_mtu(m, h);
-	if (h->ifindex && h->ifindex == m->env.tunnel_ifindex) {
-		nh.type = NH_TUNNEL;
-		return nh;
-	}
-	uint16_t port = m->env.port_of(m->env.arg, h->ifindex);
-	if (port == PORT_NONE)
-		return nh;
-	nh.type = NH_RESOLVE;
-	nh.port = port;
-	nh.gateway = h->gateway;
-	const struct neigh *n =
-		h->gateway.family == IP_NONE ? NULL : neigh_find(m, h->ifindex, &h->gateway);
-	if (n)
-		to_neighbour(m, &nh, n);
-	return nh;
-}
-
-static struct nexthop hop_nexthop(const struct mirror *m, const struct hop *h)
-{
-	struct nexthop nh = {.type = NH_DROP, .port = PORT_NONE};
-	switch (h->type) {
-	case RTN_UNICAST:
-		return unicast(m, h);
-	case RTN_LOCAL:
-	case RTN_ANYCAST:
-		nh.type = NH_LOCAL;
-		nh.ifindex = h->ifindex;
-		break;
-	case RTN_UNREACHABLE:
-	case RTN_PROHIBIT:
-	case RTN_THROW:
-		nh.type = NH_REJECT;
-		break;
-	default: // blackhole, broadcast, multicast
-		break;
-	}
-	return nh;
-}
-
-static uint32_t *bucket_of(struct mirror *m, const struct hop *h)
-{
-	uint32_t hash = h->ifindex * 0x9e3779b1u ^ h->type ^ (uint32_t)h->mtu << 8;
-	for (unsigned i = 0; i < sizeof(h->gateway.bytes); i += 4) {
-		uint32_t gateway, source;
-		memcpy(&gateway, h->gateway.bytes + i, 4);
-		memcpy(&source, h->prefsrc.bytes + i, 4);
-		hash = (hash ^ gateway) * 0x85ebca6bu ^ (source + (hash >> 13));
-	}
-	return &m->hop_bucket[(hash ^ hash >> 16) % HOP_BUCKETS];
-}
-
-static bool same_hop(const struct hop *a, const struct hop *b)
-{
-	return a->ifindex == b->ifindex && a->type == b->type && a->mtu == b->mtu &&
-	       ip_addr_equal(&a->gateway, &b->gateway) && ip_addr_equal(&a->prefsrc, &b->prefsrc);
-}
-
-// Room for one more; NIL: no memory. The pools are arrays so that a million routes stay small.
-static uint32_t pool_take(
-	void **pool, size_t size, uint32_t *end, uint32_t *room, uint32_t free_head)
-{
-	if (free_head != NIL)
-		return free_head;
-	if (*end == *room || *room == 0) {
-		uint32_t n = *room ? *room * 2 : POOL_MIN;
-		void *bigger = realloc(*pool, n * size);
-		if (!bigger)
-			return NIL;
-		*pool = bigger;
-		*room = n;
-		*end = *end ? *end : NIL + 1;
-	}
-	return (*end)++;
-}
-
-static uint32_t hop_ref(struct mirror *m, const struct hop *want)
-{
-	uint32_t *bucket = bucket_of(m, want);
-	uint32_t number = *bucket;
-	while (number != NIL && !same_hop(&m->hops[number], want))
-		number = m->hops[number].link;
-	if (number == NIL) {
-		number = pool_take((void **)&m->hops, sizeof(*m->hops), &m->hops_end, &m->hops_room,
-			m->hops_free);
-		if (number == NIL)
-			return NIL;
-		if (number == m->hops_free)
-			m->hops_free = m->hops[number].link;
-		m->hops[number] = *want;
-		m->hops[number].link = *bucket;
-		m->hops[number].nexthop = hop_nexthop(m, want);
-		*bucket = number;
-	}
-	m->hops[number].routes++;
-	return number;
-}
-
-static void hop_unref(struct mirror *m, uint32_t number)
-{
-	struct hop *h = &m->hops[number];
-	if (--h->routes > 0)
-		return;
-	uint32_t *at = bucket_of(m, h);
-	while (*at != number)
-		at = &m->hops[*at].link;
-	*at = h->link;
-	h->link = m->hops_free;
-	m->hops_free = number;
-}
-
-bool hops_in_use(const struct mirror *m, uint32_t ifindex, const struct ip_addr *prefsrc)
-{
-	for (uint32_t i = NIL + 1; i < m->hops_end; i++) {
-		const struct hop *h = &m->hops[i];
-		if (h->routes && ((ifindex && h->ifindex == ifindex) ||
-					 (prefsrc && ip_addr_equal(&h->prefsrc, prefsrc))))
-			return true;
-	}
-	return false;
-}
-
-void hops_refresh(struct mirror *m, uint32_t ifindex, const struct ip_addr *gateway)
-{
-	for (uint32_t i = NIL + 1; i < m->hops_end; i++) {
-		struct hop *h = &m->hops[i];
-		if (h->routes == 0 || h->type != RTN_UNICAST || h->ifindex != ifindex ||
-			(gateway && !ip_addr_equal(&h->gateway, gateway)))
-			continue;
-		struct nexthop new = hop_nexthop(m, h);
-		if (nexthop_equal(&new, &h->nexthop))
-			continue;
-		// -ENOENT: a hop before this one was equal, or no prefix uses it as its best.
-		if (fib_replace(m->fib, &h->nexthop, &new) == 0)
-			m->changed = true;
-		h->nexthop = new;
-	}
-}
-
-// -- prefixes -------------------------------------------------------------------------------------
 
 static const struct hop *hop_of(const struct mirror *m, const struct ip_prefix *p, enum rank rank)
 {
@@ -319,15 +149,49 @@ static void first_set(struct mirror *m, const struct ip_prefix *p, uint32_t firs
 	}
 }
 
-// One route of that table more or fewer.
+// One route of that table more (1) or fewer (-1).
 static void count(struct mirror *m, const struct ip_prefix *p, enum rank rank, int change)
 {
 	m->lengths[rank][family_index(p)][p->len] += (uint32_t)change;
+	m->main_changed |= rank == RANK_MAIN;
 	if (rank == RANK_MAIN || p->len == ip_addr_bits(&p->addr) || m->n_covering > COVERING_MAX)
 		return;
 	if (m->n_covering < COVERING_MAX)
 		m->covering[m->n_covering] = *p;
 	m->n_covering++;
+}
+
+static bool same_prefix(const struct ip_prefix *a, const struct ip_prefix *b)
+{
+	return a->len == b->len && ip_addr_equal(&a->addr, &b->addr);
+}
+
+static bool throw_add(struct mirror *m, const struct ip_prefix *p)
+{
+	if (m->n_throws == m->throws_room) {
+		uint32_t room = m->throws_room ? m->throws_room * 2 : POOL_MIN;
+		void *bigger = realloc(m->throws, room * sizeof(m->throws[0]));
+		if (!bigger)
+			return false;
+		m->throws = bigger;
+		m->throws_room = room;
+	}
+	m->throws[m->n_throws++] = *p;
+	return true;
+}
+
+static void throw_remove(struct mirror *m, const struct ip_prefix *p)
+{
+	uint32_t i = 0;
+	while (i < m->n_throws && !same_prefix(&m->throws[i], p))
+		i++;
+	if (i < m->n_throws)
+		m->throws[i] = m->throws[--m->n_throws];
+}
+
+static bool is_throw(const struct mirror *m, const struct route *r)
+{
+	return r->rank == RANK_FIRST && m->hops[r->hop].type == RTN_THROW;
 }
 
 typedef bool match_fn(const struct mirror *, const struct route *, const void *arg);
@@ -372,6 +236,8 @@ static bool routes_remove(
 		}
 		*at = r->next;
 		count(m, p, (enum rank)r->rank, -1);
+		if (is_throw(m, r))
+			throw_remove(m, p);
 		hop_unref(m, r->hop);
 		r->next = m->routes_free;
 		m->routes_free = number;
@@ -391,7 +257,7 @@ static bool goes_before(const struct route *a, const struct route *b)
 static uint32_t find_route(const struct mirror *m, uint32_t first, const struct place *at)
 {
 	for (uint32_t i = first; i != NIL; i = m->routes[i].next) {
-		if (is_at(m, &m->routes[i], at) && same_hop(&m->hops[m->routes[i].hop], at->hop))
+		if (is_at(m, &m->routes[i], at) && hop_equal(&m->hops[m->routes[i].hop], at->hop))
 			return i;
 	}
 	return NIL;
@@ -406,7 +272,12 @@ static int insert(struct mirror *m, const struct ip_prefix *p, uint32_t number)
 		at = &m->routes[*at].next;
 	m->routes[number].next = *at;
 	*at = number;
+	bool throws = is_throw(m, &m->routes[number]);
+	if (throws && !throw_add(m, p))
+		return -ENOMEM;
 	int error = prefix_map_set(&m->prefixes, p, first);
+	if (error && throws)
+		throw_remove(m, p);
 	if (!error)
 		count(m, p, (enum rank)m->routes[number].rank, 1);
 	return error;
@@ -508,6 +379,9 @@ void covered_sync(struct mirror *m)
 		if (m->prefixes.slots[i].value != NIL && is_covered(m, &p))
 			prefix_sync(m, &p);
 	}
+	for (uint32_t i = 0; i < m->n_throws && m->main_changed; i++)
+		prefix_sync(m, &m->throws[i]);
+	m->main_changed = false;
 	m->n_covering = 0;
 }
 
@@ -550,6 +424,7 @@ void routes_sweep(struct mirror *m)
 void routes_fini(struct mirror *m)
 {
 	prefix_map_fini(&m->prefixes);
+	free(m->throws);
 	free(m->routes);
 	free(m->hops);
 }

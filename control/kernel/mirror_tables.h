@@ -1,5 +1,5 @@
-// What the mirror knows, shared by its four files: mirror.c (socket and dumps), mirror_route.c,
-// mirror_neigh.c, mirror_link.c. Nobody else includes this. Control thread only.
+// What the mirror knows, shared by its files: mirror.c (socket and dumps), mirror_route.c,
+// mirror_hop.c, mirror_neigh.c, mirror_link.c. Nobody else includes this. Control thread only.
 #pragma once
 
 #include "control/kernel/mirror.h"
@@ -12,6 +12,7 @@ enum {
 	HOP_BUCKETS = 1024,
 	ASKED_SLOTS = 1024,
 	COVERING_MAX = 32,
+	POOL_MIN = 64,
 	NIL = 0, // number of no route, no hop
 };
 
@@ -91,6 +92,10 @@ struct mirror {
 	// Prefixes of a rank before main that came or went: what they cover is to be seen again.
 	struct ip_prefix covering[COVERING_MAX];
 	unsigned n_covering; // COVERING_MAX + 1: all prefixes are to be seen again
+	// Throw routes of the first table: where they lead is main's to say.
+	struct ip_prefix *throws;
+	uint32_t n_throws, throws_room;
+	bool main_changed; // and they were not seen again yet
 
 	// A dump runs through its stages; what it did not name is removed at a stage's end.
 	uint8_t epoch;	  // of what the running or last dump named
@@ -112,18 +117,28 @@ void mirror_want_resync(struct mirror *);
 void route_apply(struct mirror *, const struct rt_message *);
 void routes_sweep(struct mirror *);
 void routes_fini(struct mirror *);
+// Bring the FIB's entry of this very prefix in line with routes and neighbours.
+void prefix_sync(struct mirror *, const struct ip_prefix *);
 // What an earlier table covers now, or no longer.
 void covered_sync(struct mirror *);
 // Where the tables lead, host routes of neighbours aside; NULL: nowhere.
 const struct hop *route_covering(const struct mirror *, const struct ip_addr *);
 // The same without the first table and the tunnel's own routes.
 const struct hop *route_underlay(const struct mirror *, const struct ip_addr *);
+
+// mirror_hop.c
+// Room for one more; NIL: no memory. The pools are arrays so that a million routes stay small.
+uint32_t pool_take(void **pool, size_t size, uint32_t *end, uint32_t *room, uint32_t free_head);
+// Complete the Ethernet header; false: the link has no MAC (yet).
+bool to_neighbour(const struct mirror *, struct nexthop *, const struct neigh *);
+bool hop_equal(const struct hop *, const struct hop *);
+// One more route leads there; NIL: no memory.
+uint32_t hop_ref(struct mirror *, const struct hop *want);
+void hop_unref(struct mirror *, uint32_t number);
 // True when a route leads over the interface or has the address (may be NULL) as its source.
 bool hops_in_use(const struct mirror *, uint32_t ifindex, const struct ip_addr *prefsrc);
 // Next hops over the interface again, after a change of the link or of one neighbour (else NULL).
 void hops_refresh(struct mirror *, uint32_t ifindex, const struct ip_addr *gateway);
-// Bring the FIB's entry of this very prefix in line with routes and neighbours.
-void prefix_sync(struct mirror *, const struct ip_prefix *);
 
 // mirror_neigh.c
 void neigh_apply(struct mirror *, const struct rt_message *);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -10,10 +11,14 @@
 #include <stdlib.h>
 #include <sys/time.h>
 
+#include "control/kernel/rtmsg.h"
+
 enum {
 	REQUEST_MAX = 512, // bytes
-	REPLY_MAX = 8192,  // an error quotes the request
-	REPLY_WAIT_S = 1,  // the answer is there when the send returns; this bounds a surprise
+	DUMP_MAX = 32768,  // one part of a dump
+	CLEAR_AT_ONCE = 128,
+	REPLY_MAX = 8192, // an error quotes the request
+	REPLY_WAIT_S = 1, // the answer is there when the send returns; this bounds a surprise
 };
 
 struct netlink {
@@ -107,35 +112,137 @@ static void put_addr(struct request *r, uint16_t type, const struct ip_addr *a)
 	mnl_attr_put(r->nh, type, ip_addr_bits(a) / 8, a->bytes);
 }
 
+struct place { // of a route
+	uint8_t table;
+	uint32_t ifindex; // 0: throw
+};
+
 static int route(struct netlink *n, uint16_t type, uint16_t flags, const struct ip_prefix *p,
-	uint32_t ifindex)
+	const struct place *at)
 {
 	struct request r;
 	struct rtmsg *m = request_begin(&r, type, flags, sizeof(*m));
+	bool on_link = at->ifindex && p->addr.family == IP_V4;
 	m->rtm_family = af_of(&p->addr);
 	m->rtm_dst_len = p->len;
-	m->rtm_table = RT_TABLE_MAIN;
+	m->rtm_table = at->table;
 	m->rtm_protocol = NETLINK_PROTOCOL;
-	m->rtm_scope = p->addr.family == IP_V4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
-	m->rtm_type = RTN_UNICAST;
+	m->rtm_scope = on_link ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+	m->rtm_type = at->ifindex ? RTN_UNICAST : RTN_THROW;
 	put_addr(&r, RTA_DST, &p->addr);
-	mnl_attr_put_u32(r.nh, RTA_OIF, ifindex);
+	if (at->ifindex)
+		mnl_attr_put_u32(r.nh, RTA_OIF, at->ifindex);
 	return request(n, &r);
+}
+
+static int route_add(struct netlink *n, const struct ip_prefix *p, const struct place *at)
+{
+	int error = route(n, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, p, at);
+	if (error != -EEXIST)
+		return error;
+	// Ours from before? Deleting names protocol and interface, so it touches no other.
+	error = route(n, RTM_DELROUTE, 0, p, at);
+	return error ? -EEXIST : route(n, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, p, at);
 }
 
 int netlink_route_add(struct netlink *n, const struct ip_prefix *p, uint32_t ifindex)
 {
-	int error = route(n, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, p, ifindex);
-	if (error != -EEXIST)
-		return error;
-	// Ours from before? Deleting names protocol and interface, so it touches no other.
-	error = route(n, RTM_DELROUTE, 0, p, ifindex);
-	return error ? -EEXIST : route(n, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, p, ifindex);
+	return route_add(n, p, &(struct place){RT_TABLE_MAIN, ifindex});
 }
 
 int netlink_route_del(struct netlink *n, const struct ip_prefix *p, uint32_t ifindex)
 {
-	return route(n, RTM_DELROUTE, 0, p, ifindex);
+	return route(n, RTM_DELROUTE, 0, p, &(struct place){RT_TABLE_MAIN, ifindex});
+}
+
+int netlink_table_add(struct netlink *n, uint8_t table, const struct ip_prefix *p, uint32_t ifindex)
+{
+	return route_add(n, p, &(struct place){table, ifindex});
+}
+
+int netlink_table_del(struct netlink *n, uint8_t table, const struct ip_prefix *p, uint32_t ifindex)
+{
+	return route(n, RTM_DELROUTE, 0, p, &(struct place){table, ifindex});
+}
+
+// A throw route of ours in one message of a dump; false: something else.
+static bool is_our_throw(const struct nlmsghdr *nh, uint8_t table, struct ip_prefix *out)
+{
+	struct rt_message msg;
+	if (rt_parse(nh, &msg) || msg.kind != RT_ROUTE || msg.route.table != table ||
+		msg.route.type != RTN_THROW || msg.route.protocol != NETLINK_PROTOCOL)
+		return false;
+	*out = msg.route.dst;
+	return true;
+}
+
+// Up to max of them. -errno.
+static int list_throws(struct netlink *n, uint8_t table, struct ip_prefix *out, int max)
+{
+	alignas(struct nlmsghdr) uint8_t reply[DUMP_MAX];
+	struct request r;
+	int found = 0;
+	request_begin(&r, RTM_GETROUTE, NLM_F_DUMP, sizeof(struct rtmsg));
+	int error = send_request(n, &r);
+	if (error)
+		return error;
+	for (;;) {
+		const uint8_t *at = reply;
+		const struct nlmsghdr *nh;
+		ssize_t len = mnl_socket_recvfrom(n->socket, reply, sizeof(reply));
+		if (len < 0 && errno == EINTR)
+			continue;
+		if (len < 0)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		for (size_t left = (size_t)len; (nh = rt_next(&at, &left));) {
+			if (nh->nlmsg_seq != n->seq)
+				continue;
+			if (nh->nlmsg_type == NLMSG_DONE || nh->nlmsg_type == NLMSG_ERROR)
+				return found;
+			found += found < max && is_our_throw(nh, table, &out[found]);
+		}
+	}
+}
+
+int netlink_table_clear(struct netlink *n, uint8_t table)
+{
+	struct ip_prefix list[CLEAR_AT_ONCE];
+	int found;
+	do {
+		found = list_throws(n, table, list, CLEAR_AT_ONCE);
+		for (int i = 0; i < found; i++) {
+			int error = netlink_table_del(n, table, &list[i], 0);
+			if (error)
+				return error;
+		}
+	} while (found == CLEAR_AT_ONCE);
+	return found < 0 ? found : 0;
+}
+
+static int rule(struct netlink *n, uint16_t type, uint16_t flags, const struct netlink_rule *rule)
+{
+	struct request r;
+	struct fib_rule_hdr *h = request_begin(&r, type, flags, sizeof(*h));
+	h->family = rule->family == IP_V4 ? AF_INET : AF_INET6;
+	h->action = rule->table ? FR_ACT_TO_TBL : FR_ACT_UNREACHABLE;
+	h->table = rule->table;
+	mnl_attr_put_u32(r.nh, FRA_PRIORITY, rule->priority);
+	if (rule->mask) {
+		mnl_attr_put_u32(r.nh, FRA_FWMARK, rule->mark);
+		mnl_attr_put_u32(r.nh, FRA_FWMASK, rule->mask);
+	}
+	return request(n, &r);
+}
+
+int netlink_rule_add(struct netlink *n, const struct netlink_rule *r)
+{
+	int error = rule(n, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, r);
+	return error == -EEXIST ? 0 : error;
+}
+
+int netlink_rule_del(struct netlink *n, const struct netlink_rule *r)
+{
+	return rule(n, RTM_DELRULE, 0, r);
 }
 
 static int addr(struct netlink *n, uint16_t type, uint16_t flags, const struct ip_ifaddr *a,

@@ -8,6 +8,14 @@ enum {
 	NETLINK_PROTOCOL = 41, // rtm_protocol of our routes, "proto 41" in ip route; nobody else's
 };
 
+// Which table is asked. (ip-rule(8))
+struct netlink_rule {
+	enum ip_family family;
+	uint32_t priority;   // lower ones are asked first
+	uint32_t mark, mask; // of the packet; mask 0: all packets
+	uint8_t table;	     // 0: unreachable
+};
+
 struct netlink;
 
 // Of the network namespace that the thread is in. NULL with errno.
@@ -21,6 +29,15 @@ void netlink_close(struct netlink *); // NULL is fine
 int netlink_route_add(struct netlink *, const struct ip_prefix *, uint32_t ifindex) must_check;
 // -ESRCH: no such route of ours.
 int netlink_route_del(struct netlink *, const struct ip_prefix *, uint32_t ifindex);
+// The same in another table, below 253. ifindex 0: a throw route, from which the next rule goes on.
+int netlink_table_add(
+	struct netlink *, uint8_t table, const struct ip_prefix *, uint32_t ifindex) must_check;
+int netlink_table_del(struct netlink *, uint8_t table, const struct ip_prefix *, uint32_t ifindex);
+// Take all throw routes of ours out of the table: those through an interface go with it.
+int netlink_table_clear(struct netlink *, uint8_t table);
+// Fine when it is there already.
+int netlink_rule_add(struct netlink *, const struct netlink_rule *) must_check;
+int netlink_rule_del(struct netlink *, const struct netlink_rule *); // -ENOENT: there is none
 // Fine when it is there already. IPv6: without duplicate address detection.
 int netlink_addr_add(struct netlink *, const struct ip_ifaddr *, uint32_t ifindex) must_check;
 int netlink_addr_del(struct netlink *, const struct ip_ifaddr *, uint32_t ifindex);

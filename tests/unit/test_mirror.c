@@ -535,7 +535,7 @@ static void test_first_table(void **)
 	assert_string_equal(beside_tunnel("9.9.9.9"), "1 from 192.0.2.1");
 	assert_string_equal(beside_tunnel("8.8.8.8"), "none");
 	assert_string_equal(beside_tunnel("10.1.7.1"), "2 from 192.0.2.1"); // borrowed
-	ROUTE("8.8.0.0/16", .via = "192.0.2.2", .dev = WAN, .metric = 7); // comes under it
+	ROUTE("8.8.0.0/16", .via = "192.0.2.2", .dev = WAN, .metric = 7);   // comes under it
 	expect("8.8.8.8", "tunnel");
 	ROUTE("10.3.0.0/16", .type = RTN_THROW, .table = FIRST);
 	expect("10.3.0.1", "resolve 1 192.0.2.2"); // main's default route
@@ -625,6 +625,52 @@ static void live_routes(void)
 	assert_int_equal(ip_prefix_parse("10.5.0.0/16", &p), 0);
 	assert_int_equal(netlink_route_add(n, &p, wan_ifindex), -EEXIST); // somebody else's
 	assert_int_equal(netlink_route_del(n, &p, wan_ifindex), -ESRCH);
+}
+
+static void live_tables(void)
+{
+	struct ip_prefix p, six;
+	struct netlink *n = mirror_netlink(mirror);
+	const struct netlink_rule rules[] = {
+		{IP_V4, 5210, 0x80000, 0xff0000, RT_TABLE_MAIN},
+		{IP_V4, 5250, 0x80000, 0xff0000, 0},
+		{IP_V6, 5270, 0, 0, FIRST},
+	};
+	assert_int_equal(ip_prefix_parse("10.5.0.0/16", &p), 0); // main has it as well
+	assert_int_equal(ip_prefix_parse("::/0", &six), 0);
+	assert_int_equal(netlink_table_add(n, FIRST, &p, wan_ifindex), 0);
+	assert_int_equal(netlink_table_add(n, FIRST, &six, wan_ifindex), 0);
+	command("ip route show table 52 | grep -q '^10.5.0.0/16 dev wan proto 41 scope link'");
+	command("ip -6 route show table 52 | grep -q '^default dev wan proto 41'");
+	wait_way("10.5.0.1", "resolve 1 none");
+	assert_int_equal(netlink_table_del(n, FIRST, &p, wan_ifindex), 0);
+	assert_int_equal(netlink_table_del(n, FIRST, &p, wan_ifindex), -ESRCH);
+	assert_int_equal(netlink_table_del(n, FIRST, &six, wan_ifindex), 0);
+	wait_way("10.5.0.1", "resolve 1 192.0.2.3");
+	command("ip route add throw 10.7.0.0/16 table 52"); // somebody else's
+	for (unsigned i = 0; i < 300; i++) {
+		p.addr.bytes[1] = (uint8_t)i;
+		p.addr.bytes[0] = (uint8_t)(20 + i / 256);
+		assert_int_equal(netlink_table_add(n, FIRST, &p, 0), 0);
+	}
+	command("test $(ip route show table 52 | grep -c '^throw') = 301");
+	assert_int_equal(netlink_table_clear(n, FIRST), 0);
+	command("test \"$(ip route show table 52)\" = 'throw 10.7.0.0/16 '");
+	for (unsigned i = 0; i < 6; i++)
+		assert_int_equal(netlink_rule_add(n, &rules[i % 3]), 0);
+	command("ip rule | grep -q '^5210:.from all fwmark 0x80000/0xff0000 lookup main'");
+	command("ip rule | grep -q '^5250:.from all fwmark 0x80000/0xff0000 unreachable'");
+	command("test $(ip -6 rule | grep -c '^5270:.from all lookup 52') = 1");
+	rules_gone = 0;
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(netlink_rule_del(n, &rules[i]), 0);
+	assert_int_equal(netlink_rule_del(n, &rules[0]), -ENOENT);
+	command("! ip rule | grep -q '^52'");
+	for (int i = 0; i < 100 && rules_gone < 3; i++) {
+		event_base_loop(base, EVLOOP_NONBLOCK);
+		usleep(10000);
+	}
+	assert_int_equal(rules_gone, 3);
 }
 
 static void live_addresses(void)
@@ -722,6 +768,7 @@ static void test_live(void **)
 	assert_non_null(mirror);
 	assert_false(mirror_ready(mirror));
 	live_routes();
+	live_tables();
 	live_addresses();
 	live_resolve();
 	live_silence();
