@@ -7,10 +7,11 @@
 #include "dataplane/table/fib.h"
 #include "dataplane/table/peer.h"
 
-// An entry of the trie: either LPM_CHILD and a node's number, or a value with the bits of its
-// prefix that lie in this node (0: inherited from above), so that an update knows what it may
-// overwrite.
+// An entry of the trie: LPM_CHILD and a node's number, LPM_TAIL and a tail's, or a value with the
+// bits of its prefix that lie in this node (0: inherited from above), so that an update knows what
+// it may overwrite.
 #define LPM_CHILD (UINT32_C(1) << 31)
+#define LPM_TAIL (UINT32_C(1) << 30)
 
 enum {
 	LPM_NODE_BITS = 8,
@@ -20,8 +21,18 @@ enum {
 	LPM_DEPTH_SHIFT = 24,
 };
 
+// The only longer prefix under an entry, in place of the nodes that would lead to it alone: hosts
+// that are spread over a large network cost 48 bytes each, not up to 14 nodes of 1 KiB.
+struct lpm_tail {
+	uint64_t addr[2], mask[2]; // network order; fixed while an entry leads here
+	_Atomic uint32_t value;	   // of the prefix // ctl: rw, wrk: ro (acquire)
+	_Atomic uint32_t under;	   // the entry for all else, without LPM_CHILD // likewise
+	uint8_t len;		   // ctl only
+};
+
 struct lpm {
-	_Atomic uint32_t *entries;   // node n at n * LPM_NODE_ENTRIES // ctl: rw, wrk: ro (acquire)
+	_Atomic uint32_t *entries; // node n at n * LPM_NODE_ENTRIES // ctl: rw, wrk: ro (acquire)
+	struct lpm_tail *tails;
 	struct lpm_control *control; // ctl only
 };
 
@@ -30,22 +41,35 @@ static inline uint32_t lpm_entry(const struct lpm *l, size_t at)
 	return atomic_load_explicit(&l->entries[at], memory_order_acquire);
 }
 
+static inline uint32_t lpm_tail_lookup(
+	const struct lpm_tail *t, const uint8_t *addr, unsigned bytes)
+{
+	uint64_t a[2] = {0};
+	memcpy(a, addr, bytes);
+	bool match = (((a[0] ^ t->addr[0]) & t->mask[0]) | ((a[1] ^ t->addr[1]) & t->mask[1])) == 0;
+	return atomic_load_explicit(match ? &t->value : &t->under, memory_order_acquire);
+}
+
 // bytes: how many the address has, a constant for the compiler.
 static inline uint32_t lpm_lookup(const struct lpm *l, const uint8_t *addr, unsigned bytes)
 {
 	uint32_t e = lpm_entry(l, (size_t)addr[0] << 8 | addr[1]);
 	for (unsigned i = 2; i < bytes && (e & LPM_CHILD); i++)
 		e = lpm_entry(l, (size_t)(e & ~LPM_CHILD) << LPM_NODE_BITS | addr[i]);
+	if (e & LPM_TAIL)
+		e = lpm_tail_lookup(&l->tails[e & LPM_VALUE_MAX], addr, bytes);
 	return e & LPM_VALUE_MAX;
 }
 
-// The value of the longest prefix, or LPM_NONE; 1 to 3 dependent loads. [wrk, ctl]
+// The value of the longest prefix, or LPM_NONE; 1 to 3 dependent loads, or a tail as one of them.
+// [wrk, ctl]
 static inline uint32_t lpm_lookup4(const struct lpm *l, const uint8_t addr[static 4])
 {
 	return lpm_lookup(l, addr, 4);
 }
 
-// The same; a load for the first 16 bits and one for each further 8 that prefixes reach into.
+// The same; a load for the first 16 bits and one for each further 8 that several prefixes reach
+// into.
 static inline uint32_t lpm_lookup6(const struct lpm *l, const uint8_t addr[static 16])
 {
 	return lpm_lookup(l, addr, 16);

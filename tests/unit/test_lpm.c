@@ -1,5 +1,6 @@
 #include "dataplane/table/lpm.h"
 #include "dataplane/table/lookup.h"
+#include "dataplane/table/prefix_map.h"
 #include "tests/unit/naive_lpm.h"
 
 #include <errno.h>
@@ -84,6 +85,15 @@ static const struct {
 	{NULL, 0, "2001:db8::2", 4},
 	{"2001:db8::1/128", 0, "2001:db8::1", 4},
 	{"::/0", 0, "2001:db8::1", 4},
+	{"2001:db8::1/128", 5, "2001:db8::1", 5}, // a tail, parted from others below it
+	{"2001:db8::1:0/112", 6, "2001:db8::1:1", 6},
+	{"2001:db8::1:1/128", 7, "2001:db8::1:1", 7},
+	{NULL, 0, "2001:db8::1:2", 6},
+	{"2001:db8::1:1/128", 8, "2001:db8::1:1", 8},
+	{"2001:db8::1/128", 0, "2001:db8::1", 4},
+	{"2001:db8::1:0/112", 0, "2001:db8::1:2", 4},
+	{NULL, 0, "2001:db8::1:1", 8},
+	{"2001:db8::1:1/128", 0, "2001:db8::1:1", 4},
 	{"2001:db8::/64", 0, "2001:db8::1", 0},
 };
 
@@ -132,10 +142,28 @@ static void test_refused(void **)
 	lpm_destroy(l);
 }
 
-static void compare(const struct lpm *l, const struct naive_lpm *naive, enum ip_family f, int n)
+// Addresses of one network: what differs are the last bits, from few different bytes.
+static struct ip_addr near_addr(enum ip_family family, unsigned bytes)
+{
+	struct ip_addr a = {.family = family}, r = random_addr(family);
+	unsigned len = ip_addr_bits(&a) / 8;
+	memset(a.bytes, 0x20, len - bytes);
+	memcpy(a.bytes + len - bytes, r.bytes + len - bytes, bytes);
+	return a;
+}
+
+static struct ip_prefix near_prefix(enum ip_family family, unsigned bytes)
+{
+	struct ip_prefix p = {.addr = near_addr(family, bytes)};
+	unsigned bits = ip_addr_bits(&p.addr);
+	return prefix_shorten(&p, bits - (unsigned)random() % (8 * bytes + 2));
+}
+
+static void compare(
+	const struct lpm *l, const struct naive_lpm *naive, enum ip_family f, unsigned near, int n)
 {
 	for (int i = 0; i < n; i++) {
-		struct ip_addr a = random_addr(f);
+		struct ip_addr a = near ? near_addr(f, near) : random_addr(f);
 		uint32_t got = lookup(l, &a), expected = naive_lookup(naive, &a);
 		char text[ADDR_TEXT_LEN];
 		if (got != expected)
@@ -144,17 +172,18 @@ static void compare(const struct lpm *l, const struct naive_lpm *naive, enum ip_
 }
 
 // Sets, replacements and removals in random order, looked up all the while; all removed in the end.
-static void random_updates(enum ip_family family)
+// near: bytes in which they differ; 0: all.
+static void random_updates(enum ip_family family, unsigned near, int prefixes)
 {
 	enum { PREFIXES = 500, STEPS = 6000 };
 	static struct ip_prefix known[PREFIXES];
 	struct naive_lpm naive = {0};
 	struct lpm *l = lpm_create(family, rcu);
-	srandom(family);
-	for (int i = 0; i < PREFIXES; i++)
-		known[i] = random_prefix(family);
+	srandom(family + near);
+	for (int i = 0; i < prefixes; i++)
+		known[i] = near ? near_prefix(family, near) : random_prefix(family);
 	for (int i = 0; i < STEPS; i++) {
-		const struct ip_prefix *p = &known[random() % PREFIXES];
+		const struct ip_prefix *p = &known[random() % prefixes];
 		if (random() % 5 < 2) {
 			assert_int_equal(lpm_clear(l, p), naive_clear(&naive, p) ? 0 : -ENOENT);
 		} else {
@@ -165,20 +194,25 @@ static void random_updates(enum ip_family family)
 		}
 		rcu_reclaim(rcu);
 		assert_int_equal(lpm_count(l), naive_count(&naive));
-		compare(l, &naive, family, 20);
+		compare(l, &naive, family, near, 20);
 	}
-	for (int i = 0; i < PREFIXES; i++)
+	for (int i = 0; i < prefixes; i++)
 		lpm_clear(l, &known[i]);
 	naive_fini(&naive);
 	assert_int_equal(lpm_count(l), 0);
-	compare(l, &naive, family, 10000);
+	compare(l, &naive, family, near, 10000);
 	lpm_destroy(l);
 }
 
 static void test_random_updates(void **)
 {
-	random_updates(IP_V4);
-	random_updates(IP_V6);
+	random_updates(IP_V4, 0, 500);
+	random_updates(IP_V6, 0, 500);
+	for (unsigned near = 1; near <= 3; near++) {
+		random_updates(IP_V4, near, 12);
+		random_updates(IP_V6, near, 12);
+		random_updates(IP_V6, near, 100);
+	}
 }
 
 // Nodes of removed prefixes serve again: the same work twice needs no more memory.
@@ -224,6 +258,30 @@ static void test_memory(void **)
 	assert_true(lpm_count(l) >= 1000000);
 	assert_true(lpm_memory(l) < 150 << 20);
 	lpm_destroy(l);
+}
+
+// Peers of a tailnet: hosts spread over a /96 and a /12. Without tails they took 29 MiB.
+static void test_hosts(void **)
+{
+	struct lpm *v4 = lpm_create(IP_V4, rcu), *v6 = lpm_create(IP_V6, rcu);
+	struct ip_prefix a = prefix("100.80.0.0/32"), b = prefix("fd7a:115c:a1e0::/128");
+	for (int round = 0; round < 2; round++) { // added, removed
+		srandom(11);
+		for (int i = 0; i < 10000; i++) {
+			uint32_t r = (uint32_t)random() << 1;
+			memcpy(b.addr.bytes + 12, &r, sizeof(r));
+			memcpy(a.addr.bytes + 2, &r, 2);
+			assert_int_equal(round ? lpm_clear(v6, &b) : lpm_set(v6, &b, 7), 0);
+			if (!round)
+				assert_int_equal(lpm_set(v4, &a, 8), 0);
+			assert_int_equal(lookup(v6, &b.addr), round ? 0 : 7);
+			assert_int_equal(lookup(v4, &a.addr), 8);
+		}
+		assert_true(lpm_memory(v6) < 3 << 20);
+	}
+	assert_int_equal(lpm_count(v6), 0);
+	lpm_destroy(v4);
+	lpm_destroy(v6);
 }
 
 // A worker looks up while the control thread changes what lies around: the address under the prefix
@@ -291,6 +349,7 @@ int main(void)
 		CASE(test_random_updates),
 		CASE(test_collapse),
 		CASE(test_memory),
+		CASE(test_hosts),
 		CASE(test_reader_beside_writer),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
