@@ -1,0 +1,238 @@
+#include "dataplane/table/nat_priv.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum {
+	BUCKET_FILL = 8,	 // entries that a line has on average when the table is full
+	IDLE_MAX_S = 86400 * 20, // far from where a difference of milliseconds wraps
+};
+
+// Zero, and the kernel's until it is touched.
+static void *map(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	madvise(p, size, MADV_HUGEPAGE);
+	return p;
+}
+
+static size_t flows_size(const struct nat_table *t)
+{
+	return ((size_t)t->bound + 1) * sizeof(*t->flow);
+}
+
+static size_t buckets_size(const struct nat_table *t)
+{
+	return ((size_t)t->mask + 1) * sizeof(*t->bucket);
+}
+
+struct nat_table *nat_table_create(
+	uint32_t flows, uint16_t worker, uint16_t n_workers, struct nat_claims *claims)
+{
+	struct nat_table *t = mem_alloc(sizeof(*t));
+	t->bound = flows;
+	t->mask = rte_align32pow2(RTE_MAX(flows * 2 / BUCKET_FILL, 1u)) - 1;
+	t->worker = worker;
+	t->n_workers = n_workers;
+	t->claims = claims;
+	t->touched = NAT_NIL + 1;
+	t->flow = map(flows_size(t));
+	t->bucket = map(buckets_size(t));
+	t->clients = nat_clients_create(flows);
+	randombytes_buf(t->key, sizeof(t->key));
+	t->key[7] |= 1;
+	randombytes_buf(&t->random, sizeof(t->random));
+	t->random |= 1;
+	for (unsigned i = 0; i < NAT_CLASS_COUNT; i++)
+		t->idle_ms[i] = UINT32_C(1000) * 60;
+	if (t->flow && t->bucket && t->clients)
+		return t;
+	nat_table_destroy(t);
+	return NULL;
+}
+
+void nat_table_destroy(struct nat_table *t)
+{
+	if (!t)
+		return;
+	// What the claims hold goes with the gateway that they are part of.
+	if (t->flow)
+		munmap(t->flow, flows_size(t));
+	if (t->bucket)
+		munmap(t->bucket, buckets_size(t));
+	nat_clients_destroy(t->clients);
+	free(t);
+}
+
+size_t nat_table_memory(const struct nat_table *t)
+{
+	return flows_size(t) + buckets_size(t) + nat_clients_memory(t->clients) + sizeof(*t);
+}
+
+void nat_idle_times(struct nat_table *t, const struct nat_config *c)
+{
+	for (unsigned i = 0; c && i < NAT_CLASS_COUNT; i++)
+		t->idle_ms[i] = RTE_MAX(RTE_MIN(c->idle_s[i], (uint32_t)IDLE_MAX_S), 1u) * 1000;
+}
+
+// Around what another thread must not see half of.
+static void change_begin(struct nat_flow *f)
+{
+	__atomic_store_n(&f->version, f->version + 1, __ATOMIC_RELAXED);
+	atomic_thread_fence(memory_order_release);
+}
+
+static void change_end(struct nat_flow *f)
+{
+	__atomic_store_n(&f->version, f->version + 1, __ATOMIC_RELEASE);
+}
+
+void nat_set_remote(struct nat_flow *f, const struct nat_key *seen)
+{
+	change_begin(f);
+	for (unsigned i = 0; i < 2; i++) {
+		memcpy(f->side[i].remote, seen->remote, sizeof(seen->remote));
+		f->side[i].remote_port = seen->remote_port;
+	}
+	change_end(f);
+}
+
+static void unlink_flow(struct nat_table *t, struct nat_flow *f, unsigned sides)
+{
+	for (unsigned i = 0; i < sides; i++) {
+		struct nat_key k = nat_index_key(f, (enum nat_side)i);
+		nat_index_remove(t, (enum nat_side)i, &k, nat_number(t, f));
+	}
+}
+
+// Back among the free ones.
+static void put_back(struct nat_table *t, struct nat_flow *f)
+{
+	change_begin(f);
+	f->side[NAT_INSIDE].family = IP_NONE;
+	f->next = t->free;
+	t->free = nat_number(t, f);
+	change_end(f);
+}
+
+void nat_close(struct nat_table *t, struct nat_flow *f)
+{
+	unlink_flow(t, f, 2);
+	nat_list_remove(t, nat_number(t, f));
+	nat_client_remove(t->clients, f->client, t->key[6]);
+	if (f->flags & NAT_CLAIMED)
+		nat_unclaim(t->claims, &f->side[NAT_OUTSIDE], t->worker);
+	t->n--;
+	t->n_any_remote -= (f->flags & NAT_ANY_REMOTE) != 0;
+	t->n_own_source -= (f->flags & NAT_OWN_SOURCE) != 0;
+	put_back(t, f);
+}
+
+static struct nat_flow *take(struct nat_table *t)
+{
+	uint32_t number = t->free;
+	if (number)
+		t->free = t->flow[number].next;
+	else
+		number = t->touched++;
+	return &t->flow[number];
+}
+
+// An idle flow with that key makes way; true: the key is free.
+static bool free_key(
+	struct nat_table *t, enum nat_side side, const struct nat_key *k, uint32_t now_ms)
+{
+	struct nat_flow *f = nat_index_find(t, side, k);
+	if (f && nat_is_idle(t, f, now_ms)) {
+		nat_evict(t, f, now_ms);
+		f = NULL;
+	}
+	return !f;
+}
+
+static bool choose_outside(
+	struct nat_table *t, const struct nat_config *c, struct nat_new *new, uint16_t client)
+{
+	if (new->choose)
+		return nat_port_choose(t, c, new, client);
+	if (!free_key(t, NAT_OUTSIDE, &new->outside, new->now_ms))
+		return false;
+	return !(new->flags &NAT_CLAIMED) || nat_claim(t->claims, &new->outside, t->worker);
+}
+
+static bool index_both(struct nat_table *t, const struct nat_flow *f)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct nat_key k = nat_index_key(f, (enum nat_side)i);
+		if (nat_index_add(t, (enum nat_side)i, &k, nat_number(t, f)))
+			continue;
+		unlink_flow(t, (struct nat_flow *)(uintptr_t)f, i);
+		return false;
+	}
+	return true;
+}
+
+static void fill(struct nat_flow *f, const struct nat_new *new, uint16_t client)
+{
+	change_begin(f);
+	f->side[NAT_INSIDE] = new->inside;
+	f->side[NAT_OUTSIDE] = new->outside;
+	f->class = new->class;
+	f->flags = new->flags;
+	f->client = client;
+	f->last_ms = new->now_ms;
+	f->generation = new->generation;
+	memset(f->bytes, 0, sizeof(f->bytes));
+	memset(f->packets, 0, sizeof(f->packets));
+	change_end(f);
+}
+
+// new: with room for it, its keys free and its claim held. NULL: the index has no room there.
+static struct nat_flow *insert(struct nat_table *t, const struct nat_new *new, uint16_t client)
+{
+	struct nat_flow *f = take(t);
+	fill(f, new, client);
+	if (!index_both(t, f)) {
+		put_back(t, f);
+		if (new->flags & NAT_CLAIMED)
+			nat_unclaim(t->claims, &new->outside, t->worker);
+		return NULL;
+	}
+	nat_list_add(t, nat_number(t, f), new->now_ms);
+	t->n++;
+	t->n_any_remote += (new->flags &NAT_ANY_REMOTE) != 0;
+	t->n_own_source += (new->flags &NAT_OWN_SOURCE) != 0;
+	t->created++;
+	return f;
+}
+
+struct nat_flow *nat_open(struct nat_table *t, const struct nat_config *c,
+	const struct nat_new *wanted, enum nat_refusal *why)
+{
+	struct nat_new new = *wanted;
+	bool any = new.flags &NAT_ANY_REMOTE;
+	struct nat_key inside = any ? nat_any_remote(&new.inside) : new.inside;
+	struct nat_flow *f = NULL;
+	if (!free_key(t, NAT_INSIDE, &inside, new.now_ms)) {
+		*why = NAT_REFUSED_PORTS;
+		return NULL;
+	}
+	uint16_t client = nat_client_get(t->clients, &new.inside, t->key[6]);
+	bool limited = c->client_flows && nat_client_flows(t->clients, client) >= c->client_flows;
+	nat_client_add(t->clients, client); // so that it stays whatever has to make way
+	if (limited)
+		*why = NAT_REFUSED_CLIENT;
+	else if (t->n == t->bound &&
+		 !nat_make_room(t, (enum nat_class) new.class, client, new.now_ms))
+		*why = NAT_REFUSED_FULL;
+	else if (!choose_outside(t, c, &new, client))
+		*why = NAT_REFUSED_PORTS;
+	else if (!(f = insert(t, &new, client)))
+		*why = NAT_REFUSED_FULL;
+	if (!f)
+		nat_client_remove(t->clients, client, t->key[6]);
+	return f;
+}
