@@ -18,11 +18,12 @@ enum {
 	CONFIG_CPU_MAX = 1023,	   // highest CPU number
 	CONFIG_ADDRESSES_MAX = 16, // per interface
 	CONFIG_ENDPOINTS_MAX = 8,
-	CONFIG_NAME_LEN = 64,	  // peer and user names, with the final zero
-	CONFIG_HOST_LEN = 256,	  // host name of an endpoint
-	CONFIG_DEVICE_LEN = 256,  // PCI address or vdev with arguments
-	CONFIG_SOCKET_LEN = 108,  // sun_path
-	CONFIG_PATH_LEN = 1024,	  // of key files
+	CONFIG_NAME_LEN = 64,	 // peer and user names, with the final zero
+	CONFIG_HOST_LEN = 256,	 // host name of an endpoint
+	CONFIG_DEVICE_LEN = 256, // PCI address or vdev with arguments
+	CONFIG_SOCKET_LEN = 108, // sun_path
+	CONFIG_PATH_LEN = 1024,	 // of key files
+	CONFIG_HOSTS_MAX = 16,
 	CONFIG_NAT_POOL_MAX = 64, // addresses
 	CONFIG_NAT_REMAP_MAX = 256,
 	CONFIG_TAILNET_MTU = 1280, // every path of a tailnet carries it
@@ -53,6 +54,11 @@ enum config_hugepages {
 // Addresses of one interface, host bits kept: "10.0.0.1/24".
 struct config_addresses {
 	struct ip_ifaddr list[CONFIG_ADDRESSES_MAX];
+	uint32_t count;
+};
+
+struct config_hosts {
+	struct ip_addr list[CONFIG_HOSTS_MAX];
 	uint32_t count;
 };
 
@@ -138,6 +144,7 @@ struct config {
 	uint32_t birthday_rate;	 // pings per second of that
 	uint32_t birthday_s;	 // seconds per attempt
 	struct config_nat nat;
+	struct config_hosts route_probes;
 	char socket[CONFIG_SOCKET_LEN];
 	struct endpoint metrics;    // port 0: off
 	uint32_t log_level;	    // enum log_level

@@ -150,6 +150,11 @@ const struct config_key config_keys[] = {
 		.max = 300, .number = 20,
 		.help = "How long one attempt takes at most. After one in vain there is a pause of 5 "
 			"minutes, doubled each time up to an hour."},
+	{.name = "route_probes", TOP(route_probes), .type = &type_hosts, .absent = "none",
+		.example = "[ \"10.1.0.254\" ]",
+		.help = "On a tailnet: hosts behind this gateway that are asked for an ICMP echo every "
+			"second. While none of an advertised network's answers, the network is not offered, "
+			"so that another gateway takes it over."},
 	{.name = "nat_ports", TOP(nat.ports), .type = &type_port_range,
 		.number = 16384 << 16 | 29999,
 		.help = "On a tailnet: ports that flows of peers get when they leave under an address of "

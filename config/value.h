@@ -20,6 +20,7 @@ extern const struct config_type type_secret_file; // struct key, in a file of it
 extern const struct config_type type_endpoint;	  // struct config_peer
 extern const struct config_type type_allowed_ips; // struct config_peer
 extern const struct config_type type_port_range;  // struct config_port_range
+extern const struct config_type type_hosts;	  // struct config_hosts
 extern const struct config_type type_pool;	  // struct config_nat
 extern const struct config_type type_remap;	  // struct config_nat
 extern const struct config_type type_section;	  // list of groups; the reader walks it itself

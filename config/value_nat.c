@@ -43,29 +43,43 @@ static bool is_sender(const struct ip_addr *a)
 	return !ip_addr_equal(a, &none) && !multicast && !ip_addr_is_loopback(a);
 }
 
-static int read_pool(
-	struct config_reader *r, const struct config_key *, config_setting_t *s, void *field)
+// Addresses of hosts, each once; how many, or -EINVAL.
+static int read_addrs(struct config_reader *r, const config_setting_t *s, unsigned max,
+	const char *example, struct ip_addr *out)
 {
-	struct config_nat *nat = field;
-	int n = reader_array(r, s, CONFIG_NAT_POOL_MAX, "\"203.0.113.6\"");
+	int n = reader_array(r, s, max, example);
 	for (int i = 0; i < n; i++) {
 		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
 		const char *text = reader_string(r, e);
 		if (!text)
 			return -EINVAL;
-		if (ip_addr_parse(text, &nat->pool[i]) < 0 || !is_sender(&nat->pool[i]))
+		if (ip_addr_parse(text, &out[i]) < 0 || !is_sender(&out[i]))
 			return reader_refuse(r, e,
-				"\"%s\" is not the address of a host, such as \"203.0.113.6\"",
-				text);
+				"\"%s\" is not the address of a host, such as %s", text, example);
 		for (int j = 0; j < i; j++) {
-			if (ip_addr_equal(&nat->pool[j], &nat->pool[i]))
+			if (ip_addr_equal(&out[j], &out[i]))
 				return reader_refuse(r, e, "\"%s\" is in the list twice", text);
 		}
 	}
-	if (n < 0)
-		return n;
-	nat->n_pool = (uint32_t)n;
-	return 0;
+	return n;
+}
+
+static int read_pool(
+	struct config_reader *r, const struct config_key *, config_setting_t *s, void *field)
+{
+	struct config_nat *nat = field;
+	int n = read_addrs(r, s, CONFIG_NAT_POOL_MAX, "\"203.0.113.6\"", nat->pool);
+	nat->n_pool = n < 0 ? 0 : (uint32_t)n;
+	return n < 0 ? n : 0;
+}
+
+static int read_hosts(
+	struct config_reader *r, const struct config_key *, config_setting_t *s, void *field)
+{
+	struct config_hosts *hosts = field;
+	int n = read_addrs(r, s, CONFIG_HOSTS_MAX, "\"10.1.0.254\"", hosts->list);
+	hosts->count = n < 0 ? 0 : (uint32_t)n;
+	return n < 0 ? n : 0;
 }
 
 // "KNOWN = REAL"; spaces do not count. 0 or -EINVAL.
@@ -135,5 +149,6 @@ static int read_remap(
 }
 
 const struct config_type type_port_range = {"string, a range of ports", read_port_range};
+const struct config_type type_hosts = {"array of strings", read_hosts};
 const struct config_type type_pool = {"array of strings", read_pool};
 const struct config_type type_remap = {"array of strings", read_remap};

@@ -74,8 +74,10 @@ void join_tune(struct daemon *d)
 	const struct mesh_birthday limits = birthday(d->config);
 	if (d->tailnet)
 		tailnet_set_birthday(d->tailnet, &limits);
-	if (d->tailnet)
+	if (d->tailnet) {
 		tailnet_set_nat(d->tailnet, &d->config->nat);
+		tailnet_set_probes(d->tailnet, &d->config->route_probes);
+	}
 }
 
 int join_start(struct daemon *d, struct underlay *u, char err[static 512])
@@ -99,6 +101,7 @@ int join_start(struct daemon *d, struct underlay *u, char err[static 512])
 			.nat_ports = nat_ports},
 		.birthday = birthday(d->config),
 		.nat = d->config->nat,
+		.probes = d->config->route_probes,
 	};
 	int r = tailnet_create(&params, &d->tailnet, err);
 	if (r < 0)

@@ -37,6 +37,7 @@ struct tailnet_params {
 	struct config_endpoints endpoints; // that peers are told beside what we find out
 	struct mesh_birthday birthday;
 	struct config_nat nat;
+	struct config_hosts probes; // hosts behind us that are watched
 	struct tailnet_env env;
 };
 
@@ -61,6 +62,7 @@ void tailnet_tsmp(struct tailnet *, const struct peer *, const uint8_t *packet, 
 void tailnet_network_changed(struct tailnet *);
 // The configuration's limits changed.
 void tailnet_set_birthday(struct tailnet *, const struct mesh_birthday *);
+void tailnet_set_probes(struct tailnet *, const struct config_hosts *);
 void tailnet_set_nat(struct tailnet *, const struct config_nat *);
 // The TUN was made anew: it has neither addresses nor routes.
 void tailnet_tun_lost(struct tailnet *);

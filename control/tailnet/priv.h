@@ -4,6 +4,7 @@
 #include "control/path/derp_pool.h"
 #include "control/path/mesh.h"
 #include "control/tailnet/hooks.h"
+#include "control/tailnet/reach.h"
 #include "dataplane/base/clock.h"
 
 enum {
@@ -80,6 +81,12 @@ struct tailnet { // ctl only
 	size_t n_endpoints;
 	uint64_t endpoints_ns; // when STUN last said them; 0: never
 
+	// offer.c
+	struct ip_prefix *offered; // the networks that the server is told of
+	uint32_t n_offered;
+	bool draining;
+	struct reach *reach;
+
 	// net.c
 	uint64_t next_netcheck_ns;
 	bool check_again; // the network changed while a report was under way
@@ -118,6 +125,9 @@ void tn_down(struct tailnet *);	       // nothing of it
 void tn_map_settled(struct tailnet *); // a burst of changes is over
 void tn_peers_again(struct tailnet *); // prefs that concern peers changed
 bool tn_peer_granted(const struct tailnet *, const struct nm_node *, const char *cap);
+// offer.c: which networks we offer to stand for.
+void tn_offer_update(struct tailnet *);
+void tn_reach_changed(void *t);
 // nat.c: the workers' address translation as it follows from all that.
 void tn_nat_apply(struct tailnet *);
 // routes.c: addresses and routes of the TUN as the netmap wants them.

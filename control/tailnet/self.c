@@ -71,8 +71,8 @@ const struct hostinfo *tn_hostinfo(void *arg)
 		snprintf(t->hostname, sizeof(t->hostname), "%s", t->prefs->hostname);
 	else if (gethostname(t->hostname, sizeof(t->hostname) - 1) < 0)
 		t->hostname[0] = '\0';
-	h->routes = t->prefs->routes;
-	h->n_routes = t->prefs->n_routes;
+	h->routes = t->offered;
+	h->n_routes = t->n_offered;
 	h->tags = (const char *const *)t->prefs->tags;
 	h->n_tags = t->prefs->n_tags;
 	h->shields_up = t->prefs->shields_up;

@@ -275,9 +275,11 @@ static int create_parts(struct tailnet *t)
 	t->settle = event_new(base, -1, 0, on_settle, t);
 	t->save = event_new(base, -1, 0, on_save, t);
 	t->second = event_new(base, -1, EV_PERSIST, on_second, t);
-	if (!t->net || !t->settle || !t->save || !t->second || event_add(t->second, &second) < 0 ||
-		tn_net_create(t) < 0)
+	t->reach = reach_create(base, 0, tn_reach_changed, t);
+	if (!t->net || !t->settle || !t->save || !t->second || !t->reach ||
+		event_add(t->second, &second) < 0 || tn_net_create(t) < 0)
 		return -ENOMEM;
+	tailnet_set_probes(t, &t->params.probes);
 	t->coord = coord_client_create(base, t->net, &t->persist, t->netmap, &env);
 	return t->coord ? 0 : -ENOMEM;
 }
@@ -335,6 +337,8 @@ void tailnet_destroy(struct tailnet *t)
 		netmap_destroy(t->netmap);
 		netmap_destroy(t->none);
 	}
+	reach_destroy(t->reach);
+	free(t->offered);
 	prefs_destroy(t->prefs);
 	persist_state_fini(&t->persist);
 	mem_wipe_free(t, sizeof(*t));

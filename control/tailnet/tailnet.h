@@ -42,6 +42,22 @@ void tailnet_login_interactive(struct tailnet *);
 // done from the loop, or at once.
 void tailnet_logout(struct tailnet *, void (*done)(void *arg, int error), void *arg);
 
+// Offer no routes any more, so that others take them over, or offer them again. What peers still
+// send is forwarded.
+void tailnet_drain(struct tailnet *, bool on);
+bool tailnet_is_draining(const struct tailnet *);
+
+// What became of a network that we advertise.
+struct tailnet_route_info {
+	bool offered;	 // the server is told of it
+	bool cut_off;	 // its hosts do not answer: not offered
+	bool approved;	 // the server lets us stand for it
+	bool primary;	 // peers send it to us
+	bool taken_over; // peers send it to another node
+};
+void tailnet_route_info(
+	const struct tailnet *, const struct ip_prefix *, struct tailnet_route_info *out);
+
 // --- One peer.
 
 struct tailnet_peer_info {

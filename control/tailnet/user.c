@@ -128,9 +128,10 @@ static void follow(struct tailnet *t, const struct prefs *old)
 		tn_peers_again(t);
 }
 
-int tailnet_set_prefs(struct tailnet *t, struct prefs *p, char err[static PREFS_ERROR_LEN])
+// p is in force and saved, *old the caller's; or p is gone, with a line in err.
+static int replace(
+	struct tailnet *t, struct prefs *p, struct prefs **old, char err[static PREFS_ERROR_LEN])
 {
-	struct prefs *old = t->prefs;
 	int r = check(p, err);
 	if (r == 0) {
 		r = prefs_save(t->state_dir, p);
@@ -141,11 +142,23 @@ int tailnet_set_prefs(struct tailnet *t, struct prefs *p, char err[static PREFS_
 		prefs_destroy(p);
 		return r;
 	}
+	*old = t->prefs;
 	t->prefs = p;
+	tn_offer_update(t);
+	tn_nat_apply(t);
+	tn_changed(t, TAILNET_CHANGED_PREFS);
+	return 0;
+}
+
+int tailnet_set_prefs(struct tailnet *t, struct prefs *p, char err[static PREFS_ERROR_LEN])
+{
+	struct prefs *old;
+	int r = replace(t, p, &old, err);
+	if (r < 0)
+		return r;
 	follow(t, old);
 	prefs_destroy(old);
 	tn_evaluate(t);
-	tn_changed(t, TAILNET_CHANGED_PREFS);
 	return 0;
 }
 
@@ -153,20 +166,11 @@ int tailnet_start(
 	struct tailnet *t, struct prefs *p, const char *auth_key, char err[static PREFS_ERROR_LEN])
 {
 	if (p) {
-		struct prefs *old = t->prefs;
-		int r = check(p, err);
-		if (r == 0)
-			r = prefs_save(t->state_dir, p);
-		if (r < 0) {
-			if (r != -EOPNOTSUPP)
-				snprintf(err, PREFS_ERROR_LEN, "%.100s: %s", t->state_dir,
-					strerror(-r));
-			prefs_destroy(p);
+		struct prefs *old;
+		int r = replace(t, p, &old, err);
+		if (r < 0)
 			return r;
-		}
-		t->prefs = p;
 		prefs_destroy(old);
-		tn_changed(t, TAILNET_CHANGED_PREFS);
 	}
 	if (auth_key) {
 		snprintf(t->auth_key, sizeof(t->auth_key), "%s", auth_key);

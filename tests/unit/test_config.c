@@ -68,7 +68,7 @@ static void test_every_top_level_key(void **)
 		"birthday_ports = 0; birthday_rate = 50; birthday_s = 300;\n"
 		"nat_ports = \"2000-3999\"; nat_addresses = [ \"203.0.113.6\", \"2001:db8::6\" ];\n"
 		"nat_mapping = \"endpoint-independent\"; nat_client_flows = 0;\n"
-		"nat_tcp_idle_s = 60; nat_udp_idle_s = 10;\n"
+		"nat_tcp_idle_s = 60; nat_udp_idle_s = 10; route_probes = [ \"10.1.0.254\" ];\n"
 		"nat_remap = [ \"10.9.0.0/24=192.168.1.0/24\", \"fd09::/64 = fd01::/64\" ];\n"
 		"log_level = \"debug\"; user = \"nobody\"; ports = (); peers = ();\n");
 	assert_int_equal(c->listen_port, 0);
@@ -100,6 +100,7 @@ static void test_every_top_level_key(void **)
 	assert_int_equal(c->nat.client_flows, 0);
 	assert_int_equal(c->nat.tcp_idle_s, 60);
 	assert_int_equal(c->nat.udp_idle_s, 10);
+	assert_int_equal(c->route_probes.count, 1);
 	assert_int_equal(c->nat.n_pool, 2);
 	assert_int_equal(c->nat.pool[1].family, IP_V6);
 	assert_int_equal(c->nat.n_remap, 2);

@@ -108,6 +108,8 @@ static const struct refusal refusals[] = {
 		"\"224.0.0.1\" is not the address of a host, such as \"203.0.113.6\""},
 	{KEY "nat_addresses = [ \"10.0.0.1\", \"10.0.0.1\" ];\n", 2, "nat_addresses[1]",
 		"\"10.0.0.1\" is in the list twice"},
+	{KEY "route_probes = [ \"10.1.0.0/24\" ];\n", 2, "route_probes[0]",
+		"\"10.1.0.0/24\" is not the address of a host, such as \"10.1.0.254\""},
 	{KEY "nat_mapping = \"full-cone\";\n", 2, "nat_mapping",
 		"unknown value \"full-cone\"; write endpoint-dependent or endpoint-independent"},
 	{KEY "nat_client_flows = 1048577;\n", 2, "nat_client_flows",
