@@ -210,6 +210,9 @@ drop() { # RULE...: of nftables, without its verdict, for everything that passes
 	say "drop: $*"
 	in_ns inet nft add rule bridge lab extra "$*" drop
 }
+drop_stun() { # NAME REGION: what the node asks that derper
+	drop iifname "w-$1" ip daddr "$(inet_addr $(($2 - 899)))" udp dport 3478
+}
 drop_nothing() { in_ns inet nft flush chain bridge lab extra; }
 
 # -- nodes ----------------------------------------------------------------------------------------
@@ -309,8 +312,41 @@ tn_node() {
 	need_node "$2"
 	say "$1: $2, NAT ${3:-none}"
 	tn_place "$1" "${3:-none}"
+	tn_join "$1" "$2" "${@:4}"
+}
+tn_join() { # NAME KIND [ARGS...]: the same at its place
 	tn_daemon "$1" "$2"
-	tn_up "$1" --accept-routes --accept-dns=false "${@:4}"
+	tn_up "$1" --accept-routes --accept-dns=false "${@:3}"
+}
+
+# tn_pair: alice (the device under test) and bob, with a direct path between them
+tn_pair() {
+	[[ $lab_dir ]] || lab_begin
+	need_node "$dut" "$peer_kind"
+	tn_begin
+	tn_node alice "$dut"
+	tn_node bob "$peer_kind"
+	wait_for 10 knows alice bob
+	wait_pong alice bob direct
+	both_ways alice bob
+}
+
+# tn_two_homes: alice (the device under test) at home in 901, from where alone STUN answers it, bob in
+# 902, and no UDP between the two
+tn_two_homes() {
+	[[ $lab_dir ]] || lab_begin
+	need_node "$dut" "$peer_kind"
+	tn_begin
+	tn_place alice none
+	tn_place bob none
+	udp_between alice bob block
+	drop_stun alice 902
+	drop_stun bob 901
+	tn_join alice "$dut"
+	tn_join bob "$peer_kind"
+	wait_home alice lab901 30
+	wait_home bob lab902 30
+	wait_for 10 knows alice bob
 }
 
 tn_clear() { # take everything down, ready for the next tailnet of the same script
@@ -354,6 +390,12 @@ offline() { [[ $(peer_status "$1" "$2" .Online) == false ]]; }
 home_of() { node_status "$1" .Self.Relay; } # NAME: code of its DERP region
 home_is() { [[ $(home_of "$1") == "$2" ]]; }
 at_home() { [[ $(home_of "$1") ]]; }
+wait_home() { # NAME CODE SECONDS
+	local begin
+	begin=$(now_ms)
+	wait_for "$3" home_is "$1" "$2"
+	echo "$1 is at home in $2 (after $(($(now_ms) - begin)) ms)"
+}
 
 # pong NAME PEER derp|direct|relay|any: one disco ping; true when it was answered that way.
 pong() {

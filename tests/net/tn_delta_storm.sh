@@ -42,14 +42,7 @@ settle() { # WHAT: until both know the same
 	echo "$1: alice knows the same $(known_to_alice | wc -l) peers as headscale ($(($(now_ms) - begin)) ms later)"
 }
 
-lab_begin
-need_node "$dut" "$peer_kind"
-tn_begin
-tn_node alice "$dut"
-tn_node bob "$peer_kind"
-wait_for 10 knows alice bob
-wait_pong alice bob direct
-both_ways alice bob
+tn_pair
 ping_begin beside alice "$(ip4 bob)" 0.01
 rss=$(rss_kb "${lab_pid[alice]}")
 

@@ -13,8 +13,6 @@ source ./tailnet.sh
 regions_of() { tailscale "$1" debug derp-map | jq -r '.Regions | keys | join(" ")'; }
 regions_are() { [[ $(regions_of "$1") == "$2" ]]; }
 
-lab_begin
-need_node "$dut" "$peer_kind"
 tn_regions='  903: null
   904: {regionid: 904, regioncode: empty, regionname: no nodes, nodes: []}
   905:
@@ -24,19 +22,7 @@ tn_regions='  903: null
     nodes:
       - {name: "905a", regionid: 905, hostname: "10.77.0.99", ipv4: "10.77.0.99"}'
 tn_derp_update=2s
-tn_begin
-tn_place alice none
-tn_place bob none
-udp_between alice bob block
-drop iifname w-alice ip daddr 10.77.0.3 udp dport 3478
-drop iifname w-bob ip daddr 10.77.0.2 udp dport 3478
-for node in "alice $dut" "bob $peer_kind"; do
-	read -r name kind <<<"$node"
-	tn_daemon "$name" "$kind"
-	tn_up "$name" --accept-routes --accept-dns=false
-done
-wait_for 30 home_is alice lab901
-wait_for 30 home_is bob lab902
+tn_two_homes
 check "alice knows four regions, none of them null" regions_are alice "901 902 904 905"
 wait_pong alice bob derp
 both_ways alice bob
@@ -47,9 +33,7 @@ echo "  901: null" >>"$lab_dir/derp.new"
 mv "$lab_dir/derp.new" "$lab_dir/derp.yaml"
 drop_nothing
 wait_for 20 regions_are alice "902 904 905"
-begin=$(now_ms)
-wait_for 60 home_is alice lab902
-echo "alice moved to 902 after $(($(now_ms) - begin)) ms"
+wait_home alice lab902 60
 wait_pong bob alice derp
 check "over 902" grep -q "DERP(lab902)" "$lab_dir/pong.txt"
 both_ways alice bob

@@ -13,14 +13,7 @@ registered() { # NAME: headscale says that it is connected
 	[[ $(headscale_node "$1" .online) == true ]]
 }
 
-lab_begin
-need_node "$dut" "$peer_kind"
-tn_begin
-tn_node alice "$dut"
-tn_node bob "$peer_kind"
-wait_for 10 knows alice bob
-wait_pong alice bob direct
-both_ways alice bob
+tn_pair
 ping_begin beside alice "$(ip4 bob)" 0.05
 
 say "headscale is killed"

@@ -13,14 +13,7 @@ source ./tailnet.sh
 node_key() { node_status "$1" .Self.PublicKey; }
 expires() { headscale nodes expire -i "$(headscale_node alice .id)" "$@" >/dev/null; }
 
-lab_begin
-need_node "$dut" "$peer_kind"
-tn_begin
-tn_node alice "$dut"
-tn_node bob "$peer_kind"
-wait_for 10 knows alice bob
-wait_pong alice bob direct
-both_ways alice bob
+tn_pair
 key=$(node_key alice)
 
 say "a new key while a stream runs"

@@ -12,14 +12,7 @@ source ./tailnet.sh
 
 expired() { [[ $(headscale_node "$1" '.expiry != null') == true ]]; }
 
-lab_begin
-need_node "$dut" "$peer_kind"
-tn_begin
-tn_node alice "$dut"
-tn_node bob "$peer_kind"
-wait_for 10 knows alice bob
-wait_pong alice bob direct
-both_ways alice bob
+tn_pair
 
 say "down"
 show alice down

@@ -10,22 +10,9 @@ cd "$(dirname "$0")"
 # shellcheck source=tests/net/tailnet.sh
 source ./tailnet.sh
 
-lab_begin
-need_node "$dut" "$peer_kind"
-tn_begin
-tn_place alice none
-tn_place bob none
-udp_between alice bob block
-drop iifname w-alice ip daddr 10.77.0.3 udp dport 3478
-drop iifname w-bob ip daddr 10.77.0.2 udp dport 3478
-for node in "alice $dut" "bob $peer_kind"; do
-	read -r name kind <<<"$node"
-	tn_daemon "$name" "$kind"
-	tn_up "$name" --accept-routes --accept-dns=false
-done
-wait_for 20 home_is alice lab901
-wait_for 20 home_is bob lab902
-wait_for 10 knows alice bob
+knows_home() { [[ $(peer_status "$1" "$2" .Relay) == "$3" ]]; } # NAME PEER CODE
+
+tn_two_homes
 show alice status
 wait_pong alice bob derp
 check "alice sends to 902" grep -q 'DERP(lab902)' "$lab_dir/pong.txt"
@@ -37,11 +24,9 @@ transfer bob alice "$(ip4 alice)" 5
 
 say "STUN of 901 no longer answers alice, that of 902 does"
 drop_nothing
-drop iifname w-alice ip daddr 10.77.0.2 udp dport 3478
-begin=$(now_ms)
-wait_for 90 home_is alice lab902
-echo "alice moved after $(($(now_ms) - begin)) ms"
-wait_for 10 test -n "$(peer_status bob alice .Relay)"
+drop_stun alice 901
+wait_home alice lab902 90
+wait_for 10 knows_home bob alice lab902
 both_ways alice bob
 wait_pong bob alice derp
 check "bob sends to 902 now" grep -q 'DERP(lab902)' "$lab_dir/pong.txt"

@@ -18,8 +18,7 @@ tn_node bob "$peer_kind" easy
 say "alice comes with its UDP blocked"
 tn_place alice none
 udp_of alice block
-tn_daemon alice "$dut"
-tn_up alice --accept-routes --accept-dns=false
+tn_join alice "$dut"
 show alice netcheck >"$lab_dir/netcheck.txt" 2>&1
 grep -E 'UDP:|Nearest|lab90' "$lab_dir/netcheck.txt"
 check "netcheck says so" grep -q 'UDP: false' "$lab_dir/netcheck.txt"
