@@ -1,9 +1,8 @@
 // The engines against each other: equal bytes sealed, equal verdicts on what is opened. Input: for
 // each operation a length (2 bytes), a counter (8), the first bytes of a key (2), and a
 // flip (2): where in ciphertext and tag a byte is changed before it is opened, and how.
-#include <stdlib.h>
-
 #include "dataplane/crypto/aead.h"
+#include "tests/fuzz/fuzz.h"
 
 enum {
 	ENGINES = 5,
@@ -12,20 +11,12 @@ enum {
 	SPACE = TEXT_MAX + AEAD_TAG_LEN,
 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 // The choice per burst, then each on its own; libsodium, the reference, last. An engine that this
 // CPU lacks is another one once more.
 static const char *const names[ENGINES] = {NULL, "avx512", "avx2", "ipsec-mb", "libsodium"};
 static struct aead *engines[ENGINES];
 static uint8_t buffers[ENGINES][AEAD_BURST][SPACE], keys[AEAD_BURST][KEY_LEN];
 static struct aead_op ops[ENGINES][AEAD_BURST];
-
-static void check(bool right)
-{
-	if (!right)
-		abort();
-}
 
 static void fill_op(unsigned i, const uint8_t *input)
 {

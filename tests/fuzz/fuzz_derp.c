@@ -2,11 +2,9 @@
 // rest is what the server says. The same bytes in one piece must give the same events and verdict.
 #include <errno.h>
 #include <sodium.h>
-#include <stdlib.h>
 
 #include "control/path/derp.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static const struct key private_key = {{8}}, server_private = {{16}};
 static struct key public_key, server_key;
@@ -16,12 +14,6 @@ static const uint64_t NOW = 1000000000;
 struct seen {
 	uint64_t sum, events;
 };
-
-static void check(bool right)
-{
-	if (!right)
-		abort();
-}
 
 static void mix(struct seen *seen, const void *bytes, size_t len)
 {
@@ -88,9 +80,7 @@ static int run(uint8_t mode, const uint8_t *data, size_t size, size_t piece, str
 		check(!derp_feed(d, NOW, info, server_info(info)));
 	for (size_t at = 0, n; at < size && !rc; at += n) {
 		n = size - at < piece ? size - at : piece;
-		uint8_t *copy = malloc(n); // of exactly this size: reading beyond shows
-		check(copy);
-		memcpy(copy, data + at, n);
+		uint8_t *copy = exact_copy(data + at, n);
 		rc = derp_feed(d, NOW, copy, n);
 		free(copy);
 	}

@@ -1,17 +1,9 @@
 // Disco from a peer whose box opens: what is parsed must encode to what parses to the same.
 #include <errno.h>
-#include <stdlib.h>
 
 #include "control/path/disco.h"
 #include "dataplane/wire/classify_udp.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool right)
-{
-	if (!right)
-		abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static void try_plain(const uint8_t *data, size_t size)
 {

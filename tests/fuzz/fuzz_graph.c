@@ -5,9 +5,7 @@
 //
 // Input: records of a byte for what, a byte for flags, two for a length, two for a segment size,
 // and that many bytes.
-#include <stddef.h>
-#include <stdint.h>
-
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/gateway.h"
 
 enum {
@@ -29,15 +27,7 @@ enum what {
 	KINDS,
 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static struct gw a, b;
-
-static void expect(bool good)
-{
-	if (!good)
-		abort();
-}
 
 // Some ports of B for everybody.
 static void set_rules(void)
@@ -204,18 +194,18 @@ static void check_punted(const struct gw *g, struct rte_mbuf *m)
 	const struct pkt *p = pkt_of(m);
 	if (p->reason == PUNT_RESOLVE)
 		return;
-	expect(m->nb_segs == 1);
+	check(m->nb_segs == 1);
 	if (p->reason == PUNT_DERP) {
-		expect(p->counter == g->peer->id && m->data_len >= WG_DATA_MIN_LEN);
-		expect(data[0] == WG_TYPE_DATA);
+		check(p->counter == g->peer->id && m->data_len >= WG_DATA_MIN_LEN);
+		check(data[0] == WG_TYPE_DATA);
 		return;
 	}
-	expect(ip_parse(data, UINT16_MAX, &ip) == 0); // of a run of datagrams: all of it
+	check(ip_parse(data, UINT16_MAX, &ip) == 0); // of a run of datagrams: all of it
 	if (p->reason == PUNT_TSMP)
-		expect(p->counter == g->peer->id && ip.proto == 99 && !(ip.flags & IP_FLAG_FRAG) &&
+		check(p->counter == g->peer->id && ip.proto == 99 && !(ip.flags & IP_FLAG_FRAG) &&
 			ip.total_len == m->data_len && ip.l3_len + 7 <= m->data_len);
 	else
-		expect(ip.proto == IPPROTO_UDP && ip.l3_len + UDP_HDR_LEN < m->data_len);
+		check(ip.proto == IPPROTO_UDP && ip.l3_len + UDP_HDR_LEN < m->data_len);
 }
 
 static void drain(struct gw *g)
@@ -225,13 +215,13 @@ static void drain(struct gw *g)
 	while (gw_round(g) > 0 || g->gw.graph[0]->later.n > 0)
 		;
 	for (unsigned i = 0; i < NODE_COUNT; i++)
-		expect(g->gw.graph[0]->queue[i].n == 0);
+		check(g->gw.graph[0]->queue[i].n == 0);
 	while ((m = punted_get(&g->gw))) {
 		check_punted(g, m);
 		rte_pktmbuf_free(m);
 	}
 	for (unsigned i = 0; i < PUNT_REASON_COUNT; i++)
-		expect(g->gw.punted_n[i] == 0);
+		check(g->gw.punted_n[i] == 0);
 	while (mailbox_get(g->gw.events, &e, 1) == 1)
 		;
 }
@@ -249,9 +239,9 @@ static void check_sent(struct gw *g)
 		struct rte_mbuf *m;
 		while ((m = memport_take(g->port[i], 0))) {
 			const char *reason;
-			expect(rte_mbuf_check(m, 1, &reason) == 0);
+			check(rte_mbuf_check(m, 1, &reason) == 0);
 			if (m->ol_flags & (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG))
-				expect(m->tso_segsz > 0 &&
+				check(m->tso_segsz > 0 &&
 					m->l2_len + m->l3_len + m->l4_len < m->pkt_len);
 			rte_pktmbuf_free(m);
 		}
@@ -316,9 +306,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run();
 	check_sent(&a);
 	check_sent(&b);
-	expect(rte_mempool_in_use_count(a.gw.pool) == 0);
-	expect(rte_mempool_in_use_count(a.gw.super_pool) == 0);
-	expect(rte_mempool_in_use_count(b.gw.pool) == 0);
-	expect(rte_mempool_in_use_count(b.gw.super_pool) == 0);
+	check(rte_mempool_in_use_count(a.gw.pool) == 0);
+	check(rte_mempool_in_use_count(a.gw.super_pool) == 0);
+	check(rte_mempool_in_use_count(b.gw.pool) == 0);
+	check(rte_mempool_in_use_count(b.gw.super_pool) == 0);
 	return 0;
 }

@@ -3,6 +3,7 @@
 // input's first bytes choose segment size and chain, the rest is the packet.
 #include "dataplane/port/gso.h"
 #include "dataplane/wire/csum.h"
+#include "tests/fuzz/fuzz.h"
 #include "tests/unit/flows.h"
 
 enum {
@@ -10,16 +11,8 @@ enum {
 	OUT_MAX = 1024,
 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static struct rte_mempool *pool;
 static struct gro *gro;
-
-static void check(bool ok)
-{
-	if (!ok)
-		abort();
-}
 
 static uint64_t l4_sum(const struct rte_mbuf *m, const struct ip_info *info)
 {

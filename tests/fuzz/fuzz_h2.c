@@ -1,10 +1,7 @@
 // What a server may send to the HTTP/2 client: bytes behind a proper SETTINGS (or without), cut in
 // two, to a session with several requests. Each request closes once, whatever comes.
-#include <stdlib.h>
-
 #include "control/coord/h2.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 enum { REQUESTS = 3, ANSWER_MAX = 64 };
 
@@ -16,12 +13,6 @@ struct request {
 	size_t len;
 	struct h2 *h;
 };
-
-static void check(bool right)
-{
-	if (!right)
-		abort();
-}
 
 static void on_answer(void *arg, const struct h2_answer *answer)
 {

@@ -1,9 +1,6 @@
 // Any text through the import of wg-quick files. What it writes must be a valid tailgate.conf.
-#include <stdlib.h>
-
 #include "config/import.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 // A file without a private key is imported, but not complete.
 static bool is_complete(const char *text)

@@ -2,10 +2,7 @@
 // its general case agree.
 #include "dataplane/wire/ether.h"
 #include "dataplane/wire/ip.h"
-
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static void check_ip(const uint8_t *l3, uint32_t contig, uint32_t len)
 {

@@ -1,10 +1,7 @@
 // What a LocalAPI says, whoever it is, as the command shows it; and times and durations as text.
 #include "control/cli/ipn.h"
 #include "control/cli/values.h"
-
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "tests/fuzz/fuzz.h"
 
 static void values(const uint8_t *data, size_t len)
 {
@@ -19,7 +16,7 @@ static void values(const uint8_t *data, size_t len)
 }
 
 // Nothing but the lines we make ourselves, and no escape.
-static void check(const char *text, size_t len)
+static void check_shown(const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)text[i];
@@ -49,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		(void)ipn_find_ip(json, &ip);
 		(void)ipn_find_name(json, "alice");
 		fclose(out);
-		check(text, n);
+		check_shown(text, n);
 		free(text);
 	}
 	json_decref(json);

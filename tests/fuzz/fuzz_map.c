@@ -1,12 +1,9 @@
 // Map responses: the framing of the stream, and messages as a server may send them. Input is
 // several messages, one per line, to the same netmap; what it says of itself has to hold after
 // each.
-#include <stdlib.h>
-
 #include "control/coord/mapstream.h"
 #include "control/coord/netmap.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static const char first[] =
 	"{\"Node\":{\"ID\":1,\"Key\":\"nodekey:"
@@ -16,12 +13,6 @@ static const char first[] =
 	"\"discokey:"
 	"2222222222222222222222222222222222222222222222222222222222222222\","
 	"\"Addresses\":[\"100.64.0.2/32\"]}]}";
-
-static void check(bool right)
-{
-	if (!right)
-		abort();
-}
 
 static void check_netmap(const struct netmap *nm)
 {
@@ -72,9 +63,7 @@ static void try_messages(struct netmap *nm, const char *text, size_t size)
 	while (size) {
 		const char *const end = memchr(text, '\n', size);
 		const size_t len = end ? (size_t)(end - text) : size;
-		char *const exact = malloc(len + 1); // reading beyond shows
-		check(exact);
-		memcpy(exact, text, len);
+		char *const exact = exact_copy(text, len);
 		message(nm, exact, len);
 		free(exact);
 		text += len + (end != NULL);

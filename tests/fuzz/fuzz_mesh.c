@@ -3,12 +3,10 @@
 // of time.
 #include <errno.h>
 #include <event2/event.h>
-#include <stdlib.h>
 
 #include "control/path/mesh_priv.h"
 #include "dataplane/crypto/x25519.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 enum { PEERS = 3 }; // the last is a relay
 
@@ -19,12 +17,6 @@ static struct key privates[PEERS], discos[PEERS], nodes[PEERS];
 static uint8_t last_sent[MESH_DATAGRAM_MAX];
 static size_t last_len;
 static unsigned n_sent, n_done, n_ports;
-
-static void check(bool right)
-{
-	if (!right)
-		abort();
-}
 
 static uint64_t on_now(void *)
 {

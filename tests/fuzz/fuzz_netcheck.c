@@ -1,9 +1,8 @@
 // Datagrams to a netcheck that has asked: each is two bytes, where it comes from (region; 0x80:
 // IPv6, 0x40: wrong port) and its length, then so many bytes. Whatever comes, there is one report,
 // in time, of regions that exist, and it can be written.
-#include <stdlib.h>
-
 #include "control/path/netcheck.h"
+#include "tests/fuzz/fuzz.h"
 
 enum { REGIONS = 4 };
 
@@ -62,7 +61,7 @@ static void set_map(struct netcheck *nc)
 static size_t one(struct netcheck *nc, const uint8_t *data, size_t size, uint64_t now_ns)
 {
 	const size_t len = data[1] < size - 2 ? data[1] : size - 2;
-	uint8_t addr[16] = {0xfd}, *const copy = malloc(len + 1);
+	uint8_t addr[16] = {0xfd}, *const copy = exact_copy(data + 2, len);
 	struct endpoint from = {.port = data[0] & 0x40 ? 53 : 3478};
 
 	if (data[0] & 0x80) {
@@ -73,14 +72,13 @@ static size_t one(struct netcheck *nc, const uint8_t *data, size_t size, uint64_
 		addr[3] = data[0] % REGIONS;
 		from.addr = ip_addr_v4(addr);
 	}
-	memcpy(copy, data + 2, len);
 	if (netcheck_input(nc, &from, copy, len, now_ns) && from.port == 53)
 		abort();
 	free(copy);
 	return 2 + len;
 }
 
-static void check(const struct netcheck_report *r)
+static void check_report(const struct netcheck_report *r)
 {
 	struct endpoint globals[NETCHECK_GLOBALS_MAX];
 	char *const text = netcheck_text(r, &(struct nm_derp_map){0}, true);
@@ -98,8 +96,6 @@ static void check(const struct netcheck_report *r)
 	free(text);
 	free(json);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -133,7 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		now_ns = next > now_ns ? next : now_ns;
 		netcheck_tick(nc, now_ns);
 	}
-	check(netcheck_last(nc));
+	check_report(netcheck_last(nc));
 	netcheck_destroy(nc);
 	return 0;
 }

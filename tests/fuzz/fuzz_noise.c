@@ -1,10 +1,9 @@
 // Handshake messages from the network. The first byte picks how the rest is used: as a message as
 // it is, or laid over a genuine one, so that what is behind the first checks is reached as well.
 // Whatever changes a byte that the handshake protects must be refused.
-#include <stdlib.h>
-
 #include "control/wg/cookie.h"
 #include "control/wg/noise.h"
+#include "tests/fuzz/fuzz.h"
 
 enum {
 	MODE_RAW = 0,
@@ -18,8 +17,6 @@ enum {
 	SENDER_TO = 8,
 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static struct noise_identity alice, bob;
 static struct noise_remote bob_of_alice, alice_of_bob;
 static struct noise_handshake waiting; // Alice's, after her initiation
@@ -29,12 +26,6 @@ static struct wg_response response;
 static struct wg_cookie_reply reply;
 static const struct endpoint source = {
 	.addr = {.family = IP_V4, .bytes = {192, 0, 2, 1}}, .port = 1};
-
-static void check(bool right)
-{
-	if (!right)
-		abort();
-}
 
 static void prepare(void)
 {
@@ -130,10 +121,8 @@ static void try_all(const uint8_t *message, size_t len)
 // data: offset, then bytes that are xored onto the genuine message from there on.
 static void try_changed(const void *genuine, size_t len, const uint8_t *data, size_t size)
 {
-	uint8_t *message = malloc(len); // of exactly this size: reading beyond shows
+	uint8_t *message = exact_copy(genuine, len);
 
-	check(message);
-	memcpy(message, genuine, len);
 	for (size_t i = 1; i < size && data[0] + i - 1 < len; i++)
 		message[data[0] + i - 1] ^= data[i];
 	try_all(message, len);

@@ -1,9 +1,6 @@
 // Answers of a gateway. Whatever it says, a lease has a port, ends, and ends within a day.
-#include <stdlib.h>
-
 #include "control/path/portmap_wire.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,17 +1,8 @@
 // Prefs from the socket: a patch, then a whole, on top of what the first left behind. What is taken
 // is in order: it goes through the same again unchanged.
-#include <stdlib.h>
-
 #include "control/coord/json.h"
 #include "control/tailnet/prefs.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool right)
-{
-	if (!right)
-		abort();
-}
+#include "tests/fuzz/fuzz.h"
 
 static void check_refused(const char *err)
 {

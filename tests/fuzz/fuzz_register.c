@@ -1,22 +1,6 @@
 // Answers to a registration: two in a row, so that what the first left behind counts.
-#include <stdlib.h>
-
 #include "control/coord/register.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool right)
-{
-	if (!right)
-		abort();
-}
-
-static void check_text(const char *text, size_t room)
-{
-	check(memchr(text, '\0', room));
-	for (; *text; text++)
-		check((uint8_t)*text >= ' ' && *text != 0x7f);
-}
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -28,13 +12,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1)
 		return 0;
 	const int status = statuses[data[0] % 4];
-	char *const body = malloc(size); // of exactly its size: reading beyond shows
-	check(body);
-	memcpy(body, data + 1, size - 1);
-	memcpy(retry_after, body,
+	char *const exact = exact_copy(data + 1, size - 1);
+	memcpy(retry_after, exact,
 		size - 1 < sizeof(retry_after) ? size - 1 : sizeof(retry_after) - 1);
-	char *const exact = realloc(body, size > 1 ? size - 1 : 1);
-	check(exact);
 	for (int i = 0; i < 2; i++) {
 		register_answer(&p, status, retry_after, exact, size - 1, 1800000000, 7, &r);
 		check_text(r.text, sizeof(r.text));

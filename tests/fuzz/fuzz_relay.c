@@ -1,23 +1,14 @@
 // A relay and a peer that say anything. The first byte picks who speaks and whether the rest is the
 // datagram or a message that is sealed properly first.
-#include <stdlib.h>
-
 #include "control/path/relay.h"
 #include "dataplane/crypto/x25519.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 enum { VNI = 5, GENERATION = 9 };
 
 static struct relay_identity self;
 static struct key peer_private, peer_public, server_private, server_public;
 static unsigned n_sent;
-
-static void check(bool right)
-{
-	if (!right)
-		abort();
-}
 
 static void on_send(void *, const struct endpoint *to, const uint8_t *datagram, size_t len)
 {

@@ -1,9 +1,6 @@
 // Answers to STUN requests. What is accepted has the length and the class of a response.
-#include <stdlib.h>
-
 #include "control/path/stun.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,9 +1,9 @@
 // Bytes of a coordination server: before the handshake as they are; after it (the recorded one of
 // tests/vectors/ts2021.json) also sealed as records, so that the early payload's parser is reached.
 #include <sodium.h>
-#include <stdlib.h>
 
 #include "control/coord/ts2021.h"
+#include "tests/fuzz/fuzz.h"
 
 static const char machine[] =
 	"\x08\x4d\xb7\xa4\x80\x76\x72\x53\xac\xa3\x4f\xe4\x03\x7f\xb7\x9d\x68\x6b\xad\x46\x53\x75"
@@ -24,15 +24,7 @@ static const char key_s2c[] =
 
 enum { MODE_RAW, MODE_ESTABLISHED, MODE_SEALED, MODE_COUNT, VERSION = 145 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static size_t heard;
-
-static void check(bool right)
-{
-	if (!right)
-		abort();
-}
 
 static int count(void *, const uint8_t *, size_t len)
 {

@@ -3,12 +3,11 @@
 #include "dataplane/port/vnet.h"
 
 #include "tests/unit/eal.h"
+#include "tests/fuzz/fuzz.h"
 
 enum {
 	ROOM = 1024, // bytes of packet taken from the input
 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct rte_mbuf *packet(
 	struct rte_mempool *pool, const uint8_t *data, uint16_t size, uint16_t first)
