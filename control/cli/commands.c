@@ -93,6 +93,15 @@ const struct command commands[] = {
 			{"--count", "N", "End after N packets."},
 			{"--snaplen", "BYTES", "Keep this much of a packet, 65535 by default."}},
 		cmd_capture},
+	{"routes", "", 0, 0, "Show the networks that this node advertises, and who serves them.",
+		"A network that is not used says why and what to do.", {}, cmd_routes},
+	{"drain", "", 0, 0, "Hand the advertised networks over to other nodes.",
+		"Offers no routes any more and waits until the coordination server has peers send "
+		"elsewhere. What still arrives is forwarded. For maintenance: 'tailgate drain "
+		"--stop'. A daemon that starts offers them again.",
+		{{"--stop", NULL, "Then stop the daemon."}, {"--cancel", NULL, "Offer them again."},
+			{"--timeout", "TIME", "Wait no longer than this, 30s by default."}},
+		cmd_drain},
 	{"reload", "", 0, 0, "Have the daemon read its configuration again.",
 		"A file with a mistake changes nothing.", {}, cmd_reload},
 	{"stop", "", 0, 0, "Stop the daemon in order.", NULL, {}, cmd_stop},

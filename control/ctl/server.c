@@ -16,6 +16,7 @@
 #include "control/ctl/metrics.h"
 #include "control/ctl/node.h"
 #include "control/ctl/report.h"
+#include "control/ctl/routes.h"
 #include "control/ctl/request.h"
 #include "control/ctl/socket.h"
 #include "control/ctl/trace.h"
@@ -198,6 +199,10 @@ static const struct route {
 	{EVHTTP_REQ_GET, CTL_PREFIX "doctor", doctor_handle, "what is wrong, what to do"},
 	{EVHTTP_REQ_GET, CTL_PREFIX "tailnet", ctl_tailnet_handle,
 		"peers of the tailnet and why their paths are what they are"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "routes", ctl_routes_handle,
+		"the advertised networks and what became of each"},
+	{EVHTTP_REQ_POST, CTL_PREFIX "drain", ctl_drain_handle,
+		"?on=0|1: offer no routes any more, or again"},
 	{EVHTTP_REQ_GET, CTL_PREFIX "netcheck", ctl_netcheck_handle, "the last report"},
 	{EVHTTP_REQ_POST, CTL_PREFIX "netcheck", ctl_netcheck_handle,
 		"?full=1: a new report of the network"},

@@ -17,6 +17,12 @@
 #define SET_UP "{\"ControlURL\":\"http://hs\",\"CorpDNS\":true,\"RouteAll\":true}"
 #define PONG(more)                                                                                 \
 	"{\"NodeIP\":\"100.64.0.2\",\"NodeName\":\"b\",\"LatencySeconds\":0.004," more "}"
+#define ROUTES(primary, taken_over)                                                                \
+	"{\"routes\":[{\"route\":\"10.1.0.0/24\",\"offered\":true,\"approved\":true,"              \
+	"\"primary\":" primary ",\"taken_over\":" taken_over ",\"why\":\"\"},"                     \
+	"{\"route\":\"10.2.0.0/24\",\"offered\":true,\"approved\":false,\"primary\":false,"        \
+	"\"taken_over\":false,\"why\":\"why\"},{\"route\":\"0.0.0.0/0\",\"offered\":true,"         \
+	"\"approved\":true,\"primary\":false,\"taken_over\":false,\"why\":\"\"}]}"
 #define GATEWAY                                                                                    \
 	"{\"version\":\"9\",\"config\":\"/etc/tailgate/tailgate.conf\",\"peers\":[{\"name\":"      \
 	"\"static\"}],\"ports\":[]}"
@@ -76,6 +82,39 @@ static const struct {
 	{"ping, bad size", {"ping", "--size=-1", "b"}, {}, 2, "=", "--size takes a number", {}},
 	{"ping, two ways", {"ping", "--tsmp", "--icmp", "b"}, {}, 2, "=", "exclude each other", {}},
 
+	{"routes", {"routes"}, {{"GET /tailgate/v0/routes", 200, ROUTES("true", "false")}}, 0,
+		"=Route        State     Why\n10.1.0.0/24  serves    \n10.2.0.0/24   not used  "
+		"why\n"
+		"0.0.0.0/0    exit      \n",
+		"=", {}},
+	{"routes, none", {"routes"}, {{"GET /tailgate/v0/routes", 200, "{\"routes\":[]}"}}, 0,
+		"=No routes: advertise some with 'tailgate set --advertise-routes=...'.\n", "=",
+		{}},
+	{"routes, no node", {"routes"},
+		{{"GET /tailgate/v0/routes", 409, "{\"error\":\"no node of a tailnet\"}"}}, 1, "=",
+		"no node of a tailnet", {}},
+	{"drain", {"drain"},
+		{{"POST /tailgate/v0/drain?on=1", 200, "{}"},
+			{"GET /tailgate/v0/routes", 200, ROUTES("true", "false")},
+			{"GET /tailgate/v0/routes", 200, ROUTES("false", "true")}},
+		0, "=drained\n", "=", {}},
+	{"drain, nobody else", {"drain"},
+		{{"POST /tailgate/v0/drain?on=1", 200, "{}"},
+			{"GET /tailgate/v0/routes", 200, ROUTES("false", "false")}},
+		0, "=drained\n", "=tailgate: no other node serves 10.1.0.0/24 now\n", {}},
+	{"drain, in vain", {"drain", "--timeout=0s"},
+		{{"POST /tailgate/v0/drain?on=1", 200, "{}"},
+			{"GET /tailgate/v0/routes", 200, ROUTES("true", "false")}},
+		1, "=", "still has this node serve 10.1.0.0/24", {}},
+	{"drain, then stop", {"drain", "--stop"},
+		{{"POST /tailgate/v0/drain?on=1", 200, "{}"},
+			{"GET /tailgate/v0/routes", 200, ROUTES("false", "true")},
+			{"POST /tailgate/v0/stop", 200, "{}"}},
+		0, "=stopping\n", "=", {}},
+	{"drain, called off", {"drain", "--cancel"}, {{"POST /tailgate/v0/drain?on=0", 200, "{}"}},
+		0, "=routes are offered again\n", "=", {}},
+	{"drain, both", {"drain", "--cancel", "--stop"}, {}, 2, "=", "exclude each other", {}},
+	{"drain, bad time", {"drain", "--timeout", "soon"}, {}, 2, "=", "takes a time", {}},
 	{"4via6", {"4via6", "7", "10.1.0.0/16"}, {}, 0, "=fd7a:115c:a1e0:b1a:0:7:a01:0/112\n", "=",
 		{}},
 	{"4via6, back", {"4via6", "fd7a:115c:a1e0:b1a:0:7:a01:0/112"}, {}, 0,

@@ -1,0 +1,172 @@
+// 'routes' and 'drain': the networks that this node stands for, and handing them over.
+#include <errno.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/cli/client.h"
+#include "control/cli/show.h"
+#include "control/cli/table.h"
+#include "control/cli/values.h"
+
+#define API "/tailgate/v0/"
+
+enum {
+	ASK_S = 30,
+	DRAIN_MS = 30000,
+	SETTLE_MS = 2000, // until peers have heard of their new router
+	POLL_US = 50000,
+};
+
+static const char *state_of(const json_t *route)
+{
+	if (json_is_true(json_object_get(route, "primary")))
+		return "serves";
+	if (json_is_true(json_object_get(route, "approved")) &&
+		json_is_true(json_object_get(route, "offered")))
+		return "stands by";
+	return "not used";
+}
+
+static bool is_exit(const json_t *route)
+{
+	const char *text = show_text(route, "route");
+	return strcmp(text, "0.0.0.0/0") == 0 || strcmp(text, "::/0") == 0;
+}
+
+static int show(const struct cli *cli, const json_t *answer)
+{
+	char *text = NULL;
+	size_t len, i;
+	json_t *route;
+	FILE *f = open_memstream(&text, &len);
+	if (f == NULL)
+		return cli_fail(cli, "out of memory");
+	fputs("Route\tState\tWhy\n", f);
+	json_array_foreach(json_object_get(answer, "routes"), i, route)
+	{
+		// Nobody is the primary of an exit: each client chooses its own.
+		const char *state =
+			is_exit(route) && json_is_true(json_object_get(route, "approved"))
+				? "exit"
+				: state_of(route);
+		fprintf(f, "%s\t%s\t%s\n", show_text(route, "route"), state,
+			show_text(route, "why"));
+	}
+	fclose(f);
+	if (i == 0)
+		fputs("No routes: advertise some with 'tailgate set --advertise-routes=...'.\n",
+			cli->out);
+	bool ok = i == 0 || table_print(cli->out, text, 10, 2);
+	free(text);
+	return ok && fflush(cli->out) == 0 ? CLI_OK : cli_fail(cli, "out of memory");
+}
+
+static int ask(const struct cli *cli, const char *method, const char *path, json_t **answer)
+{
+	char err[CLI_ERROR_LEN];
+	if (client_json(cli->socket, method, path, ASK_S, answer, err) < 0)
+		return cli_fail(cli, "%s", err);
+	return CLI_OK;
+}
+
+int cmd_routes(const struct cli *cli)
+{
+	json_t *answer;
+	if (ask(cli, "GET", API "routes", &answer) != CLI_OK)
+		return CLI_FAILED;
+	if (cli->json)
+		return cli_print_json(cli, answer, JSON_INDENT(2));
+	int result = show(cli, answer);
+	json_decref(answer);
+	return result;
+}
+
+// A route that peers still send us, or NULL.
+static const char *still_served(const json_t *answer)
+{
+	size_t i;
+	json_t *route;
+	json_array_foreach(json_object_get(answer, "routes"), i, route)
+	{
+		if (json_is_true(json_object_get(route, "primary")))
+			return show_text(route, "route");
+	}
+	return NULL;
+}
+
+static void warn_orphans(const json_t *answer)
+{
+	size_t i;
+	json_t *route;
+	json_array_foreach(json_object_get(answer, "routes"), i, route)
+	{
+		if (json_is_true(json_object_get(route, "approved")) && !is_exit(route) &&
+			!json_is_true(json_object_get(route, "taken_over")))
+			fprintf(stderr, "tailgate: no other node serves %s now\n",
+				show_text(route, "route"));
+	}
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+// Until nobody is told any more to send us something.
+static int wait_drained(const struct cli *cli, unsigned timeout_ms)
+{
+	uint64_t end = now_ms() + timeout_ms;
+	for (;;) {
+		json_t *answer;
+		if (ask(cli, "GET", API "routes", &answer) != CLI_OK)
+			return CLI_FAILED;
+		const char *left = still_served(answer);
+		if (left == NULL) {
+			warn_orphans(answer);
+			json_decref(answer);
+			return CLI_OK;
+		}
+		if (now_ms() >= end) {
+			cli_fail(cli,
+				"drain: the coordination server still has this node serve %s: is "
+				"it reachable? See 'tailgate status'",
+				left);
+			json_decref(answer);
+			return CLI_FAILED;
+		}
+		json_decref(answer);
+		usleep(POLL_US);
+	}
+}
+
+int cmd_drain(const struct cli *cli)
+{
+	unsigned timeout_ms = DRAIN_MS;
+	const char *timeout = cli_option(cli, "--timeout");
+	bool cancel = cli_switch(cli, "--cancel", false), stop = cli_switch(cli, "--stop", false);
+	json_t *answer;
+	if (timeout != NULL && value_duration(timeout, &timeout_ms) < 0) {
+		cli_fail(cli, "drain: --timeout takes a time, like 30s");
+		return CLI_USAGE;
+	}
+	if (cancel && stop) {
+		cli_fail(cli, "drain: --cancel and --stop exclude each other");
+		return CLI_USAGE;
+	}
+	if (ask(cli, "POST", cancel ? API "drain?on=0" : API "drain?on=1", &answer) != CLI_OK)
+		return CLI_FAILED;
+	json_decref(answer);
+	if (!cancel && wait_drained(cli, timeout_ms) != CLI_OK)
+		return CLI_FAILED;
+	if (stop) {
+		usleep(SETTLE_MS * 1000);
+		return cmd_stop(cli);
+	}
+	if (cli->json)
+		fprintf(cli->out, "{\"draining\": %s}\n", cancel ? "false" : "true");
+	else
+		fputs(cancel ? "routes are offered again\n" : "drained\n", cli->out);
+	return fflush(cli->out) == 0 ? CLI_OK : CLI_FAILED;
+}

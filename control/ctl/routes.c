@@ -1,0 +1,71 @@
+#include "control/ctl/routes.h"
+
+#include "control/tailnet/tailnet.h"
+
+enum {
+	HTTP_CONFLICT = 409,
+};
+
+// Why peers do not send there what they could; "": they do. Each chooses its exit for itself.
+static const char *hindrance(const struct tailnet_route_info *i, bool exit)
+{
+	if (i->cut_off)
+		return "its hosts do not answer (route_probes): look at the LAN";
+	if (!i->offered)
+		return "draining: 'tailgate drain --cancel' offers it again";
+	if (!i->approved)
+		return "not approved: approve it at the coordination server, as by 'headscale "
+		       "nodes approve-routes', or by autoApprovers in the policy";
+	if (!exit && !i->primary && i->taken_over)
+		return "another node serves it; this one stands by";
+	return "";
+}
+
+static json_t *route_json(const struct tailnet *t, const struct ip_prefix *p)
+{
+	char text[PREFIX_TEXT_LEN];
+	struct tailnet_route_info i;
+	tailnet_route_info(t, p, &i);
+	return json_pack("{s:s,s:b,s:b,s:b,s:b,s:b,s:s}", "route", ip_prefix_format(p, text),
+		"offered", i.offered, "approved", i.approved, "primary", i.primary, "taken_over",
+		i.taken_over, "cut_off", i.cut_off, "why", hindrance(&i, p->len == 0));
+}
+
+static void reply(const struct tailnet *t, struct evhttp_request *req)
+{
+	const struct prefs *prefs = tailnet_prefs(t);
+	json_t *routes = json_array();
+	for (uint32_t i = 0; i < prefs->n_routes; i++)
+		json_array_append_new(routes, route_json(t, &prefs->routes[i]));
+	ctl_reply_json(req, HTTP_OK,
+		json_pack("{s:b,s:o}", "draining", tailnet_is_draining(t), "routes", routes));
+}
+
+static struct tailnet *node_of(struct ctl_server *s, struct evhttp_request *req)
+{
+	if (!s->d->tailnet)
+		ctl_reply_error(req, HTTP_CONFLICT,
+			"this gateway is no node of a tailnet; its routes are in its "
+			"configuration");
+	return s->d->tailnet;
+}
+
+void ctl_routes_handle(struct ctl_server *s, struct evhttp_request *req)
+{
+	static const char *const none[] = {NULL};
+	struct query q;
+	if (ctl_query(req, none, &q) && node_of(s, req))
+		reply(s->d->tailnet, req);
+}
+
+void ctl_drain_handle(struct ctl_server *s, struct evhttp_request *req)
+{
+	static const char *const names[] = {"on", NULL};
+	struct query q;
+	uint32_t on;
+	if (!ctl_query(req, names, &q) || !ctl_query_number(req, &q, "on", 1, 0, 1, &on) ||
+		!node_of(s, req))
+		return;
+	tailnet_drain(s->d->tailnet, on);
+	reply(s->d->tailnet, req);
+}
