@@ -83,7 +83,7 @@ static const struct {
 	{"ping, two ways", {"ping", "--tsmp", "--icmp", "b"}, {}, 2, "=", "exclude each other", {}},
 
 	{"routes", {"routes"}, {{"GET /tailgate/v0/routes", 200, ROUTES("true", "false")}}, 0,
-		"=Route        State     Why\n10.1.0.0/24  serves    \n10.2.0.0/24   not used  "
+		"=Route        State     Why\n10.1.0.0/24  serves    \n10.2.0.0/24  not used  "
 		"why\n"
 		"0.0.0.0/0    exit      \n",
 		"=", {}},
