@@ -17,7 +17,6 @@ struct nm_node *nm_node_freeze(const struct nm_node *draft);
 struct nm_node *nm_node_patch(
 	struct arena *scratch, const struct nm_node *old, struct json_object *patch);
 uint32_t nm_node_diff(const struct nm_node *a, const struct nm_node *b);
-json_t *nm_node_dump(const struct nm_node *);
 // {name: [values]|null} to caps in the arena.
 struct nm_cap *nm_caps_parse(struct arena *, const json_t *object, uint32_t *n);
 

@@ -423,6 +423,47 @@ static void test_recorded_stream(void **)
 	json_decref(root);
 }
 
+// Texts that a server or a peer chose come back from the disk as they were.
+static void test_dumped_texts(void **)
+{
+	static const char *const texts[] = {"plain", "\\\"quoted\\\"", "back\\\\slash",
+		"\\u0001\\n\\t\\u001f", "gr\303\274n", "\\u20ac", "</script>\\u2028",
+		"{\\\"a\\\":[", "\\u007f"};
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		struct netmap *nm = new_netmap(), *copy = new_netmap();
+		struct netmap_delta d;
+		char text[4096];
+		size_t len;
+		snprintf(text, sizeof(text),
+			"{" SELF
+			",\"Domain\":\"%s\",\"UserProfiles\":[{\"ID\":7,\"LoginName\":\"%s\"}],"
+			"\"Peers\":[" PEER("2", "2",
+				"," ADDR("2") ",\"Name\":\"%s\",\"Hostinfo\":{\"Hostname\":\"%s\"},"
+					      "\"CapMap\":{\"%s\":[{\"%s\":[\"%s\",1]}]},\"Tags\":["
+					      "\"%s\",\"%s\"]") "]}",
+			texts[i], texts[i], texts[i], texts[i], texts[i], texts[i], texts[i],
+			texts[i], texts[i]);
+		apply(nm, text);
+		char *dump = netmap_dump(nm, &len);
+		assert_int_equal(strlen(dump), len);
+		assert_int_equal(netmap_apply(copy, dump, len, NOW, &d), 0);
+		const struct nm_node *was = nm->peers[0]->node, *is = copy->peers[0]->node;
+		assert_string_equal(is->name, was->name);
+		assert_string_equal(is->hostname, was->hostname);
+		assert_string_equal(is->tags[1], was->tags[1]);
+		assert_string_equal(is->caps[0].name, was->caps[0].name);
+		assert_string_equal(is->caps[0].values, was->caps[0].values);
+		assert_string_equal(copy->domain, nm->domain);
+		assert_string_equal(copy->users[0].login, nm->users[0].login);
+		netmap_stream_start(nm);
+		assert_int_equal(netmap_apply(nm, dump, len, NOW, &d), 0);
+		assert_int_equal(d.n_peers, 0);
+		free(dump);
+		netmap_destroy(copy);
+		netmap_destroy(nm);
+	}
+}
+
 enum { MANY = 10000, PEER_TEXT_MAX = 1200 };
 
 static char *many_peers(size_t *len)
@@ -496,6 +537,13 @@ static void test_ten_thousand_peers(void **)
 	assert_int_equal(d.n_peers, 0);
 
 	t = seconds();
+	size_t dumped;
+	free(netmap_dump(nm, &dumped));
+	t = seconds() - t;
+	print_message("as text for the disk, %.1f MB: %.0f ms\n", (double)dumped / 1e6, t * 1e3);
+	assert_true(t < 1);
+
+	t = seconds();
 	for (unsigned i = 0; i < MANY; i++) {
 		char patch[128];
 		const int n = snprintf(patch, sizeof(patch),
@@ -522,6 +570,7 @@ int main(void)
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_texts),
 		cmocka_unit_test(test_recorded_stream),
+		cmocka_unit_test(test_dumped_texts),
 		cmocka_unit_test(test_ten_thousand_peers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
