@@ -102,6 +102,7 @@ struct pkt {
 	uint16_t mtu;	// ICMP too big: what to tell
 };
 static_assert(sizeof(struct pkt) <= PKT_PRIV_LEN);
+static_assert(offsetof(struct pkt, peer) == 0); // and peer_staged_next(), while it waits
 
 static inline struct pkt *pkt_of(struct rte_mbuf *m)
 {

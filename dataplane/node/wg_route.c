@@ -13,9 +13,10 @@ static bool may_wait(const struct graph *g)
 
 static struct rte_mbuf *unstage(struct peer *peer)
 {
-	struct rte_mbuf *m = peer->staged[peer->staged_head];
-	peer->staged_head = (peer->staged_head + 1) % PEER_STAGED_MAX;
+	struct rte_mbuf *m = peer->staged;
+	peer->staged = *peer_staged_next(m);
 	peer->staged_n--;
+	pkt_of(m)->peer = peer;
 	return m;
 }
 
@@ -24,7 +25,10 @@ static void stage(struct graph *g, struct rte_mbuf *m, struct peer *peer)
 	if (peer->staged_n == PEER_STAGED_MAX || (peer->staged_n > 0 && !may_wait(g)))
 		graph_drop(g, unstage(peer), DROP_STAGED_FULL);
 	pkt_of(m)->trace = 0; // it waits beyond this round
-	peer->staged[(peer->staged_head + peer->staged_n++) % PEER_STAGED_MAX] = m;
+	*peer_staged_next(m) = NULL;
+	*(peer->staged_n ? peer_staged_next(peer->staged_last) : &peer->staged) = m;
+	peer->staged_last = m;
+	peer->staged_n++;
 	graph_count(g, COUNTER_STAGED, 1);
 }
 

@@ -57,14 +57,21 @@ struct peer {
 	uint64_t asked_handshake; // TSC: events are not repeated within 100 ms
 	uint64_t told_roam;
 	uint64_t tsmp_until; // TSC: what was let through has used up its rate until then
-	struct rte_mbuf *staged[PEER_STAGED_MAX];
-	uint16_t staged_head, staged_n; // oldest first; full: the oldest is dropped and counted
+	struct rte_mbuf *staged, *staged_last; // oldest first, see peer_staged_next()
+	uint16_t staged_n; // at most PEER_STAGED_MAX; full: the oldest is dropped and counted
 
 	// ctl only
 	struct key public_key;
 	char name[64];
 	void *session; // control/wg's side of this peer
 };
+
+// The packet that waits behind this one: where the packet's private area begins, which names its
+// peer otherwise. (A ring per peer would be 1 KiB, of each of thousands of idle ones.)
+static inline struct rte_mbuf **peer_staged_next(struct rte_mbuf *m)
+{
+	return (struct rte_mbuf **)rte_mbuf_to_priv(m);
+}
 
 // Whether datagrams to the peer get anywhere.
 static inline bool peer_path_leads(const struct peer_path *path)

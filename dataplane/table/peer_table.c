@@ -104,8 +104,10 @@ static void free_peer(void *arg)
 {
 	struct retired_peer *r = arg;
 	struct peer *p = r->peer;
-	for (unsigned i = 0; i < p->staged_n; i++)
-		rte_pktmbuf_free(p->staged[(p->staged_head + i) % PEER_STAGED_MAX]);
+	for (struct rte_mbuf *m = p->staged, *next; p->staged_n > 0; p->staged_n--, m = next) {
+		next = *peer_staged_next(m);
+		rte_pktmbuf_free(m);
+	}
 	r->t->slot[p->id].link = r->t->free_head;
 	r->t->free_head = p->id;
 	free(atomic_load_explicit(&p->path, memory_order_relaxed));
