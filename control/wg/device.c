@@ -34,10 +34,11 @@ uint64_t wg_counter(const struct wg *w, enum wg_counter c)
 static void on_tick(evutil_socket_t, short, void *arg)
 {
 	struct wg *w = arg;
-	struct peer *peer;
 	uint64_t now = wg_now(w);
-	for (uint32_t id = 0; (peer = peer_table_next(w->gw->peers, &id));)
-		session_tick(peer->session, now);
+	for (struct session *s = LIST_FIRST(&w->timed), *next; s; s = next) {
+		next = LIST_NEXT(s, timed);
+		session_tick(s, now);
+	}
 	rcu_reclaim(w->gw->rcu);
 }
 
@@ -62,6 +63,7 @@ static void session_destroy(struct session *s)
 	for (uint32_t i = 0; i < s->n_allowed; i++)
 		allowedips_clear(w->gw->allowed, &s->allowed[i], s->peer);
 	session_reset(s);
+	session_untime(s);
 	peer_table_remove(w->gw->peers, s->peer);
 	noise_remote_fini(&s->remote);
 	free(s->allowed);
@@ -248,6 +250,8 @@ static void set_keepalive(struct session *s, uint32_t seconds)
 {
 	bool starts = s->keepalive_s == 0 && seconds > 0;
 	s->keepalive_s = seconds;
+	if (seconds > 0)
+		session_time(s);
 	// As wg(8) does: the first one at once, which shakes hands.
 	if (starts)
 		s->persistent_from = wg_now(s->wg) - wg_tsc(s->wg, seconds * 1000ull);

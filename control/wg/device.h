@@ -1,6 +1,8 @@
 // What the files of control/wg share: the device, and a peer's handshake side.
 #pragma once
 
+#include <sys/queue.h>
+
 #include "control/wg/cookie.h"
 #include "control/wg/session.h"
 #include "dataplane/table/peer_table.h"
@@ -15,6 +17,8 @@ enum {
 struct session {
 	struct wg *wg;
 	struct peer *peer;
+	LIST_ENTRY(session) timed; // of wg, while is_timed
+	bool is_timed;
 	struct key preshared_key;
 	struct noise_remote remote;
 	bool remote_stale;	   // to be computed before it is used
@@ -61,9 +65,10 @@ struct wg { // ctl only
 	struct noise_identity identity;
 	struct cookie_maker cookies;
 	struct ratelimit *ratelimit;
-	struct session **by_slot; // of reserved indices: low bits of the index
-	uint64_t load_until;	  // under load until then
-	uint32_t handshake_rate;  // initiations a second that are no load
+	LIST_HEAD(, session) timed; // those whose timers may have something to do
+	struct session **by_slot;   // of reserved indices: low bits of the index
+	uint64_t load_until;	    // under load until then
+	uint32_t handshake_rate;    // initiations a second that are no load
 	uint64_t second_start;
 	uint32_t second_count;
 	uint64_t counters[WG_COUNTER_COUNT];
@@ -101,6 +106,8 @@ void session_confirmed(struct session *, uint32_t index);
 // The peer's side of the handshake, computed if it is stale. False: its key cannot be used.
 bool session_remote(struct session *);
 // timers.c
+void session_time(struct session *); // from now on it is looked at each tick, until it is idle
+void session_untime(struct session *);
 void session_tick(struct session *, uint64_t now);
 // device.c
 void session_set_endpoint(struct session *, const struct endpoint *, const struct ip_addr *local);

@@ -30,10 +30,12 @@ static int take_index(struct wg *w, struct session *s, uint32_t *index)
 		index_free(w->gw->index, 0);
 		r = -ENOSPC; // all above the drawn one are taken
 	}
-	if (r == 0)
+	if (r == 0) {
 		w->by_slot[*index % INDEX_SLOTS] = s;
-	else
+		session_time(s);
+	} else {
 		wg_count(w, WG_COUNTER_NO_INDEX);
+	}
 	return r;
 }
 

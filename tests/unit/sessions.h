@@ -233,7 +233,7 @@ static inline void end_confirm(struct end *e)
 
 static inline void end_tick(struct end *e)
 {
-	if (e->s)
+	if (e->s && e->s->is_timed) // as on_tick of wg
 		session_tick(e->s, wg_now(e->w));
 	rcu_reclaim(e->g.gw.rcu);
 }

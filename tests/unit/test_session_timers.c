@@ -297,6 +297,7 @@ static void old_keys_are_wiped(void **state)
 		assert_int_equal(index_count(e->g.gw.index), 0);
 		assert_true(!e->s->current && !e->s->previous && !e->s->next);
 		assert_null(atomic_load(&e->s->peer->sending));
+		assert_false(e->s->is_timed);
 	}
 	net_shake(n, &n->a, &n->b);
 }
