@@ -295,11 +295,21 @@ static void on_keyed(void *arg, const struct peer *peer)
 		tailnet_keyed(r->d.tailnet, peer);
 }
 
+static void on_heard(void *arg, const struct peer *peer, const struct endpoint *from)
+{
+	struct running *r = arg;
+	if (r->d.tailnet)
+		tailnet_heard(r->d.tailnet, peer, from);
+}
+
 static int start_wg(struct running *r)
 {
 	struct daemon *d = &r->d;
-	const struct wg_env env = {
-		.arg = r, .send = send_handshake, .resolve_path = resolve_path, .keyed = on_keyed};
+	const struct wg_env env = {.arg = r,
+		.send = send_handshake,
+		.resolve_path = resolve_path,
+		.keyed = on_keyed,
+		.heard = on_heard};
 	d->wg = wg_create(d->base, d->gw, &env);
 	if (!d->wg) {
 		snprintf(r->err, sizeof(r->err), "no memory for WireGuard");

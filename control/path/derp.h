@@ -4,6 +4,7 @@
 // derp/derphttp/derphttp_client.go. Control thread.
 #pragma once
 
+#include <string.h>
 #include <sys/uio.h>
 
 #include "dataplane/base/types.h"
@@ -35,6 +36,19 @@ enum {
 	DERP_HOST_MAX = 261,	   // name, colon, port
 	DERP_ERROR_TEXT_LEN = 160,
 };
+
+// The real client's notation of a way over DERP: this address, and the region as port.
+static const uint8_t DERP_MAGIC_IP[4] = {127, 3, 3, 40};
+
+static inline struct endpoint derp_endpoint(uint16_t region)
+{
+	return (struct endpoint){.addr = ip_addr_v4(DERP_MAGIC_IP), .port = region};
+}
+
+static inline bool is_derp(const struct endpoint *e)
+{
+	return e->addr.family == IP_V4 && memcmp(e->addr.bytes, DERP_MAGIC_IP, 4) == 0;
+}
 
 // Why a peer is gone. Both only drop what was learnt about where it is.
 enum derp_gone {

@@ -1,62 +1,9 @@
-#include "control/path/endpoint.h"
-
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
 
+#include "control/path/endpoint_priv.h"
 #include "dataplane/base/mem.h"
-
-static const uint64_t MS = UINT64_C(1000000); // ns
-
-struct candidate {
-	struct endpoint addr;
-	uint16_t local_port; // see struct path_addr
-	bool in_map, called; // called: from the last call-me-maybe
-	bool has_ping;
-	uint8_t last_txid[DISCO_TXID_LEN]; // of the peer's last ping from there
-	uint64_t heard_ns;		   // its last ping or answer; 0: none
-	uint64_t pinged_ns;		   // 0: ping as soon as there is an occasion
-	uint64_t pinged_back_ns;	   // 0: never
-};
-
-struct ping {
-	uint8_t txid[DISCO_TXID_LEN];
-	struct path_addr to;
-	uint64_t sent_ns;
-};
-
-struct path_search {
-	struct path_io io;
-	struct path_quality best; // port 0: none
-	uint64_t trust_until_ns;
-	uint64_t last_send_ns, heartbeat_ns; // heartbeat: when; 0: not armed
-	uint64_t doubt_ns;		     // a heartbeat should be answered by then; 0: it was
-	unsigned unanswered;		     // in a row
-	uint64_t full_ping_ns, relay_discovery_ns; // 0: never
-	uint16_t home_region, seen_region;
-	bool relays;
-	struct candidate *candidates;
-	size_t n_candidates, max_candidates;
-	struct ping *pings; // oldest first
-	size_t n_pings, max_pings;
-};
-
-// Room for one more of size bytes, at most limit; false: full.
-static bool grow(void **list, size_t n, size_t *max, size_t size, size_t limit)
-{
-	if (n < *max)
-		return true;
-	if (n == limit)
-		return false;
-	const size_t bigger = *max == 0 ? 4 : *max * 2 < limit ? *max * 2 : limit;
-	void *copy = mem_alloc(bigger * size);
-	if (n > 0)
-		memcpy(copy, *list, n * size);
-	free(*list);
-	*list = copy;
-	*max = bigger;
-	return true;
-}
 
 struct path_search *peer_path_create(const struct path_io *io)
 {
@@ -75,60 +22,6 @@ void peer_path_destroy(struct path_search *p)
 	free(p);
 }
 
-static bool addr_equal(const struct path_addr *a, const struct path_addr *b)
-{
-	return a->vni == b->vni && a->local_port == b->local_port && endpoint_equal(&a->to, &b->to);
-}
-
-static bool addr_exists(const struct path_addr *a)
-{
-	return a->to.port != 0;
-}
-
-static bool is_direct(const struct path_addr *a)
-{
-	return addr_exists(a) && a->vni == 0;
-}
-
-// Nearer is better even when it is a little slower; IPv6 has no NAT.
-static int place_points(const struct ip_addr *a)
-{
-	const int family = a->family == IP_V6 ? 10 : 0;
-
-	if (ip_addr_is_loopback(a))
-		return family + 50;
-	if (ip_addr_is_link_local(a))
-		return family + 30;
-	return family + (ip_addr_is_private(a) ? 20 : 0);
-}
-
-// Percent by which fast is faster, whole ones.
-static int speed_points(uint64_t fast, uint64_t slow)
-{
-	return slow ? 100 - (int)(fast * 100 / slow) : 0;
-}
-
-bool path_better(const struct path_quality *a, const struct path_quality *b)
-{
-	if (addr_equal(&a->addr, &b->addr))
-		return a->mtu > b->mtu;
-	if (!addr_exists(&b->addr))
-		return true;
-	if (!addr_exists(&a->addr))
-		return false;
-	if (is_direct(&a->addr) != is_direct(&b->addr))
-		return is_direct(&a->addr);
-	int a_points = place_points(&a->addr.to.addr), b_points = place_points(&b->addr.to.addr);
-	if (a->latency_ns > b->latency_ns)
-		b_points += speed_points(b->latency_ns, a->latency_ns);
-	else
-		a_points += speed_points(a->latency_ns, b->latency_ns);
-	// About the same: stay.
-	if (a_points <= 1 && b_points == 0)
-		return false;
-	return a_points > b_points;
-}
-
 static void act(struct path_search *p, const struct path_action *action)
 {
 	p->io.act(p->io.arg, action);
@@ -136,7 +29,7 @@ static void act(struct path_search *p, const struct path_action *action)
 
 static void set_best(struct path_search *p, const struct path_quality *q)
 {
-	const bool changed = !addr_equal(&p->best.addr, &q->addr);
+	const bool changed = !path_addr_equal(&p->best.addr, &q->addr);
 
 	p->best = *q;
 	if (changed)
@@ -149,9 +42,29 @@ static void clear_best(struct path_search *p)
 	set_best(p, &(struct path_quality){0});
 }
 
+static void prune(struct path_search *p, uint64_t now_ns)
+{
+	const struct path_addr *best = &p->best.addr;
+
+	path_drop_stale(p, now_ns);
+	if (path_addr_is_direct(best) && !path_find(p, &best->to, best->local_port))
+		clear_best(p);
+}
+
 bool peer_path_trusted(const struct path_search *p, uint64_t now_ns)
 {
-	return addr_exists(&p->best.addr) && now_ns <= p->trust_until_ns;
+	return path_addr_exists(&p->best.addr) && now_ns <= p->trust_until_ns;
+}
+
+static bool trusts_direct(const struct path_search *p, uint64_t now_ns)
+{
+	return path_addr_is_direct(&p->best.addr) && peer_path_trusted(p, now_ns);
+}
+
+// Data was sent within that time.
+static bool sent_within(const struct path_search *p, unsigned ms, uint64_t now_ns)
+{
+	return p->last_send_ns && now_ns - p->last_send_ns <= ms * PATH_MS;
 }
 
 const struct path_quality *peer_path_best(const struct path_search *p)
@@ -172,72 +85,31 @@ struct path_choice peer_path_choice(const struct path_search *p, uint64_t now_ns
 	};
 }
 
-static void start_ping(struct path_search *p, const struct path_addr *to, uint64_t now_ns)
+static void start_ping(
+	struct path_search *p, const struct path_addr *to, bool is_retry, uint64_t now_ns)
 {
-	struct path_action action = {.type = PATH_PING, .addr = *to};
+	struct path_action action = {.type = PATH_PING, .addr = *to, .is_retry = is_retry};
 
-	if (!grow((void **)&p->pings, p->n_pings, &p->max_pings, sizeof(*p->pings), PATH_PINGS_MAX))
+	if (!path_grow((void **)&p->pings, p->n_pings, &p->max_pings, sizeof(*p->pings),
+		    PATH_PINGS_MAX))
 		memmove(p->pings, p->pings + 1, --p->n_pings * sizeof(*p->pings));
 	p->io.random(p->io.arg, action.txid, sizeof(action.txid));
-	struct ping *ping = &p->pings[p->n_pings++];
-	*ping = (struct ping){.to = *to, .sent_ns = now_ns};
+	struct path_ping *ping = &p->pings[p->n_pings++];
+	*ping = (struct path_ping){.to = *to, .sent_ns = now_ns};
 	memcpy(ping->txid, action.txid, sizeof(ping->txid));
 	act(p, &action);
 }
 
-static void ping_candidate(struct path_search *p, struct candidate *c, uint64_t now_ns)
+static void ping_candidate(struct path_search *p, struct path_candidate *c, uint64_t now_ns)
 {
 	c->pinged_ns = now_ns;
-	start_ping(p, &(struct path_addr){.to = c->addr, .local_port = c->local_port}, now_ns);
+	start_ping(
+		p, &(struct path_addr){.to = c->addr, .local_port = c->local_port}, false, now_ns);
 }
 
 static void forget_ping(struct path_search *p, size_t i)
 {
 	memmove(p->pings + i, p->pings + i + 1, (--p->n_pings - i) * sizeof(*p->pings));
-}
-
-static struct candidate *find(
-	struct path_search *p, const struct endpoint *addr, uint16_t local_port)
-{
-	for (size_t i = 0; i < p->n_candidates; i++)
-		if (p->candidates[i].local_port == local_port &&
-			endpoint_equal(&p->candidates[i].addr, addr))
-			return &p->candidates[i];
-	return NULL;
-}
-
-static bool is_stale(const struct candidate *c, uint64_t now_ns)
-{
-	return !c->in_map && !c->called &&
-	       (!c->heard_ns || now_ns - c->heard_ns > PATH_SESSION_MS * MS);
-}
-
-static void prune(struct path_search *p, uint64_t now_ns)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < p->n_candidates; i++)
-		if (!is_stale(&p->candidates[i], now_ns))
-			p->candidates[kept++] = p->candidates[i];
-	p->n_candidates = kept;
-	if (is_direct(&p->best.addr) && !find(p, &p->best.addr.to, p->best.addr.local_port))
-		clear_best(p);
-}
-
-// The candidate of that address, new if need be; NULL: there are too many, or it is no address.
-static struct candidate *find_or_add(
-	struct path_search *p, const struct endpoint *addr, uint16_t local_port)
-{
-	struct candidate *c = find(p, addr, local_port);
-
-	if (c || addr->port == 0 || addr->addr.family == IP_NONE)
-		return c;
-	if (!grow((void **)&p->candidates, p->n_candidates, &p->max_candidates, sizeof(*c),
-		    PATH_CANDIDATES_MAX))
-		return NULL;
-	c = &p->candidates[p->n_candidates++];
-	*c = (struct candidate){.addr = *addr, .local_port = local_port};
-	return c;
 }
 
 static void full_ping(struct path_search *p, uint64_t now_ns, bool call)
@@ -247,8 +119,8 @@ static void full_ping(struct path_search *p, uint64_t now_ns, bool call)
 	prune(p, now_ns);
 	p->full_ping_ns = now_ns;
 	for (size_t i = 0; i < p->n_candidates; i++) {
-		struct candidate *c = &p->candidates[i];
-		if (c->pinged_ns && now_ns - c->pinged_ns < PATH_PING_INTERVAL_MS * MS)
+		struct path_candidate *c = &p->candidates[i];
+		if (c->pinged_ns && now_ns - c->pinged_ns < PATH_PING_INTERVAL_MS * PATH_MS)
 			continue;
 		ping_candidate(p, c, now_ns);
 		any = true;
@@ -263,11 +135,11 @@ static bool relay_discovery_due(const struct path_search *p, uint64_t now_ns)
 	const uint64_t ago = now_ns - p->relay_discovery_ns;
 	const bool trusted = peer_path_trusted(p, now_ns);
 
-	if (!p->relays || (trusted && is_direct(&p->best.addr)))
+	if (!p->relays || (trusted && path_addr_is_direct(&p->best.addr)))
 		return false;
 	if (p->relay_discovery_ns == 0)
 		return !trusted;
-	return ago >= (trusted ? PATH_UPGRADE_MS : PATH_DISCOVER_RELAY_MS) * MS;
+	return ago >= (trusted ? PATH_UPGRADE_MS : PATH_DISCOVER_RELAY_MS) * PATH_MS;
 }
 
 static void discover_relay_if_due(struct path_search *p, uint64_t now_ns)
@@ -278,31 +150,61 @@ static void discover_relay_if_due(struct path_search *p, uint64_t now_ns)
 	act(p, &(struct path_action){.type = PATH_DISCOVER_RELAY});
 }
 
+// Traffic has no direct way and had one: ask that one again and again. What took it away, a link or
+// a firewall for a moment, often gives it back, and full pings are PATH_PING_INTERVAL_MS apart.
+static void start_retry(struct path_search *p, uint64_t now_ns)
+{
+	if (!path_addr_exists(&p->proven) || p->retry_ns)
+		return;
+	if (p->lost_ns == 0)
+		p->lost_ns = now_ns;
+	if (now_ns - p->lost_ns < PATH_RETRY_END_MS * PATH_MS)
+		p->retry_ns = now_ns + PATH_RETRY_MS * PATH_MS;
+}
+
+static void retry(struct path_search *p, uint64_t now_ns)
+{
+	const uint64_t ago = now_ns - p->lost_ns;
+
+	p->retry_ns = 0; // the next packet starts it again
+	if (trusts_direct(p, now_ns) || !sent_within(p, PATH_RETRY_TRAFFIC_MS, now_ns) ||
+		ago >= PATH_RETRY_END_MS * PATH_MS ||
+		!path_find(p, &p->proven.to, p->proven.local_port))
+		return;
+	// Not one of the pings between which PATH_PING_INTERVAL_MS is kept: a call-me-maybe goes
+	// with those alone.
+	start_ping(p, &p->proven, true, now_ns);
+	p->retry_ns =
+		now_ns +
+		(ago < PATH_RETRY_FAST_MS * PATH_MS ? PATH_RETRY_MS : PATH_RETRY_SLOW_MS) * PATH_MS;
+}
+
 int peer_path_send(struct path_search *p, uint64_t now_ns, struct path_choice *out)
 {
 	*out = peer_path_choice(p, now_ns);
 	p->last_send_ns = now_ns;
-	if (p->heartbeat_ns == 0)
-		p->heartbeat_ns = now_ns + PATH_HEARTBEAT_MS * MS;
-	if (!is_direct(&p->best.addr) || !peer_path_trusted(p, now_ns)) {
+	if (p->heartbeat_ns == 0 && !p->silent)
+		p->heartbeat_ns = now_ns + PATH_HEARTBEAT_MS * PATH_MS;
+	if (!trusts_direct(p, now_ns)) {
 		full_ping(p, now_ns, true);
 		discover_relay_if_due(p, now_ns);
+		start_retry(p, now_ns);
 	}
-	return addr_exists(&out->udp) || out->derp_region ? 0 : -EHOSTUNREACH;
+	return path_addr_exists(&out->udp) || out->derp_region ? 0 : -EHOSTUNREACH;
 }
 
 static bool full_ping_due(const struct path_search *p, uint64_t now_ns)
 {
-	if (!is_direct(&p->best.addr) || p->full_ping_ns == 0 || !peer_path_trusted(p, now_ns))
+	if (p->full_ping_ns == 0 || !trusts_direct(p, now_ns))
 		return true;
-	return p->best.latency_ns > PATH_GOOD_LATENCY_MS * MS &&
-	       now_ns - p->full_ping_ns >= PATH_UPGRADE_MS * MS;
+	return p->best.latency_ns > PATH_GOOD_LATENCY_MS * PATH_MS &&
+	       now_ns - p->full_ping_ns >= PATH_UPGRADE_MS * PATH_MS;
 }
 
 static void ask_best(struct path_search *p, uint64_t now_ns)
 {
-	start_ping(p, &p->best.addr, now_ns);
-	p->doubt_ns = now_ns + PATH_DOUBT_MS * MS + 4 * p->best.latency_ns;
+	start_ping(p, &p->best.addr, false, now_ns);
+	p->doubt_ns = now_ns + PATH_DOUBT_MS * PATH_MS + 4 * p->best.latency_ns;
 }
 
 // A heartbeat was not answered in time: ask once more, then DERP helps out, which the peer takes as
@@ -310,23 +212,26 @@ static void ask_best(struct path_search *p, uint64_t now_ns)
 static void doubt(struct path_search *p, uint64_t now_ns)
 {
 	p->doubt_ns = 0;
-	if (!peer_path_trusted(p, now_ns) || now_ns - p->last_send_ns > PATH_SESSION_MS * MS)
+	if (!peer_path_trusted(p, now_ns) || !sent_within(p, PATH_SESSION_MS, now_ns))
 		return;
 	if (++p->unanswered < PATH_UNANSWERED_MAX)
 		ask_best(p, now_ns);
-	else
+	else {
 		p->trust_until_ns = 0;
+		start_retry(p, now_ns);
+	}
 }
 
 static void heartbeat(struct path_search *p, uint64_t now_ns)
 {
 	p->heartbeat_ns = 0;
-	if (now_ns - p->last_send_ns > PATH_SESSION_MS * MS)
+	if (!sent_within(p, PATH_SESSION_MS, now_ns))
 		return;
-	if (addr_exists(&p->best.addr)) {
-		struct candidate *c = is_direct(&p->best.addr)
-					      ? find(p, &p->best.addr.to, p->best.addr.local_port)
-					      : NULL;
+	if (path_addr_exists(&p->best.addr)) {
+		struct path_candidate *c =
+			path_addr_is_direct(&p->best.addr)
+				? path_find(p, &p->best.addr.to, p->best.addr.local_port)
+				: NULL;
 		if (c)
 			c->pinged_ns = now_ns;
 		p->unanswered = 0;
@@ -335,15 +240,15 @@ static void heartbeat(struct path_search *p, uint64_t now_ns)
 	if (full_ping_due(p, now_ns))
 		full_ping(p, now_ns, true);
 	discover_relay_if_due(p, now_ns);
-	p->heartbeat_ns = now_ns + PATH_HEARTBEAT_MS * MS;
+	p->heartbeat_ns = now_ns + PATH_HEARTBEAT_MS * PATH_MS;
 }
 
 static void expire_pings(struct path_search *p, uint64_t now_ns)
 {
-	while (p->n_pings > 0 && now_ns - p->pings[0].sent_ns >= PATH_PING_TIMEOUT_MS * MS) {
+	while (p->n_pings > 0 && now_ns - p->pings[0].sent_ns >= PATH_PING_TIMEOUT_MS * PATH_MS) {
 		const struct path_addr to = p->pings[0].to;
 		forget_ping(p, 0);
-		if (addr_equal(&to, &p->best.addr) && !peer_path_trusted(p, now_ns))
+		if (path_addr_equal(&to, &p->best.addr) && !peer_path_trusted(p, now_ns))
 			clear_best(p);
 	}
 }
@@ -355,6 +260,8 @@ void peer_path_tick(struct path_search *p, uint64_t now_ns)
 		heartbeat(p, now_ns);
 	if (p->doubt_ns && now_ns >= p->doubt_ns)
 		doubt(p, now_ns);
+	if (p->retry_ns && now_ns >= p->retry_ns)
+		retry(p, now_ns);
 }
 
 uint64_t peer_path_next_ns(const struct path_search *p)
@@ -363,40 +270,11 @@ uint64_t peer_path_next_ns(const struct path_search *p)
 
 	if (p->doubt_ns && p->doubt_ns < next)
 		next = p->doubt_ns;
-	if (p->n_pings > 0 && p->pings[0].sent_ns + PATH_PING_TIMEOUT_MS * MS < next)
-		next = p->pings[0].sent_ns + PATH_PING_TIMEOUT_MS * MS;
+	if (p->retry_ns && p->retry_ns < next)
+		next = p->retry_ns;
+	if (p->n_pings > 0 && p->pings[0].sent_ns + PATH_PING_TIMEOUT_MS * PATH_MS < next)
+		next = p->pings[0].sent_ns + PATH_PING_TIMEOUT_MS * PATH_MS;
 	return next;
-}
-
-size_t peer_path_candidates(const struct path_search *p)
-{
-	return p->n_candidates;
-}
-
-size_t peer_path_named(const struct path_search *p, struct endpoint *out, size_t max)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < p->n_candidates && n < max; i++)
-		if (p->candidates[i].in_map || p->candidates[i].called)
-			out[n++] = p->candidates[i].addr;
-	return n;
-}
-
-uint16_t peer_path_local_port(const struct path_search *p, const struct endpoint *to)
-{
-	for (size_t i = 0; i < p->n_candidates; i++)
-		if (p->candidates[i].local_port && endpoint_equal(&p->candidates[i].addr, to))
-			return p->candidates[i].local_port;
-	return 0;
-}
-
-bool peer_path_has_local_port(const struct path_search *p)
-{
-	for (size_t i = 0; i < p->n_candidates; i++)
-		if (p->candidates[i].local_port)
-			return true;
-	return false;
 }
 
 void peer_path_probe(struct path_search *p, uint64_t now_ns)
@@ -404,34 +282,34 @@ void peer_path_probe(struct path_search *p, uint64_t now_ns)
 	const bool trusted = peer_path_trusted(p, now_ns);
 
 	if (trusted)
-		start_ping(p, &p->best.addr, now_ns);
-	if (trusted && is_direct(&p->best.addr))
+		start_ping(p, &p->best.addr, false, now_ns);
+	if (trusts_direct(p, now_ns))
 		return;
 	for (size_t i = 0; i < p->n_candidates; i++)
 		p->candidates[i].pinged_ns = 0;
 }
 
-static void ping_back(struct path_search *p, struct candidate *c, uint64_t now_ns)
+static void ping_back(struct path_search *p, struct path_candidate *c, uint64_t now_ns)
 {
-	if (peer_path_trusted(p, now_ns) || p->heartbeat_ns == 0)
+	if (peer_path_trusted(p, now_ns) || !sent_within(p, PATH_SESSION_MS, now_ns))
 		return;
-	if (c->pinged_back_ns && now_ns - c->pinged_back_ns < PATH_PING_BACK_MS * MS)
+	if (c->pinged_back_ns && now_ns - c->pinged_back_ns < PATH_PING_BACK_MS * PATH_MS)
 		return;
 	c->pinged_back_ns = now_ns;
 	ping_candidate(p, c, now_ns);
 }
 
-static struct candidate *heard_of(
+static struct path_candidate *heard_of(
 	struct path_search *p, const struct path_addr *from, uint64_t now_ns)
 {
 	if (p->n_candidates == PATH_CANDIDATES_MAX)
 		prune(p, now_ns);
-	return find_or_add(p, &from->to, from->local_port);
+	return path_find_or_add(p, &from->to, from->local_port);
 }
 
 void peer_path_hint(struct path_search *p, const struct path_addr *from, uint64_t now_ns)
 {
-	struct candidate *c = heard_of(p, from, now_ns);
+	struct path_candidate *c = heard_of(p, from, now_ns);
 	if (!c)
 		return;
 	c->heard_ns = now_ns;
@@ -441,7 +319,7 @@ void peer_path_hint(struct path_search *p, const struct path_addr *from, uint64_
 bool peer_path_ping(struct path_search *p, const struct path_addr *from,
 	const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns)
 {
-	struct candidate *c = heard_of(p, from, now_ns);
+	struct path_candidate *c = heard_of(p, from, now_ns);
 	if (!c)
 		return true; // answered, not remembered
 	if (c->has_ping && memcmp(c->last_txid, txid, DISCO_TXID_LEN) == 0)
@@ -453,15 +331,16 @@ bool peer_path_ping(struct path_search *p, const struct path_addr *from,
 	return true;
 }
 
-static void credit(struct path_search *p, const struct ping *ping, uint64_t now_ns)
+static void credit(struct path_search *p, const struct path_ping *ping, uint64_t now_ns)
 {
 	const struct path_quality q = {
 		.addr = ping->to,
 		.latency_ns = now_ns - ping->sent_ns,
 		.mtu = PATH_MTU,
 	};
-	const bool is_best = addr_equal(&q.addr, &p->best.addr);
-	struct candidate *c = is_direct(&q.addr) ? find(p, &q.addr.to, q.addr.local_port) : NULL;
+	const bool is_best = path_addr_equal(&q.addr, &p->best.addr);
+	struct path_candidate *c =
+		path_addr_is_direct(&q.addr) ? path_find(p, &q.addr.to, q.addr.local_port) : NULL;
 
 	// To a relay only peer_path_relay_ready changes; and a candidate may have gone meanwhile.
 	if (!is_best && !c)
@@ -475,7 +354,11 @@ static void credit(struct path_search *p, const struct ping *ping, uint64_t now_
 		p->best.latency_ns = q.latency_ns;
 		p->doubt_ns = 0;
 	}
-	p->trust_until_ns = now_ns + PATH_TRUST_MS * MS;
+	p->trust_until_ns = now_ns + PATH_TRUST_MS * PATH_MS;
+	if (path_addr_is_direct(&q.addr)) {
+		p->proven = q.addr;
+		p->lost_ns = p->retry_ns = 0;
+	}
 	if (!is_best)
 		set_best(p, &q);
 }
@@ -486,7 +369,7 @@ int peer_path_pong(
 	for (size_t i = 0; i < p->n_pings; i++) {
 		if (sodium_memcmp(p->pings[i].txid, txid, DISCO_TXID_LEN) != 0)
 			continue;
-		const struct ping ping = p->pings[i];
+		const struct path_ping ping = p->pings[i];
 		forget_ping(p, i);
 		credit(p, &ping, now_ns);
 		return 0;
@@ -501,8 +384,9 @@ static void name_candidates(struct path_search *p, const struct endpoint *endpoi
 {
 	for (unsigned pass = 0; pass < 2; pass++) {
 		for (size_t i = 0; i < n; i++) {
-			struct candidate *c = pass == 0 ? find(p, &endpoints[i], 0)
-							: find_or_add(p, &endpoints[i], 0);
+			struct path_candidate *c = pass == 0
+							   ? path_find(p, &endpoints[i], 0)
+							   : path_find_or_add(p, &endpoints[i], 0);
 			if (c && by_map)
 				c->in_map = true;
 			else if (c && !(c->addr.addr.family == IP_V6 &&
@@ -533,7 +417,7 @@ void peer_path_relay_ready(struct path_search *p, const struct path_quality *q, 
 
 	if (peer_path_trusted(p, now_ns) && !same_server && !path_better(q, &p->best))
 		return;
-	p->trust_until_ns = now_ns + PATH_TRUST_MS * MS;
+	p->trust_until_ns = now_ns + PATH_TRUST_MS * PATH_MS;
 	set_best(p, q);
 }
 
@@ -549,10 +433,25 @@ void peer_path_lost(struct path_search *p, const struct endpoint *to)
 	for (size_t i = 0; i < p->n_candidates; i++)
 		if (!to || endpoint_equal(to, &p->candidates[i].addr))
 			p->candidates[i].pinged_ns = 0;
-	if (!to)
+	if (!to) {
 		p->n_pings = 0;
+		p->lost_ns = 0;
+	}
 	p->full_ping_ns = 0;
 	clear_best(p);
+}
+
+void peer_path_set_silent(struct path_search *p, bool silent)
+{
+	p->silent = silent;
+	if (silent)
+		p->heartbeat_ns = p->doubt_ns = 0;
+}
+
+void peer_path_heard(struct path_search *p, uint64_t now_ns)
+{
+	if (p->silent && peer_path_trusted(p, now_ns))
+		p->trust_until_ns = now_ns + PATH_TRUST_MS * PATH_MS;
 }
 
 void peer_path_set_map(struct path_search *p, const struct endpoint *endpoints, size_t n,

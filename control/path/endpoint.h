@@ -5,7 +5,7 @@
 // path is dead. Control thread.
 #pragma once
 
-#include "dataplane/base/types.h"
+#include "control/path/quality.h"
 #include "dataplane/wire/disco.h"
 
 enum {
@@ -18,7 +18,15 @@ enum {
 	PATH_PING_TIMEOUT_MS = 5000,
 	PATH_PING_INTERVAL_MS = 5000, // between discovery pings of one candidate
 	PATH_SESSION_MS = 45000,      // after the last send: heartbeats stop
-	PATH_PING_BACK_MS = 1000,     // likewise, when the peer's ping has just come from there
+	// Ours: likewise, when the peer has just been heard from there.
+	PATH_PING_BACK_MS = 250,
+	// Ours: a direct path that was lost under traffic is pinged again so often for the first
+	// PATH_RETRY_FAST_MS, then less, and no more after PATH_RETRY_END_MS.
+	PATH_RETRY_MS = 250,
+	PATH_RETRY_SLOW_MS = 1000,
+	PATH_RETRY_FAST_MS = 10000,
+	PATH_RETRY_END_MS = 60000,
+	PATH_RETRY_TRAFFIC_MS = 5000, // since the last packet, it counts as traffic
 	PATH_UPGRADE_MS = 60000,      // between looking for better than a trusted path
 	PATH_DISCOVER_RELAY_MS = 30000,
 	PATH_GOOD_LATENCY_MS = 5, // better is not looked for
@@ -26,23 +34,6 @@ enum {
 	PATH_PINGS_MAX = 256, // outstanding; then the oldest is forgotten
 	PATH_MTU = 1360,      // on the wire, that a ping without padding stands for
 };
-
-// A UDP way to the peer.
-struct path_addr {
-	struct endpoint to;  // port 0: none
-	uint32_t vni;	     // not 0: of a peer relay at that address
-	uint16_t local_port; // from this port of ours; 0: the WireGuard port
-};
-
-struct path_quality {
-	struct path_addr addr;
-	struct key relay_server; // its disco key, with a VNI
-	uint64_t latency_ns;
-	uint16_t mtu;
-};
-
-// Whether a is to replace b.
-bool path_better(const struct path_quality *a, const struct path_quality *b);
 
 enum path_action_type {
 	PATH_PING,	     // send a disco ping with txid to addr
@@ -57,6 +48,7 @@ struct path_action {
 	struct path_addr addr;
 	uint8_t txid[DISCO_TXID_LEN];
 	uint16_t region; // of DERP
+	bool is_retry;	 // PATH_PING: of a path that was lost; may be left out if there are many
 };
 
 struct path_io {
@@ -82,6 +74,10 @@ void peer_path_destroy(struct path_search *); // NULL is fine
 // call-me-maybe and those that the peer pinged from within 45 s.
 void peer_path_set_map(struct path_search *, const struct endpoint *endpoints, size_t n,
 	uint16_t home_region, bool relays, uint64_t now_ns);
+// No heartbeats: the server wants little disco. What peer_path_heard says keeps the trust instead.
+void peer_path_set_silent(struct path_search *, bool silent);
+// WireGuard of the peer came over the best path.
+void peer_path_heard(struct path_search *, uint64_t now_ns);
 // Data is about to be sent to the peer: where to. Starts what is due (full ping, relay discovery)
 // and keeps the heartbeat for 45 s. -EHOSTUNREACH: nowhere.
 int peer_path_send(struct path_search *, uint64_t now_ns, struct path_choice *out) must_check;

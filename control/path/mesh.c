@@ -8,8 +8,6 @@
 #include "dataplane/base/mem.h"
 #include "dataplane/crypto/x25519.h"
 
-enum { CAP_RELAY = 121 }; // capability version from which a node may use peer relays
-
 uint64_t mesh_counter(const struct mesh *m, enum mesh_counter counter)
 {
 	return m->counters[counter];
@@ -164,7 +162,7 @@ int mesh_peer_set(struct mesh *m, const struct nm_node *n)
 	}
 	p->home = n->home_derp <= UINT16_MAX ? (uint16_t)n->home_derp : 0;
 	p->wg_only = n->wg_only;
-	p->may_relay = n->cap >= CAP_RELAY;
+	p->may_relay = n->cap >= MESH_CAP_RELAY;
 	if (p->active) {
 		mesh_set_path_map(p->active, now_ns);
 		mesh_settle(p->active, now_ns);
@@ -200,6 +198,27 @@ uint16_t mesh_local_port(const struct mesh *m, const struct key *node, const str
 	const struct mesh_peer *p = mesh_find(m, node);
 
 	return p && p->active ? peer_path_local_port(p->active->path, to) : 0;
+}
+
+int mesh_route(const struct mesh *m, const struct key *node, struct mesh_route *out)
+{
+	const struct mesh_peer *p = mesh_find(m, node);
+
+	if (!p)
+		return -ENOENT;
+	*out = p->told;
+	return 0;
+}
+
+void mesh_set_silent(struct mesh *m, bool silent)
+{
+	if (m->silent == silent)
+		return;
+	m->silent = silent;
+	for (struct mesh_active *a = m->active; a; a = a->next) {
+		peer_path_set_silent(a->path, silent);
+		mesh_settle(a, mesh_now(m));
+	}
 }
 
 void mesh_set_relays(struct mesh *m, const struct key *nodes, size_t n)

@@ -11,6 +11,9 @@
 
 struct mesh;
 
+// Capability version from which a node can use, or be, a peer relay.
+enum { MESH_CAP_RELAY = 121 };
+
 // Where WireGuard for a peer goes: any of both; neither: nowhere known.
 struct mesh_route {
 	struct endpoint udp; // port 0: not
@@ -57,6 +60,8 @@ struct mesh_env {
 	// Take n ports in a row, from *first on; they are not taken yet. 0 or -errno.
 	int (*open_ports)(void *arg, unsigned n, uint16_t *first);
 	void (*close_ports)(void *arg);
+	// When a worker last took an authentic packet of the peer; 0: never.
+	uint64_t (*last_rx_ns)(void *arg, const struct key *node);
 };
 
 #define MESH_COUNTERS(X)                                                                           \
@@ -93,6 +98,8 @@ void mesh_set_node_key(struct mesh *, const struct key *node_public);
 
 // Until then: off. What runs goes on by the new limits.
 void mesh_set_birthday(struct mesh *, const struct mesh_birthday *);
+// No heartbeats: what comes from a peer shows that its path works.
+void mesh_set_silent(struct mesh *, bool silent);
 
 // Add a peer or change it: disco key, endpoints, home DERP, capability version. Costs no
 // cryptography before the first message. 0 or -ENOMEM.
@@ -113,6 +120,11 @@ uint16_t mesh_local_port(const struct mesh *, const struct key *node, const stru
 bool mesh_derp_input(
 	struct mesh *, uint16_t region, const struct key *from, const uint8_t *data, size_t len);
 bool mesh_knows(const struct mesh *, const struct key *node);
+// Authentic WireGuard of the peer came from this UDP address, which is not where ours goes: while
+// that is DERP, the address is pinged.
+void mesh_heard(struct mesh *, const struct key *node, const struct endpoint *from);
+// Where WireGuard for the peer goes now. -ENOENT.
+int mesh_route(const struct mesh *, const struct key *node, struct mesh_route *out) must_check;
 // The peer is not connected there: what was learnt of it is dropped.
 void mesh_derp_gone(struct mesh *, uint16_t region, const struct key *node);
 
@@ -127,6 +139,8 @@ void mesh_rebind(struct mesh *);
 void mesh_endpoints_ready(struct mesh *);
 
 // A disco ping for people: to DERP and all candidates, or the trusted path; the first pong counts.
+// One over DERP does if none over UDP follows within as long again, at most 50 ms: a direct path
+// that has just come about would lose to it by chance.
 struct mesh_pong {
 	int error; // 0, -ETIMEDOUT, -ENOENT (unknown, or went meanwhile), -EMSGSIZE, -EBUSY (64 are
 		   // under way)

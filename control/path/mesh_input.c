@@ -3,6 +3,7 @@
 // handleDiscoMessage.
 #include <errno.h>
 
+#include "control/path/derp.h"
 #include "control/path/mesh_priv.h"
 #include "dataplane/wire/classify_udp.h"
 
@@ -239,11 +240,26 @@ static void note_region(struct mesh *m, struct mesh_peer *p, uint16_t region, ui
 	}
 }
 
+void mesh_heard(struct mesh *m, const struct key *node, const struct endpoint *from)
+{
+	struct mesh_peer *p = mesh_find(m, node);
+	const uint64_t now_ns = mesh_now(m);
+
+	if (!p || !p->at_disco || !p->active)
+		return;
+	p->active->aside_ns = now_ns;
+	peer_path_hint(p->active->path,
+		&(struct path_addr){
+			.to = *from, .local_port = peer_path_local_port(p->active->path, from)},
+		now_ns);
+	mesh_settle(p->active, now_ns);
+}
+
 bool mesh_derp_input(
 	struct mesh *m, uint16_t region, const struct key *from, const uint8_t *data, size_t len)
 {
 	struct inbound in = {
-		.from = {ip_addr_v4((const uint8_t[]){127, 3, 3, 40}), region},
+		.from = derp_endpoint(region),
 		.region = region,
 		.derp_node = mesh_find(m, from),
 		.now_ns = mesh_now(m),
@@ -256,6 +272,8 @@ bool mesh_derp_input(
 	note_region(m, in.derp_node, region, in.now_ns);
 	switch (udp_classify(data, len)) {
 	case UDP_WIREGUARD:
+		if (in.derp_node->active)
+			in.derp_node->active->aside_ns = in.now_ns;
 		return false;
 	case UDP_DISCO:
 		take(m, &in, data, len);

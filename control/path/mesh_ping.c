@@ -116,6 +116,27 @@ static const struct mesh_try *find_try(
 	return NULL;
 }
 
+static bool has_udp_try(const struct mesh_ping *ping)
+{
+	for (unsigned i = 0; i < ping->n_tries; i++)
+		if (ping->tries[i].region == 0)
+			return true;
+	return false;
+}
+
+// A pong over DERP, while pings over UDP are out. Not the last word.
+static void hold(
+	struct mesh *m, struct mesh_ping *ping, const struct mesh_pong *pong, uint64_t now_ns)
+{
+	const uint64_t most = MESH_PONG_HOLD_MS * MESH_MS;
+	const uint64_t end_ns = now_ns + (pong->latency_ns < most ? pong->latency_ns : most);
+
+	ping->held = *pong;
+	if (end_ns < ping->end_ns)
+		ping->end_ns = end_ns;
+	mesh_arm(m, ping->end_ns, now_ns);
+}
+
 bool mesh_ping_pong(struct mesh *m, const struct key *disco,
 	const uint8_t txid[static DISCO_TXID_LEN], uint16_t region, uint64_t now_ns)
 {
@@ -133,7 +154,10 @@ bool mesh_ping_pong(struct mesh *m, const struct key *disco,
 			.addr = t->to,
 			.region = t->region,
 		};
-		finish(m, at, &pong);
+		if (t->region && has_udp_try(*at))
+			hold(m, *at, &pong, now_ns);
+		else
+			finish(m, at, &pong);
 		return true;
 	}
 	return false;
@@ -144,7 +168,9 @@ static bool finish_due(struct mesh *m, uint64_t now_ns)
 {
 	for (struct mesh_ping **at = &m->pings; *at; at = &(*at)->next)
 		if (now_ns >= (*at)->end_ns) {
-			finish(m, at, &(struct mesh_pong){.error = -ETIMEDOUT});
+			const struct mesh_pong held = (*at)->held;
+			finish(m, at,
+				held.region ? &held : &(struct mesh_pong){.error = -ETIMEDOUT});
 			return true;
 		}
 	return false;

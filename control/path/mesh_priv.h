@@ -22,11 +22,14 @@ enum {
 	MESH_SOURCE_SETS = 256,
 	MESH_SOURCE_WAYS = 4,
 	MESH_RELAYS_MAX = 64,
-	MESH_REQUESTS_MAX = 256, // to relays, outstanding
-	MESH_BINDS_MAX = 256,	 // handshakes with relays under way
-	MESH_BINDS_PEER = 16,	 // of them for one peer
-	MESH_PINGS_MAX = 64,	 // for people, outstanding
-	MESH_SIBLINGS_MAX = 64,	 // nodes of one disco key that are asked whose a pong is
+	MESH_REQUESTS_MAX = 256,   // to relays, outstanding
+	MESH_BINDS_MAX = 256,	   // handshakes with relays under way
+	MESH_BINDS_PEER = 16,	   // of them for one peer
+	MESH_PINGS_MAX = 64,	   // for people, outstanding
+	MESH_PONG_HOLD_MS = 50,	   // a pong over DERP waits for a direct one, at most
+	MESH_RETRIES_PER_S = 1000, // pings of lost paths, of all peers
+	MESH_ASIDE_MS = 1000,	   // what came so shortly before was not of the best path
+	MESH_SIBLINGS_MAX = 64,	   // nodes of one disco key that are asked whose a pong is
 	// Of mesh_birthday.c:
 	MESH_ATTEMPTS_MAX = 4,		// peers at a time
 	MESH_ATTEMPT_AFTER_MS = 8000,	// of traffic without a direct path
@@ -80,12 +83,14 @@ struct mesh_active {
 	struct mesh_peer *peer;
 	struct mesh_active *next, **at;
 	struct path_search *path;
-	uint64_t next_ns; // when it is to be looked at
-	uint64_t used_ns; // last sign of use
-	uint64_t sent_ns; // last traffic; 0: never
-	uint64_t told_ns; // to the path, of traffic
-	uint64_t tx_ns;	  // what workers sent
-	uint64_t call_ns; // a call-me-maybe waits until then; 0: none
+	uint64_t next_ns;  // when it is to be looked at
+	uint64_t used_ns;  // last sign of use
+	uint64_t sent_ns;  // last traffic; 0: never
+	uint64_t told_ns;  // to the path, of traffic
+	uint64_t tx_ns;	   // what workers sent
+	uint64_t rx_ns;	   // what came; of a silent mesh
+	uint64_t aside_ns; // last that came by another way than the best UDP path; 0: never
+	uint64_t call_ns;  // a call-me-maybe waits until then; 0: none
 	// See mesh_paced: call-me-maybes of the peer, its records of relays, ours.
 	uint64_t calls_tat_ns, vias_tat_ns, calls_out_tat_ns;
 	struct mesh_ping *ping; // takes what the path pings meanwhile; else NULL
@@ -155,6 +160,7 @@ struct mesh_ping {
 	uint64_t start_ns, end_ns;
 	void (*done)(void *arg, const struct mesh_pong *);
 	void *arg;
+	struct mesh_pong held; // over DERP: told at end_ns if no other comes; region 0: none
 	unsigned n_tries;
 	struct mesh_try tries[PATH_CANDIDATES_MAX + 2]; // and a relay and DERP
 };
@@ -173,7 +179,8 @@ struct mesh {
 	struct mesh_peer *by_node[MESH_BUCKETS], *by_disco[MESH_BUCKETS];
 	struct mesh_box *boxes[MESH_BOX_BUCKETS];
 	size_t n_peers, n_boxes;
-	uint64_t boxes_aged_ns;
+	uint64_t boxes_aged_ns, retries_tat_ns;
+	bool silent;
 	struct mesh_active *active;
 	struct mesh_source sources[MESH_SOURCE_SETS][MESH_SOURCE_WAYS];
 	struct key relays[MESH_RELAYS_MAX];

@@ -93,6 +93,9 @@ static void ping(struct mesh_active *a, const struct path_action *action)
 	struct disco_message message;
 	const uint64_t now_ns = mesh_now(m);
 
+	if (action->is_retry && !mesh_paced(&m->retries_tat_ns, 1000 * MESH_MS / MESH_RETRIES_PER_S,
+					MESH_RETRIES_PER_S / 4, now_ns))
+		return;
 	mesh_ping_message(m, a->ping ? a->ping->size : 0, action->txid, &message);
 	if (mesh_disco_udp(m, &p->disco, &action->addr, &message, now_ns)) {
 		p->stats.pings_tx++;
@@ -186,6 +189,7 @@ struct mesh_active *mesh_activate(struct mesh *m, struct mesh_peer *p, uint64_t 
 		m->active = a;
 		a->tx_ns = last_tx(a);
 		a->path = peer_path_create(&(struct path_io){on_act, on_random, a});
+		peer_path_set_silent(a->path, m->silent);
 		mesh_set_path_map(a, now_ns);
 		peer_path_derp_seen(a->path, p->seen);
 	}
@@ -293,10 +297,24 @@ void mesh_arm(struct mesh *m, uint64_t at_ns, uint64_t now_ns)
 	evtimer_add(m->timer, &wait);
 }
 
+// Without heartbeats. What came over DERP or from elsewhere counts as if it was all that came.
+static void look_at_rx(struct mesh_active *a, uint64_t now_ns)
+{
+	const uint64_t rx = a->mesh->env.last_rx_ns(a->mesh->env.arg, &a->peer->node);
+
+	if (rx <= a->rx_ns)
+		return;
+	a->rx_ns = rx;
+	if (!a->aside_ns || now_ns - a->aside_ns > MESH_ASIDE_MS * MESH_MS)
+		peer_path_heard(a->path, now_ns);
+}
+
 static void tick_active(struct mesh_active *a, uint64_t now_ns)
 {
 	const uint64_t tx = last_tx(a);
 
+	if (a->mesh->silent)
+		look_at_rx(a, now_ns);
 	if (tx > a->tx_ns) {
 		a->tx_ns = tx;
 		mesh_note_traffic(a, now_ns);

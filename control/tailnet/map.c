@@ -8,10 +8,6 @@
 #include "dataplane/base/log.h"
 #include "dataplane/table/peer_table.h"
 
-enum {
-	CAP_PEER_RELAY = 121, // capability version from which a node can be a relay
-};
-
 const struct netmap *tailnet_netmap(const struct tailnet *t)
 {
 	return t->stale ? t->none : t->netmap;
@@ -24,7 +20,7 @@ static void short_name(const struct nm_node *n, char out[static CONFIG_NAME_LEN]
 	snprintf(out, CONFIG_NAME_LEN, "%.*s", (int)strcspn(name, "."), name);
 }
 
-static bool own_address(const struct tailnet *t, const struct ip_addr *a)
+bool tn_is_own(const struct tailnet *t, const struct ip_addr *a)
 {
 	const struct nm_node *self = t->netmap->self;
 	for (uint32_t i = 0; self && i < self->n_addresses; i++) {
@@ -38,7 +34,7 @@ static bool own_address(const struct tailnet *t, const struct ip_addr *a)
 bool tn_route_wanted(const struct tailnet *t, const struct nm_peer *peer, const struct ip_prefix *p)
 {
 	bool single = p->len == ip_addr_bits(&p->addr);
-	if (single && own_address(t, &p->addr))
+	if (single && tn_is_own(t, &p->addr))
 		return false;
 	for (uint32_t i = 0; i < peer->node->n_addresses; i++) {
 		const struct ip_prefix *own = &peer->node->addresses[i];
@@ -110,7 +106,7 @@ static void set_relays(struct tailnet *t)
 	bool off = nm_node_cap(self, "disable-relay-client") || nm_node_cap(self, "only-tcp-443");
 	for (size_t i = 0; i < t->netmap->n_peers && !off; i++) {
 		const struct nm_peer *p = t->netmap->peers[i];
-		if (p->unusable == NM_USABLE && p->node->cap >= CAP_PEER_RELAY &&
+		if (p->unusable == NM_USABLE && p->node->cap >= MESH_CAP_RELAY &&
 			tn_peer_granted(t, p->node, "tailscale.com/cap/relay-target"))
 			list[n++] = p->node->key;
 	}
@@ -169,6 +165,7 @@ void tn_up(struct tailnet *t)
 		return;
 	}
 	mesh_set_node_key(t->mesh, &t->node_key);
+	mesh_set_silent(t->mesh, nm_node_cap(t->netmap->self, "silent-disco"));
 	derp_pool_set_key(t->derp, &t->node_private);
 	for (size_t i = 0; i < t->netmap->n_peers; i++) {
 		if (t->netmap->peers[i]->unusable == NM_USABLE)
@@ -246,6 +243,8 @@ void tn_map(void *arg, const struct netmap_delta *delta)
 	if (t->active) {
 		for (size_t i = 0; i < delta->n_peers; i++)
 			peer_delta(t, &delta->peers[i]);
+		if (parts & NM_SELF)
+			mesh_set_silent(t->mesh, nm_node_cap(t->netmap->self, "silent-disco"));
 		if (parts & (NM_SELF | NM_FILTER)) {
 			filter_apply(t); // at once: it may refuse more than before
 			t->routes_dirty = t->relays_dirty = true;

@@ -15,18 +15,6 @@ enum {
 	OUTER_LEN_MAX = IP6_HDR_LEN + UDP_HDR_LEN + GENEVE_HEADER_LEN,
 };
 
-static const uint8_t derp_magic[4] = {127, 3, 3, 40}; // stands for DERP in an endpoint
-
-static struct endpoint derp_endpoint(uint16_t region)
-{
-	return (struct endpoint){.addr = ip_addr_v4(derp_magic), .port = region};
-}
-
-static bool is_derp(const struct endpoint *e)
-{
-	return e->addr.family == IP_V4 && memcmp(e->addr.bytes, derp_magic, 4) == 0;
-}
-
 static bool send_from(
 	void *arg, uint16_t local_port, const struct endpoint *to, const uint8_t *data, size_t len)
 {
@@ -73,6 +61,14 @@ static uint64_t last_tx_ns(void *arg, const struct key *node)
 	const struct tailnet *t = arg;
 	const struct peer *p = peer_table_find(t->params.gw->peers, node);
 	uint64_t tsc = p ? atomic_load_explicit(&p->last_tx_data, memory_order_relaxed) : 0;
+	return (uint64_t)((double)tsc / t->params.gw->tsc_per_ns);
+}
+
+static uint64_t last_rx_ns(void *arg, const struct key *node)
+{
+	const struct tailnet *t = arg;
+	const struct peer *p = peer_table_find(t->params.gw->peers, node);
+	uint64_t tsc = p ? atomic_load_explicit(&p->last_rx, memory_order_relaxed) : 0;
 	return (uint64_t)((double)tsc / t->params.gw->tsc_per_ns);
 }
 
@@ -144,18 +140,23 @@ void tailnet_derp_out(struct tailnet *t, const struct peer *peer, const uint8_t 
 bool tailnet_wg_send(struct tailnet *t, const struct peer *peer, const struct ip_addr *local,
 	const struct endpoint *to, const uint8_t *data, size_t len)
 {
-	struct mesh_peer_info info;
+	struct mesh_route route;
 	if (!peer && is_derp(to))
 		return derp_pool_send(t->derp, to->port, &t->derp_from, data, len) == 0;
 	if (!peer)
 		return t->params.env.send(t->params.env.arg, local, 0, to, data, len);
 	// An answer goes whence the question came, but through a relay as the route says.
 	bool answer = data[0] == WG_TYPE_RESPONSE && to->port != 0 && !is_derp(to);
-	if (answer && mesh_peer_info(t->mesh, &peer->public_key, &info) == 0 &&
-		!(info.route.vni && endpoint_equal(&info.route.udp, to)))
+	if (answer && mesh_route(t->mesh, &peer->public_key, &route) == 0 &&
+		!(route.vni && endpoint_equal(&route.udp, to)))
 		return t->params.env.send(t->params.env.arg, local,
 			mesh_local_port(t->mesh, &peer->public_key, to), to, data, len);
 	return mesh_send(t->mesh, &peer->public_key, data, len, true) == 0;
+}
+
+void tailnet_heard(struct tailnet *t, const struct peer *peer, const struct endpoint *from)
+{
+	mesh_heard(t->mesh, &peer->public_key, from);
 }
 
 void tailnet_datagram(struct tailnet *t, const struct endpoint *from, uint16_t local_port,
@@ -304,10 +305,19 @@ static void set_portmap(struct tailnet *t)
 	portmap_set(t->portmap, &gateway, &own, atomic_load(&t->params.gw->wg_port));
 }
 
+// The kernel says each address and route by itself: what follows is done once it is quiet.
 void tailnet_network_changed(struct tailnet *t)
 {
+	t->network_changed = t->networks_dirty = true;
+	tn_changed(t, 0);
+}
+
+void tn_net_settled(struct tailnet *t)
+{
+	if (!t->network_changed)
+		return;
+	t->network_changed = false;
 	set_portmap(t);
-	t->networks_dirty = true;
 	if (!tn_endpoints_update(t))
 		return;
 	log_info("tailnet", "our addresses changed: looking at the network again");
@@ -335,6 +345,7 @@ int tn_net_create(struct tailnet *t)
 		.derp_send = mesh_to_derp,
 		.route = on_route,
 		.last_tx_ns = last_tx_ns,
+		.last_rx_ns = last_rx_ns,
 		.endpoints = tn_endpoints,
 		.endpoints_fresh = tn_endpoints_fresh,
 		.nat = mesh_nat,

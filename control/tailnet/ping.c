@@ -11,6 +11,7 @@
 
 #include "control/tailnet/priv.h"
 #include "dataplane/base/mem.h"
+#include "dataplane/wire/csum.h"
 
 struct tn_ping {
 	struct tailnet *t;
@@ -91,16 +92,6 @@ static void on_echo(evutil_socket_t fd, short, void *arg)
 	finish(p, NULL);
 }
 
-static uint16_t checksum(const uint8_t *bytes, size_t len)
-{
-	uint32_t sum = 0;
-	for (size_t i = 0; i + 1 < len; i += 2)
-		sum += (uint32_t)bytes[i] << 8 | bytes[i + 1];
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
 // data[0]: family; data[4..7]: identifier and sequence number.
 static int icmp_begin(struct tn_ping *p, const struct ip_addr *to)
 {
@@ -112,9 +103,8 @@ static int icmp_begin(struct tn_ping *p, const struct ip_addr *to)
 	memcpy(&a6.sin6_addr, to->bytes, 16);
 	p->data[0] = (uint8_t)to->family;
 	memcpy(echo + 4, p->data + 4, 4);
-	uint16_t sum = checksum(echo, sizeof(echo)); // the kernel writes that of ICMPv6
-	echo[2] = (uint8_t)(sum >> 8);
-	echo[3] = (uint8_t)sum;
+	uint16_t sum = csum_finish(csum_add(echo, sizeof(echo), 0));
+	memcpy(echo + 2, &sum, sizeof(sum)); // the kernel writes that of ICMPv6
 	p->fd = socket(v4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
 		v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 	if (p->fd < 0)
@@ -157,16 +147,6 @@ static int peerapi_begin(struct tn_ping *p, const struct nm_peer *peer, unsigned
 	return fetch_start(&p->fetch, p->t->net, &r, on_peerapi, p);
 }
 
-static bool is_own(const struct tailnet *t, const struct ip_addr *a)
-{
-	const struct nm_node *self = t->netmap->self;
-	for (uint32_t i = 0; self && i < self->n_addresses; i++) {
-		if (ip_addr_equal(&self->addresses[i].addr, a))
-			return true;
-	}
-	return false;
-}
-
 // NULL, or why there is nothing to wait for.
 static const char *begin(struct tn_ping *p, const struct ip_addr *to, const struct nm_peer *peer,
 	unsigned timeout_ms)
@@ -194,7 +174,7 @@ void tailnet_ping(struct tailnet *t, const struct ip_addr *to, enum tailnet_ping
 	void *arg)
 {
 	const struct nm_peer *peer = tailnet_peer_of(t, to);
-	struct tailnet_pong no = {.is_local = is_own(t, to)};
+	struct tailnet_pong no = {.is_local = tn_is_own(t, to)};
 	const char *why = no.is_local ? "" // whoever asked says so
 
 			  : !peer	   ? "no matching peer"

@@ -69,7 +69,8 @@ struct tailnet { // ctl only
 	unsigned pending_changes; // enum tailnet_change, told when settled
 	struct event *settle, *second, *netcheck_event, *save;
 	bool routes_dirty, filter_dirty, relays_dirty;
-	bool networks_dirty; // the machine's own: the default route stands for the rest
+	bool networks_dirty;  // the machine's own: the default route stands for the rest
+	bool network_changed; // addresses, links or routes, since it last settled
 	struct tn_kernel kernel;
 
 	// self.c
@@ -120,10 +121,11 @@ int tn_coord_save(void *t);
 void tn_coord_changed(void *t);
 // map.c: the netmap to the tables.
 void tn_map(void *t, const struct netmap_delta *);
-void tn_up(struct tailnet *);	       // all of it
-void tn_down(struct tailnet *);	       // nothing of it
-void tn_map_settled(struct tailnet *); // a burst of changes is over
-void tn_peers_again(struct tailnet *); // prefs that concern peers changed
+void tn_up(struct tailnet *);					// all of it
+void tn_down(struct tailnet *);					// nothing of it
+void tn_map_settled(struct tailnet *);				// a burst of changes is over
+void tn_peers_again(struct tailnet *);				// prefs that concern peers changed
+bool tn_is_own(const struct tailnet *, const struct ip_addr *); // an address of this node
 bool tn_peer_granted(const struct tailnet *, const struct nm_node *, const char *cap);
 // offer.c: which networks we offer to stand for.
 void tn_offer_update(struct tailnet *);
@@ -151,6 +153,7 @@ void tn_net_destroy(struct tailnet *);
 void tn_net_map(struct tailnet *); // the DERP map is another
 void tn_netcheck(struct tailnet *, bool full);
 void tn_net_tick(struct tailnet *);
+void tn_net_settled(struct tailnet *); // the kernel's network changed, and a burst is over
 // probes.c: for struct netcheck_io.
 void tn_resolve(void *t, const char *host);
 void tn_https(void *t, uint32_t region, const struct nm_derp_node *);

@@ -147,9 +147,10 @@ static void on_settle(evutil_socket_t, short, void *arg)
 	struct tailnet *t = arg;
 	unsigned changes = t->pending_changes;
 	t->pending_changes = 0;
+	tn_net_settled(t);
 	tn_routes_apply(t);
 	tn_map_settled(t);
-	for (struct tailnet_listener *l = t->listeners, *next; l; l = next) {
+	for (struct tailnet_listener *l = changes ? t->listeners : NULL, *next; l; l = next) {
 		next = l->next; // it may end itself
 		l->fn(l->arg, changes);
 	}

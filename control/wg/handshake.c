@@ -407,8 +407,11 @@ void wg_event(struct wg *w, const struct worker_event *e)
 		break;
 	case EVENT_ROAM:
 		// Of a session that lasts, not of one that a change of keys ended.
-		if (session_of(w, e->index) == s)
-			learn_endpoint(s, &e->source, &e->local);
+		if (session_of(w, e->index) != s)
+			break;
+		learn_endpoint(s, &e->source, &e->local);
+		if (s->meshed && w->env.heard)
+			w->env.heard(w->env.arg, peer, &e->source);
 		break;
 	default:
 		break;

@@ -21,6 +21,8 @@ struct wg_env {
 	bool (*resolve_path)(void *arg, const struct endpoint *to, struct peer_path *path);
 	// A new keypair with the peer is about to be used for sending. NULL: nobody cares.
 	void (*keyed)(void *arg, const struct peer *peer);
+	// Data of a meshed peer came from there while its route is (also) DERP. NULL: nobody cares.
+	void (*heard)(void *arg, const struct peer *peer, const struct endpoint *from);
 };
 
 // How a peer's endpoint is found.

@@ -88,7 +88,15 @@ static bool is_from_path(const struct peer_path *path, const uint8_t *outer)
 	return false;
 }
 
-// The peer moved when an authentic packet comes from elsewhere than we send to. (Paper 2.1)
+// Through a peer relay the source is the relay's.
+static bool is_relayed(const uint8_t *outer)
+{
+	const uint32_t l3_len = outer[0] >> 4 == 4 ? (outer[0] & 15) * 4u : IP6_HDR_LEN;
+	return outer[l3_len + UDP_HDR_LEN] != WG_TYPE_DATA;
+}
+
+// The peer moved when an authentic packet comes from elsewhere than we send to. (Paper 2.1) Of a
+// peer in a tailnet that is not followed, but news while it is reached over DERP.
 static void follow(struct graph *g, const struct pkt *p, const uint8_t **last_outer)
 {
 	struct peer *peer = p->peer;
@@ -97,8 +105,9 @@ static void follow(struct graph *g, const struct pkt *p, const uint8_t **last_ou
 	*last_outer = p->outer;
 	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
 	if (likely(is_from_path(path, p->outer)) ||
-		!atomic_load_explicit(&peer->roaming, memory_order_relaxed) ||
-		p->from == FROM_SELF) // over DERP: its outer header is made up
+		p->from == FROM_SELF || // over DERP: its outer header is made up
+		!(atomic_load_explicit(&peer->roaming, memory_order_relaxed) ||
+			(path->derp && !is_relayed(p->outer))))
 		return;
 	struct worker_event e = {
 		.type = EVENT_ROAM,

@@ -60,7 +60,7 @@ struct host {
 	unsigned n_opened;
 	struct mesh_route routes[NET_HOSTS]; // as told, by host
 	unsigned n_told, stun_asked;
-	uint64_t last_tx_ns[NET_HOSTS];
+	uint64_t last_tx_ns[NET_HOSTS], last_rx_ns[NET_HOSTS];
 	struct flow flows[NET_FLOWS];
 	unsigned n_flows;
 	unsigned udp_tx, derp_tx;		// datagrams of all kinds
@@ -227,6 +227,14 @@ static inline uint64_t host_last_tx(void *arg, const struct key *node)
 	return i < NET_HOSTS ? h->last_tx_ns[i] : 0;
 }
 
+static inline uint64_t host_last_rx(void *arg, const struct key *node)
+{
+	struct host *h = arg;
+	const unsigned i = net_index(h->net, node);
+
+	return i < NET_HOSTS ? h->last_rx_ns[i] : 0;
+}
+
 // The port that STUN sees is that of a destination of its own.
 static inline size_t host_endpoints(void *arg, struct endpoint *out, size_t max)
 {
@@ -303,6 +311,7 @@ static inline struct host *net_add(
 		.derp_send = host_derp_send,
 		.route = host_route,
 		.last_tx_ns = host_last_tx,
+		.last_rx_ns = host_last_rx,
 		.endpoints = host_endpoints,
 		.endpoints_fresh = host_fresh,
 		.nat = host_nat,

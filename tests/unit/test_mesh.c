@@ -1,6 +1,8 @@
 // The mesh between hosts: over DERP first, then directly, and back; what workers are told.
 #include "tests/unit/mesh_net.h"
 
+#include "control/path/endpoint_priv.h"
+
 static struct net *net;
 static struct host *a, *b;
 
@@ -131,8 +133,119 @@ static void test_direct_dies_and_returns(void **)
 	host_stream(a, b, 12000, 100);
 	assert_route(a, b, "derp");
 	b->nat = NAT_NONE;
-	host_stream(a, b, PATH_PING_INTERVAL_MS + PATH_HEARTBEAT_MS + 200, 100);
+	host_stream(a, b, PATH_RETRY_SLOW_MS + 100, 100);
 	assert_route(a, b, "direct");
+}
+
+static void no_matter(void *, const struct mesh_pong *)
+{
+}
+
+// The other side is first: its ping is reason enough.
+static void test_peer_finds_it_first(void **)
+{
+	host_stream(a, b, 1000, 100);
+	b->nat = NAT_BLOCKED;
+	host_stream(a, b, 100000, 100); // longer than a lost path is asked for
+	assert_route(a, b, "derp");
+	b->nat = NAT_NONE;
+	mesh_ping(b->mesh, &a->node, 0, 1000, no_matter, NULL);
+	net_run(net, 3 * NET_UDP_MS);
+	assert_route(a, b, "direct");
+}
+
+// So is its WireGuard, if no ping got through.
+static void test_heard_directly(void **)
+{
+	host_stream(a, b, 1000, 100);
+	b->nat = NAT_BLOCKED;
+	host_stream(a, b, 100000, 100);
+	b->nat = NAT_NONE;
+	const unsigned udp = a->udp_tx;
+	for (unsigned i = 0; i < 10; i++)
+		mesh_heard(a->mesh, &b->node, &b->local);
+	assert_int_equal(a->udp_tx, udp + 1);
+	net_run(net, 2 * NET_UDP_MS);
+	assert_route(a, b, "direct");
+	net_run(net, 1000);
+	const unsigned quiet = a->udp_tx; // with a good path it is nothing new
+	mesh_heard(a->mesh, &b->node, &b->local);
+	mesh_heard(a->mesh, &(struct key){{9}}, &b->local); // nobody
+	assert_int_equal(a->udp_tx, quiet);
+	mesh_peer_remove(a->mesh, &b->node);
+	mesh_heard(a->mesh, &b->node, &b->local);
+	assert_int_equal(a->udp_tx, quiet);
+}
+
+static void test_route_is_told(void **)
+{
+	struct mesh_route route;
+
+	assert_int_equal(mesh_route(a->mesh, &(struct key){{9}}, &route), -ENOENT);
+	assert_int_equal(mesh_route(a->mesh, &b->node, &route), 0);
+	assert_string_equal(route_text(&route), "derp");
+	host_stream(a, b, 1000, 100);
+	assert_int_equal(mesh_route(a->mesh, &b->node, &route), 0);
+	assert_string_equal(route_text(&route), "direct");
+	assert_true(endpoint_equal(&route.udp, &b->local));
+}
+
+// Traffic both ways and no heartbeats; what comes over DERP does not speak for the direct path.
+static void test_silent(void **)
+{
+	mesh_set_silent(a->mesh, true);
+	mesh_set_silent(b->mesh, true);
+	host_stream(a, b, 1000, 100);
+	const uint64_t pings = host_info(a, b).pings_tx;
+	for (unsigned i = 0; i < 600; i++) {
+		a->last_rx_ns[1] = net->now_ns;
+		host_stream(a, b, 100, 100);
+	}
+	assert_route(a, b, "direct");
+	assert_int_equal(host_info(a, b).pings_tx, pings);
+	b->nat = NAT_BLOCKED;
+	for (unsigned i = 0; i < 100; i++) {
+		a->last_rx_ns[1] = net->now_ns;
+		assert_false(mesh_derp_input(a->mesh, 2, &b->node, (const uint8_t[32]){4}, 32));
+		host_stream(a, b, 100, 100);
+	}
+	assert_route(a, b, "direct+derp");
+	assert_true(host_info(a, b).pings_tx > pings);
+}
+
+static unsigned n_lost;
+
+static bool lose(struct net *, const struct flight *)
+{
+	n_lost++;
+	return false;
+}
+
+// When our own network fails, all paths are lost at once: pings that look for them share a rate.
+static void test_many_lost(void **)
+{
+	enum { PEERS = 1500, SECONDS = 8 };
+	struct nm_node n = {.home_derp = 1, .cap = 140, .endpoints = &b->local, .n_endpoints = 1};
+
+	net->tap = lose;
+	n.disco = *mesh_disco_key(b->mesh);
+	for (unsigned i = 1; i <= PEERS; i++) {
+		memcpy(n.key.bytes, &i, sizeof(i));
+		assert_int_equal(mesh_peer_set(a->mesh, &n), 0);
+		mesh_activate(a->mesh, mesh_find(a->mesh, &n.key), net->now_ns)->path->proven.to =
+			b->local;
+	}
+	n_lost = 0;
+	for (unsigned i = 0; i < SECONDS * 10; i++) {
+		for (struct mesh_active *at = a->mesh->active; at; at = at->next) {
+			mesh_note_traffic(at, net->now_ns);
+			mesh_settle(at, net->now_ns);
+		}
+		net_run(net, 100);
+	}
+	const unsigned usual = 2 * PEERS; // all of them each 5 s
+	assert_in_range(n_lost, usual + (SECONDS - 1) * MESH_RETRIES_PER_S,
+		usual + (SECONDS + 1) * MESH_RETRIES_PER_S);
 }
 
 static void test_handshakes(void **)
@@ -347,6 +460,11 @@ int main(void)
 			test_worker_traffic_keeps_session, open_pair, teardown),
 		cmocka_unit_test_setup_teardown(test_worker_clock_ahead, open_pair, teardown),
 		cmocka_unit_test_setup_teardown(test_direct_dies_and_returns, open_pair, teardown),
+		cmocka_unit_test_setup_teardown(test_peer_finds_it_first, open_pair, teardown),
+		cmocka_unit_test_setup_teardown(test_heard_directly, open_pair, teardown),
+		cmocka_unit_test_setup_teardown(test_route_is_told, open_pair, teardown),
+		cmocka_unit_test_setup_teardown(test_silent, open_pair, teardown),
+		cmocka_unit_test_setup_teardown(test_many_lost, open_pair, teardown),
 		cmocka_unit_test_setup_teardown(test_handshakes, open_pair, teardown),
 		cmocka_unit_test_setup_teardown(test_call_waits_for_stun, open_pair, teardown),
 		cmocka_unit_test_setup_teardown(test_rebind, open_pair, teardown),

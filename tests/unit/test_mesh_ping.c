@@ -58,6 +58,8 @@ static void test_over_derp(void **)
 	b->nat = NAT_BLOCKED;
 	ping(0, 5000);
 	net_run(net, 2 * NET_DERP_MS);
+	assert_int_equal(n_done, 0); // a direct one might be on its way
+	net_run(net, 2 * NET_DERP_MS);
 	assert_int_equal(n_done, 1);
 	assert_int_equal(last.error, 0);
 	assert_int_equal(last.region, 2);
@@ -69,6 +71,61 @@ static void test_over_derp(void **)
 	const unsigned udp = a->udp_tx;
 	ping(0, 5000);
 	assert_int_equal(a->udp_tx, udp + 1);
+}
+
+// A direct pong a little behind the one over DERP counts; later no more.
+static void test_direct_soon_after_derp(void **)
+{
+	static const struct {
+		unsigned after_ms;
+		uint16_t region;
+	} cases[] = {{1, 0}, {2 * NET_DERP_MS - 1, 0}, {2 * NET_DERP_MS + 1, 2}};
+	uint8_t packet[DISCO_PACKET_MAX];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct disco_message pong = {.type = DISCO_PONG};
+		setup(NULL);
+		b->nat = NAT_BLOCKED;
+		ping(0, 5000);
+		assert_int_equal(a->mesh->pings->tries[0].region, 0);
+		memcpy(pong.pong.txid, a->mesh->pings->tries[0].txid, DISCO_TXID_LEN);
+		net_run(net, 2 * NET_DERP_MS + cases[i].after_ms);
+		mesh_input(a->mesh, &b->local, 0, packet, seal_from(b, a, &pong, packet));
+		assert_int_equal(n_done, 1);
+		assert_int_equal(last.error, 0);
+		assert_int_equal(last.region, cases[i].region);
+		assert_route(a, b, "direct");
+		teardown(NULL);
+	}
+}
+
+// It is not waited for beyond the time that was asked for, nor longer than for 50 ms.
+static void test_derp_pong_is_told_in_time(void **)
+{
+	b->nat = NAT_BLOCKED;
+	ping(0, 2 * NET_DERP_MS + 5);
+	net_run(net, 2 * NET_DERP_MS + 10);
+	assert_int_equal(n_done, 1);
+	assert_int_equal(last.region, 2);
+	for (unsigned i = 0; i < 10; i++) // a slow one: late to answer
+		net_run(net, 1000);
+	ping(0, 5000);
+	const struct mesh_ping *p = a->mesh->pings;
+	uint8_t packet[DISCO_PACKET_MAX];
+	struct disco_message pong = {.type = DISCO_PONG};
+	for (unsigned i = 0; i < p->n_tries; i++)
+		if (p->tries[i].region)
+			memcpy(pong.pong.txid, p->tries[i].txid, DISCO_TXID_LEN);
+	net->n_flights = 0; // lost (the test's end frees nothing of them)
+	net_run(net, 3000);
+	const size_t len = seal_from(b, a, &pong, packet);
+	assert_true(mesh_derp_input(a->mesh, 2, &b->node, packet, len));
+	assert_true(mesh_derp_input(a->mesh, 2, &b->node, packet, len)); // twice is once
+	net_run(net, MESH_PONG_HOLD_MS - 10);
+	assert_int_equal(n_done, 1);
+	net_run(net, 20);
+	assert_int_equal(n_done, 2);
+	assert_int_equal(last.latency_ns, 3000 * MESH_MS);
 }
 
 static void no_derp(void)
@@ -217,6 +274,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_finds_the_path, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_over_derp, setup, teardown),
+		cmocka_unit_test(test_direct_soon_after_derp),
+		cmocka_unit_test_setup_teardown(test_derp_pong_is_told_in_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_times_out, setup, teardown),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test_setup_teardown(test_too_long_for_the_way, setup, teardown),
