@@ -159,7 +159,8 @@ struct nm_derp_map {
 struct nm_dns_list {
 	const char *suffix; // of Routes; NULL for the plain resolvers
 	const char **addresses;
-	uint32_t n; // 0: answer locally
+	bool *with_exit_node; // asked although an exit node is in use
+	uint32_t n;	      // 0: answer locally
 };
 
 struct nm_dns_record {

@@ -148,8 +148,11 @@ static const char **texts_read(
 
 static struct nm_dns_list resolvers_read(struct arena *a, const json_t *array, uint64_t *skipped)
 {
+	const size_t room = json_array_size(array) + 1;
 	struct nm_dns_list list = {
-		.addresses = arena_alloc(a, (json_array_size(array) + 1) * sizeof(char *))};
+		.addresses = arena_alloc(a, room * sizeof(char *)),
+		.with_exit_node = arena_alloc(a, room * sizeof(bool)),
+	};
 	const json_t *v;
 	size_t i;
 
@@ -157,9 +160,11 @@ static struct nm_dns_list resolvers_read(struct arena *a, const json_t *array, u
 	{
 		struct json_object o = json_open(v);
 		const char *const address = json_text(&o, "Addr");
-		if (address)
+		if (address) {
+			list.with_exit_node[list.n] = json_flag(&o, "UseWithExitNode");
 			list.addresses[list.n++] = arena_text(a, address);
-		else
+		}
+		if (!address || o.bad)
 			skipped[NM_SKIP_DNS]++;
 	}
 	return list;

@@ -35,10 +35,67 @@ struct dns_client {
 	bool stream; // the answer may have DNS_MESSAGE_MAX bytes, not what fits into a datagram
 };
 
-// Answer a query. done is called exactly once, from within or from the loop, after DNS_TIMEOUT_MS at
-// the latest, and never after dns_cancel or dns_destroy. len 0: what came is no query, there is
+// Answer a query. done is called exactly once, from within or from the loop, after DNS_TIMEOUT_MS
+// at the latest, and never after dns_cancel or dns_destroy. len 0: what came is no query, there is
 // nothing to answer. The answer is valid during the call.
 void dns_answer(struct dns *, const struct dns_client *, const uint8_t *query, size_t len,
 	void (*done)(void *arg, const uint8_t *answer, size_t len), void *arg);
 // Whoever asked with this arg is gone.
 void dns_cancel(struct dns *, const void *arg);
+
+// --- The whole.
+
+struct dns_params {
+	struct event_base *base;
+	struct net *net; // for DNS over HTTPS; NULL: none
+	bool service;	 // there is a TUN: the service addresses are served
+	struct endpoint listen[DNS_LISTENERS_MAX];
+	unsigned n_listen;
+	const char *resolv_conf, *resolved_conf;   // of the machine
+	const char *state_dir;			   // keeps the machine's while ours is in place
+	const struct netmap *(*netmap)(void *arg); // of the moment; NULL: none
+	void *arg;
+};
+
+#define DNS_RESOLV_CONF "/etc/resolv.conf"
+#define DNS_RESOLVED_CONF "/run/systemd/resolve/resolv.conf"
+
+// What an earlier process left of resolv.conf is restored. Addresses that are taken are tried again
+// and told of by dns_info. NULL: out of memory.
+struct dns *dns_create(const struct dns_params *) must_check;
+// resolv.conf is as it was; nobody is answered any more. NULL is fine.
+void dns_destroy(struct dns *);
+// resolv.conf of a process that was killed, where this one has no use for dns_create.
+void dns_recover(const char *resolv_conf, const char *state_dir);
+
+// The netmap is another: it is looked at when the next query comes.
+void dns_netmap_changed(struct dns *);
+// Whether the machine itself asks us (--accept-dns, and the tailnet runs). ifindex: of the TUN.
+void dns_accept(struct dns *, bool on, uint32_t ifindex);
+// The peerAPI of the exit node in use, "http://ADDRESS:PORT/dns-query"; NULL: none.
+void dns_set_exit(struct dns *, const char *url);
+
+// For status, doctor and metrics: {"accept": ..., "host": {...}, "listen": [...], "resolvers":
+// [...], "routes": [...], "search": [...], "cache": {...}, "counters": {...}}. NULL: out of memory.
+struct json_t;
+struct json_t *dns_info(struct dns *) must_check;
+// Who would be asked, as configured; n of them, at most max. 0: the netmap answers, or nobody.
+unsigned dns_resolvers_of(struct dns *, const char *name, const char **out, unsigned max);
+
+// What the machine is told: nameservers and search domains. The texts live until the loop runs.
+struct dns_os {
+	const char *servers[DNS_LISTENERS_MAX], *search[64];
+	unsigned n_servers, n_search;
+};
+void dns_os(struct dns *, struct dns_os *out);
+
+struct dns_probe {
+	char text[192]; // the resolver as it is configured
+	bool answers;	// even if with an error
+	char why[160];	// when it does not
+	uint32_t took_ms;
+};
+enum { DNS_PROBES_MAX = 32 };
+// Ask every configured resolver for the root's nameservers. done once, from the loop, within 3 s.
+void dns_probe(
+	struct dns *, void (*done)(void *arg, const struct dns_probe *, unsigned n), void *arg);
