@@ -9,6 +9,9 @@
 #include "control/coord/client.h"
 #include "control/coord/json.h"
 
+#define COUNT(a) (sizeof(a) / sizeof(*(a)))
+#define S UINT64_C(1000000000)
+
 enum { SAVES = 16 };
 
 struct fixture {
@@ -45,7 +48,7 @@ static inline uint64_t fixture_now(void *arg)
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec + f->skew_ns;
+	return (uint64_t)t.tv_sec * S + (uint64_t)t.tv_nsec + f->skew_ns;
 }
 
 static inline const struct hostinfo *fixture_hostinfo(void *)
@@ -238,6 +241,16 @@ static inline bool is_streaming(struct fixture *f)
 static inline bool has_failed(struct fixture *f)
 {
 	return f->status->failures > 0;
+}
+
+// The first failure: what kind, and what is said of it.
+static inline void assert_failure(
+	struct fixture *f, const char *name, enum coord_trouble trouble, const char *why)
+{
+	wait_until(f, has_failed);
+	print_message("%s: %s\n", name, f->status->why);
+	assert_string_equal(coord_trouble_label(f->status->trouble), coord_trouble_label(trouble));
+	assert_non_null(strstr(f->status->why, why));
 }
 
 // --- What a good server does.

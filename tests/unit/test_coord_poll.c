@@ -1,9 +1,6 @@
 // The map stream: what ends it, and what our own node in it says.
 #include "tests/unit/coord_fixture.h"
 
-#define COUNT(a) (sizeof(a) / sizeof(*(a)))
-#define S UINT64_C(1000000000)
-
 // --- What ends the stream.
 
 struct fault {
@@ -117,11 +114,7 @@ static void test_stream_ends(void **)
 		struct fixture *f = streaming();
 
 		faults[i].happen(f);
-		wait_until(f, has_failed);
-		print_message("%s: %s\n", faults[i].name, f->status->why);
-		assert_string_equal(coord_trouble_label(f->status->trouble),
-			coord_trouble_label(faults[i].trouble));
-		assert_non_null(strstr(f->status->why, faults[i].why));
+		assert_failure(f, faults[i].name, faults[i].trouble, faults[i].why);
 		assert_int_equal(f->status->connected_ns, 0);
 		assert_true(f->netmap->ready); // the data plane goes on with it
 		assert_string_equal(f->netmap->self->name, "test.lab.");
@@ -178,12 +171,8 @@ static void test_no_stream(void **)
 
 		f->script = (int)i;
 		fixture_start(f, "k", false);
-		wait_until(f, has_failed);
-		print_message("%s: %s\n", answers[i].name, f->status->why);
-		assert_string_equal(coord_trouble_label(f->status->trouble),
-			coord_trouble_label(answers[i].trouble));
+		assert_failure(f, answers[i].name, answers[i].trouble, answers[i].why);
 		assert_int_equal(f->status->state, answers[i].state);
-		assert_non_null(strstr(f->status->why, answers[i].why));
 		if (answers[i].state == COORD_REFUSED)
 			coord_client_retry(f->client); // instead of a minute later
 		wait_until(f, is_streaming);

@@ -1,9 +1,6 @@
 // Beside the map stream: lite updates and ping requests; callers that end it all from within.
 #include "tests/unit/coord_fixture.h"
 
-#define COUNT(a) (sizeof(a) / sizeof(*(a)))
-#define S UINT64_C(1000000000)
-
 // --- Lite updates.
 
 static bool three_lites(struct fixture *f)

@@ -1,7 +1,6 @@
 // Login by URL, where somebody takes their time, and logout.
 #include "tests/unit/coord_fixture.h"
 
-#define COUNT(a) (sizeof(a) / sizeof(*(a)))
 #define URL "https://login.example/a"
 #define VISIT "{\"AuthURL\":\"" URL "\"}"
 

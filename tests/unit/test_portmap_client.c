@@ -1,5 +1,6 @@
-// portmap against gateways that grant, refuse, lie, fall silent and begin anew: a socket on a
-// private address of a namespace's own. UPnP finds nobody there.
+// portmap against gateways that grant, refuse, lie, fall silent and begin anew: sockets on private
+// addresses of a namespace's own. UPnP finds nobody there, which takes two seconds: so those that
+// wait for that do it at the same time. Gateway N is 10.5.N.1, its client 10.5.N.2.
 #include "control/path/portmap.h"
 
 #include <arpa/inet.h>
@@ -32,6 +33,8 @@ struct manners {
 	const char *protocol, *text;
 };
 
+static struct event_base *base;
+
 struct gateway {
 	int fd, other_fd;
 	struct event *readable;
@@ -45,7 +48,7 @@ struct gateway {
 };
 
 struct bench {
-	struct event_base *base;
+	unsigned n;
 	struct gateway gw;
 	struct portmap *pm;
 	unsigned changes;
@@ -76,12 +79,17 @@ static void changed(void *arg)
 
 // -- the gateway ----------------------------------------------------------------------------------
 
-static int gateway_socket(const char *host, uint16_t port)
+static struct ip_addr host(unsigned n, uint8_t which)
+{
+	return ip_addr_v4((uint8_t[]){10, 5, (uint8_t)n, which});
+}
+
+static int gateway_socket(const struct ip_addr *at, uint16_t port)
 {
 	struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(port)};
 	const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
 
-	inet_pton(AF_INET, host, &own.sin_addr);
+	memcpy(&own.sin_addr, at->bytes, 4);
 	assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
 	return fd;
 }
@@ -222,19 +230,21 @@ static void on_request(evutil_socket_t fd, short, void *arg)
 
 static struct bench *bench_begin(const struct manners *m)
 {
+	static unsigned n;
 	struct bench *const b = calloc(1, sizeof(*b));
 	const struct portmap_env env = {.arg = b, .now_ns = now_ns, .changed = changed};
-	const struct ip_addr gateway = ip("10.5.0.1"), own = ip("10.5.0.2");
 
-	b->base = event_base_new();
+	assert_non_null(b);
+	b->n = n++ % 256;
+	const struct ip_addr gateway = host(b->n, 1), own = host(b->n, 2), other = host(b->n, 3);
 	b->gw = (struct gateway){.manners = m, .epoch_s = 1000};
-	b->gw.fd = gateway_socket("10.5.0.1", PORTMAP_PORT);
-	b->gw.other_fd = m->other_host ? gateway_socket("10.5.0.3", PORTMAP_PORT)
-				       : gateway_socket("10.5.0.1", PORTMAP_PORT + 1);
+	b->gw.fd = gateway_socket(&gateway, PORTMAP_PORT);
+	b->gw.other_fd = m->other_host ? gateway_socket(&other, PORTMAP_PORT)
+				       : gateway_socket(&gateway, PORTMAP_PORT + 1);
 	inet_pton(AF_INET, "203.0.113.9", &b->gw.external);
-	b->gw.readable = event_new(b->base, b->gw.fd, EV_READ | EV_PERSIST, on_request, &b->gw);
+	b->gw.readable = event_new(base, b->gw.fd, EV_READ | EV_PERSIST, on_request, &b->gw);
 	event_add(b->gw.readable, NULL);
-	b->pm = portmap_create(b->base, &env);
+	b->pm = portmap_create(base, &env);
 	assert_non_null(b->pm);
 	assert_string_equal(portmap_get(b->pm)->text, "there is no gateway");
 	assert_int_equal(portmap_get(b->pm)->pmp, -1);
@@ -248,7 +258,6 @@ static void bench_end(struct bench *b)
 	event_free(b->gw.readable);
 	close(b->gw.fd);
 	close(b->gw.other_fd);
-	event_base_free(b->base);
 	free(b);
 }
 
@@ -270,17 +279,18 @@ static void nothing(evutil_socket_t, short, void *)
 static bool wait_ms(struct bench *b, bool (*until)(const struct bench *), unsigned ms)
 {
 	const uint64_t end = now_ns(NULL) + ms * MS;
-	struct event *const tick = event_new(b->base, -1, EV_PERSIST, nothing, NULL);
+	struct event *const tick = event_new(base, -1, EV_PERSIST, nothing, NULL);
 
 	event_add(tick, &(struct timeval){.tv_usec = 20000});
 	while (!until(b) && now_ns(NULL) < end)
-		event_base_loop(b->base, EVLOOP_ONCE);
+		event_base_loop(base, EVLOOP_ONCE);
 	event_free(tick);
 	return until(b);
 }
 
-#define NEITHER "the gateway 10.5.0.1 answers neither NAT-PMP, PCP nor UPnP"
-#define SPEAKS(what) "the gateway 10.5.0.1 speaks " what ", but gives no mapping"
+// Of the gateway, which the text names first.
+#define NEITHER "answers neither NAT-PMP, PCP nor UPnP"
+#define SPEAKS(what) "speaks " what ", but gives no mapping"
 
 static const struct manners manners[] = {
 	{"NAT-PMP", .pmp = true, .protocol = "NAT-PMP"},
@@ -316,31 +326,54 @@ static const struct manners manners[] = {
 	{"garbage", .pmp = true, .pcp = true, .garbage = true, .text = NEITHER},
 };
 
+static void assert_text(const struct bench *b, const char *want)
+{
+	const char *text = portmap_get(b->pm)->text;
+	char name[32];
+
+	snprintf(name, sizeof(name), "the gateway 10.5.%u.1 ", b->n);
+	assert_string_equal(text + (strncmp(text, name, strlen(name)) ? 0 : strlen(name)), want);
+}
+
+static void assert_outcome(const struct bench *b)
+{
+	const struct manners *const m = b->gw.manners;
+	const struct portmap_info *const info = portmap_get(b->pm);
+	const struct endpoint want = {ip("203.0.113.9"), GIVEN_PORT};
+
+	print_message("%s\n", m->name);
+	assert_string_equal(info->protocol, m->protocol ? m->protocol : "");
+	if (m->protocol) {
+		assert_true(endpoint_equal(&info->external, &want));
+		assert_string_equal(info->text, "");
+		assert_true(info->expires_ns > now_ns(NULL) + 7000 * 1000 * MS);
+		assert_true(b->changes > 0);
+	} else {
+		assert_text(b, m->text);
+		assert_int_equal(info->external.port, 0);
+	}
+}
+
+static bool never(const struct bench *)
+{
+	return false;
+}
+
 static void test_manners(void **)
 {
-	for (size_t i = 0; i < sizeof(manners) / sizeof(manners[0]); i++) {
-		const struct manners *const m = &manners[i];
-		struct bench *const b = bench_begin(m);
-		const struct portmap_info *const info = portmap_get(b->pm);
+	enum { N = sizeof(manners) / sizeof(manners[0]) };
+	struct bench *b[N];
 
-		print_message("%s\n", m->name);
-		// A refusal may be followed by a grant of the next protocol.
-		assert_true(wait_ms(b, m->protocol ? mapped : settled, PATIENCE_MS));
-		assert_string_equal(info->protocol, m->protocol ? m->protocol : "");
-		if (m->protocol) {
-			const struct endpoint want = {ip("203.0.113.9"), GIVEN_PORT};
-
-			assert_true(endpoint_equal(&info->external, &want));
-			assert_string_equal(info->text, "");
-			assert_true(info->expires_ns > now_ns(NULL) + 7000 * 1000 * MS);
-			assert_true(b->changes > 0);
-		} else {
-			wait_ms(b, mapped, 200);
-			assert_string_equal(info->text, m->text);
-			assert_int_equal(info->external.port, 0);
-		}
-		bench_end(b);
-	}
+	for (size_t i = 0; i < N; i++)
+		b[i] = bench_begin(&manners[i]);
+	// A refusal may be followed by a grant of the next protocol.
+	for (size_t i = 0; i < N; i++)
+		assert_true(wait_ms(b[i], manners[i].protocol ? mapped : settled, PATIENCE_MS));
+	wait_ms(b[0], never, 200);
+	for (size_t i = 0; i < N; i++)
+		assert_outcome(b[i]);
+	for (size_t i = 0; i < N; i++)
+		bench_end(b[i]);
 }
 
 // -- life -----------------------------------------------------------------------------------------
@@ -360,25 +393,32 @@ static bool unmapped(const struct bench *b)
 	return !mapped(b);
 }
 
+static void all_deaf(struct bench *b[2], bool deaf)
+{
+	b[0]->gw.deaf = b[1]->gw.deaf = deaf;
+}
+
 // Renewed after half the time with the same port; and gone when the gateway does not answer.
 static void test_renewal(void **)
 {
-	const struct manners *const cases[] = {&short_pmp, &short_pcp};
+	struct bench *b[2] = {bench_begin(&short_pmp), bench_begin(&short_pcp)};
 
 	for (unsigned i = 0; i < 2; i++) {
-		struct bench *const b = bench_begin(cases[i]);
-
-		print_message("%s\n", cases[i]->name);
-		assert_true(wait_ms(b, mapped, PATIENCE_MS));
-		assert_int_equal(b->gw.wanted_port, 0);
-		assert_true(wait_ms(b, mapped_twice, 1500));
-		assert_int_equal(b->gw.wanted_port, GIVEN_PORT);
-		b->gw.deaf = true;
-		assert_true(wait_ms(b, unmapped, 3500));
-		b->gw.deaf = false; // its return is found in a few seconds
-		assert_true(wait_ms(b, mapped, 7000));
-		assert_int_equal(b->gw.wanted_port, GIVEN_PORT);
-		bench_end(b);
+		assert_true(wait_ms(b[i], mapped, PATIENCE_MS));
+		assert_int_equal(b[i]->gw.wanted_port, 0);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(wait_ms(b[i], mapped_twice, 1500));
+		assert_int_equal(b[i]->gw.wanted_port, GIVEN_PORT);
+	}
+	all_deaf(b, true);
+	for (unsigned i = 0; i < 2; i++)
+		assert_true(wait_ms(b[i], unmapped, 3500));
+	all_deaf(b, false); // their return is found in a few seconds
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(wait_ms(b[i], mapped, 7000));
+		assert_int_equal(b[i]->gw.wanted_port, GIVEN_PORT);
+		bench_end(b[i]);
 	}
 }
 
@@ -426,10 +466,11 @@ static void test_address_changes(void **)
 static void test_deletes(void **)
 {
 	const struct manners *const cases[] = {&long_pmp, &long_pcp};
-	const struct ip_addr gateway = ip("10.5.0.1"), own = ip("10.5.0.2"), none = {0};
+	const struct ip_addr none = {0};
 
 	for (unsigned i = 0; i < 2; i++) {
 		struct bench *const b = bench_begin(cases[i]);
+		const struct ip_addr gateway = host(b->n, 1), own = host(b->n, 2);
 		uint8_t nonce[PCP_NONCE_LEN];
 
 		print_message("%s\n", cases[i]->name);
@@ -494,7 +535,9 @@ int main(void)
 	};
 	netns_enter();
 	netns_run("ip link set lo up");
-	for (unsigned i = 1; i < 4; i++)
-		netns_run("ip addr add 10.5.0.%u/32 dev lo", i);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	netns_run("ip addr add 10.5.0.0/16 dev lo"); // all of them
+	base = event_base_new();
+	const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	event_base_free(base);
+	return failed;
 }
