@@ -57,11 +57,11 @@ struct coord_status {
 	enum coord_trouble trouble;
 	char why[COORD_TEXT_LEN]; // one line: what happened, probable cause, remedy
 	char url[REGISTER_TEXT_LEN];
-	char user[256];	       // login name
-	uint64_t connected_ns; // since when the stream runs; 0: it does not
-	uint64_t heard_ns;     // last message of the server
-	uint64_t retry_ns;     // next attempt; 0: none planned
-	uint64_t netmap_ns;    // that the last whole netmap took to be parsed and applied
+	char user[256];		     // login name
+	uint64_t connected_ns;	     // since when the stream runs; 0: it does not
+	uint64_t heard_ns;	     // last message of the server
+	uint64_t retry_ns;	     // next attempt; 0: none planned
+	uint64_t parse_ns, apply_ns; // CPU time that the last whole netmap took
 	uint64_t connects, failures, messages, lite_updates, ping_requests;
 	uint64_t troubles[COORD_TROUBLE_COUNT]; // how often
 	char path[64];				// "https, port 443", "http, port 8080"

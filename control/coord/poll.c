@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "dataplane/base/clock.h"
 #include "dataplane/base/log.h"
 
 static const char asked[] = "POST /machine/map", path[] = "/machine/map";
@@ -91,7 +92,7 @@ static void stream_is_up(struct coord_client *c)
 static int message_take(struct coord_client *c, const char *text, size_t len)
 {
 	struct netmap_delta delta;
-	const uint64_t begin_ns = coord_now(c);
+	const uint64_t begin_ns = thread_cpu_ns();
 	const int error = netmap_apply(c->netmap, text, len, time(NULL), &delta);
 
 	if (error)
@@ -103,9 +104,12 @@ static int message_take(struct coord_client *c, const char *text, size_t len)
 	char *const ping = delta.ping_request ? strdup(delta.ping_request) : NULL;
 	char *const url = delta.pop_browser_url ? strdup(delta.pop_browser_url) : NULL;
 	const bool full = delta.full;
+	const uint64_t parsed_ns = thread_cpu_ns();
 	c->env.map(c->env.arg, &delta);
-	if (full)
-		c->status.netmap_ns = coord_now(c) - begin_ns;
+	if (full) {
+		c->status.parse_ns = parsed_ns - begin_ns;
+		c->status.apply_ns = thread_cpu_ns() - parsed_ns;
+	}
 	// Whoever was told may have ended it all.
 	if (c->phase == PHASE_POLL)
 		self_judge(c);

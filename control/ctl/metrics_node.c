@@ -2,6 +2,24 @@
 #include "control/ctl/metrics.h"
 #include "control/tailnet/tailnet.h"
 
+static void netmap_family(
+	struct evbuffer *out, const struct coord_status *c, const struct tailnet_times *t)
+{
+	static const char name[] = "tailgate_coord_netmap_seconds";
+	const struct {
+		const char *step;
+		uint64_t ns;
+	} steps[] = {{"parse", c->parse_ns}, {"apply", c->apply_ns}, {"settle", t->settle_ns},
+		{"save", t->save_ns}};
+	metrics_family(out, name, "gauge", "seconds",
+		"CPU time of the control thread: the last whole netmap parsed, applied to peers, "
+		"to "
+		"routes and filter; the last writing to the disk");
+	for (unsigned i = 0; i < RTE_DIM(steps); i++)
+		evbuffer_add_printf(out, "%s{step=\"%s\"} %.6f\n", name, steps[i].step,
+			(double)steps[i].ns / 1e9);
+}
+
 static void coord_families(struct evbuffer *out, const struct tailnet *t)
 {
 	const struct coord_status *c = tailnet_coord(t);
@@ -14,9 +32,7 @@ static void coord_families(struct evbuffer *out, const struct tailnet *t)
 		"connections to the coordination server", (double)c->connects);
 	metrics_single(out, "tailgate_coord_messages", "counter", NULL,
 		"messages of the map stream", (double)c->messages);
-	metrics_single(out, "tailgate_coord_netmap_seconds", "gauge", "seconds",
-		"that the last whole netmap took to be parsed and applied",
-		(double)c->netmap_ns / 1e9);
+	netmap_family(out, c, tailnet_times(t));
 	metrics_single(out, "tailgate_coord_lite_updates", "counter", NULL,
 		"what we told the server of ourselves", (double)c->lite_updates);
 	metrics_family(out, "tailgate_coord_troubles", "counter", NULL,

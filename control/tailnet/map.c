@@ -152,9 +152,10 @@ static void filter_apply(struct tailnet *t)
 {
 	struct gateway *gw = t->params.gw;
 	t->filter_dirty = false;
-	rules_publish(&gw->rules, gw->rcu,
-		tn_filter_rules(
-			t->netmap, t->prefs->routes, t->prefs->n_routes, t->prefs->shields_up));
+	struct rules *rules = tn_filter_rules(
+		t->netmap, t->prefs->routes, t->prefs->n_routes, t->prefs->shields_up);
+	if (rules)
+		rules_publish(&gw->rules, gw->rcu, rules);
 	tn_nat_apply(t);
 }
 
@@ -231,13 +232,27 @@ static void peer_delta(struct tailnet *t, const struct nm_peer_delta *d)
 		t->filter_dirty = t->relays_dirty = true;
 }
 
+// Who is online is not kept. What takes long because the tailnet is large is done less often.
+static void save_later(struct tailnet *t, const struct netmap_delta *d, unsigned parts)
+{
+	uint64_t wait_s = RTE_MAX(
+		(uint64_t)TN_NETMAP_SAVE_S, t->times.save_ns * TN_NETMAP_SAVE_SHARE / 1000000000);
+	const struct timeval later = {.tv_sec = (time_t)wait_s};
+	bool news = parts != 0;
+	for (size_t i = 0; i < d->n_peers && !news; i++)
+		news = d->peers[i].change != NM_CHANGED ||
+		       (d->peers[i].fields & ~(uint32_t)NM_F_ONLINE);
+	if (news && !event_pending(t->save, EV_TIMEOUT, NULL))
+		event_add(t->save, &later);
+}
+
 void tn_map(void *arg, const struct netmap_delta *delta)
 {
-	static const struct timeval later = {.tv_sec = TN_NETMAP_SAVE_S};
 	struct tailnet *t = arg;
 	unsigned parts = delta->parts & ~(unsigned)NM_CLOCK;
 	if (delta->full)
 		t->stale = false;
+	t->settle_full |= delta->full;
 	if (parts & NM_DERP_MAP)
 		tn_net_map(t);
 	if (t->active) {
@@ -252,8 +267,7 @@ void tn_map(void *arg, const struct netmap_delta *delta)
 	}
 	if (!parts && !delta->n_peers)
 		return;
-	if (!event_pending(t->save, EV_TIMEOUT, NULL))
-		event_add(t->save, &later);
+	save_later(t, delta, parts);
 	tn_evaluate(t);
 	tn_changed(t, TAILNET_CHANGED_NETMAP |
 			      (parts & (NM_HEALTH | NM_MESSAGES) ? TAILNET_CHANGED_HEALTH : 0));

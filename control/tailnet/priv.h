@@ -16,6 +16,7 @@ enum {
 	TN_PINGS_MAX = 32,
 	TN_SETTLE_MS = 20, // changes of one burst become one change of routes and filter
 	TN_NETMAP_SAVE_S = 5,
+	TN_NETMAP_SAVE_SHARE = 100, // of the time goes into saving: one in so many
 };
 
 struct tailnet_listener {
@@ -69,6 +70,8 @@ struct tailnet { // ctl only
 	unsigned pending_changes; // enum tailnet_change, told when settled
 	struct event *settle, *second, *netcheck_event, *save;
 	bool routes_dirty, filter_dirty, relays_dirty;
+	bool settle_full; // a whole netmap is among them
+	struct tailnet_times times;
 	bool networks_dirty;  // the machine's own: the default route stands for the rest
 	bool network_changed; // addresses, links or routes, since it last settled
 	struct tn_kernel kernel;

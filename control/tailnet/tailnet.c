@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "control/tailnet/priv.h"
+#include "dataplane/base/clock.h"
 #include "dataplane/base/log.h"
 #include "dataplane/base/mem.h"
 #include "dataplane/crypto/x25519.h"
@@ -146,10 +147,14 @@ static void on_settle(evutil_socket_t, short, void *arg)
 {
 	struct tailnet *t = arg;
 	unsigned changes = t->pending_changes;
+	uint64_t begin_ns = thread_cpu_ns();
 	t->pending_changes = 0;
 	tn_net_settled(t);
 	tn_routes_apply(t);
 	tn_map_settled(t);
+	if (t->settle_full)
+		t->times.settle_ns = thread_cpu_ns() - begin_ns;
+	t->settle_full = false;
 	for (struct tailnet_listener *l = changes ? t->listeners : NULL, *next; l; l = next) {
 		next = l->next; // it may end itself
 		l->fn(l->arg, changes);
@@ -178,6 +183,7 @@ static void on_save(evutil_socket_t, short, void *arg)
 {
 	struct tailnet *t = arg;
 	size_t len;
+	uint64_t begin_ns = thread_cpu_ns();
 	if (t->stale) // logged out: its file has gone, for good
 		return;
 	char *text = netmap_dump(t->netmap, &len);
@@ -188,6 +194,12 @@ static void on_save(evutil_socket_t, short, void *arg)
 		log_error("tailnet", "%s: the netmap cannot be written: %s", t->state_dir,
 			strerror(-r));
 	free(text);
+	t->times.save_ns = thread_cpu_ns() - begin_ns;
+}
+
+const struct tailnet_times *tailnet_times(const struct tailnet *t)
+{
+	return &t->times;
 }
 
 // -- start ----------------------------------------------------------------------------------------

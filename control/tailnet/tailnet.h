@@ -26,6 +26,13 @@ enum tailnet_state tailnet_state(const struct tailnet *);
 const struct prefs *tailnet_prefs(const struct tailnet *);
 const struct netmap *tailnet_netmap(const struct tailnet *); // never NULL; see netmap.ready
 const struct coord_status *tailnet_coord(const struct tailnet *);
+
+// CPU time of the control thread.
+struct tailnet_times {
+	uint64_t settle_ns; // what followed from the last whole netmap: routes, packet filter
+	uint64_t save_ns;   // the last time that the netmap was written to the disk
+};
+const struct tailnet_times *tailnet_times(const struct tailnet *);
 const struct netcheck_report *tailnet_netcheck(const struct tailnet *);
 const struct portmap_info *tailnet_portmap(const struct tailnet *);
 const struct key *tailnet_node_key(const struct tailnet *); // public; zero: none
