@@ -145,6 +145,7 @@ struct config {
 	uint32_t birthday_s;	 // seconds per attempt
 	struct config_nat nat;
 	struct config_hosts route_probes;
+	struct config_endpoints dns_listen; // where names are resolved for the LAN
 	char socket[CONFIG_SOCKET_LEN];
 	struct endpoint metrics;    // port 0: off
 	uint32_t log_level;	    // enum log_level

@@ -186,6 +186,11 @@ const struct config_key config_keys[] = {
 		.help = "On a tailnet: peers know the network on the right by the addresses of the one on "
 			"the left, host by host; for sites whose networks overlap. Advertise the one on the "
 			"left."},
+	{.name = "dns_listen", TOP(dns_listen), .type = &type_dns_listen, .absent = "none",
+		.example = "[ \"192.168.1.1\" ]",
+		.help = "On a tailnet: addresses at which names are resolved for the hosts of the LAN, by UDP "
+			"and TCP on port 53: names of the tailnet, its split DNS, and everything else. The "
+			"gateway's own host finds it at 100.100.100.100."},
 	{.name = "socket", TOP(socket), .type = &type_path, .text = "/run/tailgate/tailgated.sock",
 		.help = "Unix socket of the tailgate command."},
 	{.name = "metrics", TOP(metrics), .type = &type_listen, .absent = "\"\": off",

@@ -252,6 +252,47 @@ static int read_endpoints(
 	return 0;
 }
 
+static int dns_listener_of(struct config_reader *r, const config_setting_t *e, struct endpoint *out)
+{
+	const char *text = reader_string(r, e);
+	if (!text)
+		return -EINVAL;
+	*out = (struct endpoint){.port = 53};
+	if (ip_addr_parse(text, &out->addr) < 0 &&
+		(endpoint_parse(text, out) < 0 || out->port == 0))
+		return reader_refuse(r, e,
+			"\"%s\" is not an address, such as \"192.168.1.1\" or, with another port "
+			"than 53, \"192.168.1.1:5353\"",
+			text);
+	if (is_unspecified(&out->addr))
+		return reader_refuse(r, e,
+			"\"%s\" would answer whoever reaches any interface; name the addresses "
+			"that the LAN asks",
+			text);
+	return 0;
+}
+
+static int read_dns_listen(
+	struct config_reader *r, const struct config_key *, config_setting_t *s, void *field)
+{
+	struct config_endpoints *out = field;
+	int n = reader_array(r, s, CONFIG_ENDPOINTS_MAX, "\"192.168.1.1\"");
+	for (int i = 0; i < n; i++) {
+		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
+		if (dns_listener_of(r, e, &out->list[i]) < 0)
+			return -EINVAL;
+		for (int j = 0; j < i; j++) {
+			if (endpoint_equal(&out->list[j], &out->list[i]))
+				return reader_refuse(r, e, "\"%s\" is in the list twice",
+					config_setting_get_string(e));
+		}
+	}
+	if (n < 0)
+		return n;
+	out->count = (uint32_t)n;
+	return 0;
+}
+
 static int read_listen(
 	struct config_reader *r, const struct config_key *, config_setting_t *s, void *field)
 {
@@ -291,5 +332,6 @@ const struct config_type type_device = {"string", read_device};
 const struct config_type type_cpus = {"array of numbers", read_cpus};
 const struct config_type type_addresses = {"array of strings", read_addresses};
 const struct config_type type_endpoints = {"array of strings", read_endpoints};
+const struct config_type type_dns_listen = {"array of strings", read_dns_listen};
 const struct config_type type_listen = {"string", read_listen};
 const struct config_type type_section = {"list of groups", read_section};

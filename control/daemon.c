@@ -12,6 +12,7 @@
 #include "control/apply.h"
 #include "control/ctl/server.h"
 #include "control/default_port.h"
+#include "control/dns/dns.h"
 #include "control/eal.h"
 #include "control/gateway.h"
 #include "control/join.h"
@@ -409,7 +410,10 @@ static int drop_user(struct running *r)
 
 static int start_tailnet(struct running *r)
 {
-	return r->d.config->tailnet ? join_start(&r->d, r->underlay, r->err) : 0;
+	if (r->d.config->tailnet)
+		return join_start(&r->d, r->underlay, r->err);
+	dns_recover(DNS_RESOLV_CONF, r->d.config->state_dir);
+	return 0;
 }
 
 static int (*const stages[])(struct running *) = {

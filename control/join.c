@@ -91,6 +91,7 @@ int join_start(struct daemon *d, struct underlay *u, char err[static 512])
 		.mtu = d->config->mtu,
 		.wg_port = (uint16_t)d->config->listen_port,
 		.endpoints = d->config->endpoints,
+		.dns_listen = d->config->dns_listen,
 		.env = {.arg = u,
 			.send = send_udp,
 			.inject_wg = inject_wg,

@@ -35,6 +35,8 @@ struct dns_client {
 	bool stream; // the answer may have DNS_MESSAGE_MAX bytes, not what fits into a datagram
 };
 
+extern const struct ip_addr dns_service_v4, dns_service_v6; // 100.100.100.100, fd7a:115c:a1e0::53
+
 // Answer a query. done is called exactly once, from within or from the loop, after DNS_TIMEOUT_MS
 // at the latest, and never after dns_cancel or dns_destroy. len 0: what came is no query, there is
 // nothing to answer. The answer is valid during the call.

@@ -6,8 +6,6 @@
 #include "control/dns/view.h"
 #include "control/dns/wire.h"
 
-extern const struct ip_addr dns_service_v4, dns_service_v6; // 100.100.100.100, fd7a:115c:a1e0::53
-
 enum dns_verdict {
 	DNS_IGNORE, // no query
 	DNS_ANSWER,

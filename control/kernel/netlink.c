@@ -246,7 +246,7 @@ int netlink_rule_del(struct netlink *n, const struct netlink_rule *r)
 }
 
 static int addr(struct netlink *n, uint16_t type, uint16_t flags, const struct ip_ifaddr *a,
-	uint32_t ifindex)
+	uint32_t ifindex, bool local)
 {
 	struct request r;
 	struct ifaddrmsg *m = request_begin(&r, type, flags, sizeof(*m));
@@ -256,18 +256,30 @@ static int addr(struct netlink *n, uint16_t type, uint16_t flags, const struct i
 	m->ifa_flags = a->addr.family == IP_V6 ? IFA_F_NODAD : 0;
 	put_addr(&r, IFA_LOCAL, &a->addr);
 	put_addr(&r, IFA_ADDRESS, &a->addr);
+	if (local && a->addr.family == IP_V4)
+		m->ifa_scope = RT_SCOPE_HOST;
+	// IPv6 has no such scope, but does not take what is deprecated.
+	const struct ifa_cacheinfo life = {.ifa_valid = UINT32_MAX};
+	if (local && a->addr.family == IP_V6)
+		mnl_attr_put(r.nh, IFA_CACHEINFO, sizeof(life), &life);
 	return request(n, &r);
+}
+
+int netlink_addr_add_local(struct netlink *n, const struct ip_ifaddr *a, uint32_t ifindex)
+{
+	int error = addr(n, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, a, ifindex, true);
+	return error == -EEXIST ? 0 : error;
 }
 
 int netlink_addr_add(struct netlink *n, const struct ip_ifaddr *a, uint32_t ifindex)
 {
-	int error = addr(n, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, a, ifindex);
+	int error = addr(n, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, a, ifindex, false);
 	return error == -EEXIST ? 0 : error;
 }
 
 int netlink_addr_del(struct netlink *n, const struct ip_ifaddr *a, uint32_t ifindex)
 {
-	return addr(n, RTM_DELADDR, 0, a, ifindex);
+	return addr(n, RTM_DELADDR, 0, a, ifindex, false);
 }
 
 int netlink_link_up(struct netlink *n, uint32_t ifindex)

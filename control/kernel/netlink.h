@@ -40,6 +40,8 @@ int netlink_rule_add(struct netlink *, const struct netlink_rule *) must_check;
 int netlink_rule_del(struct netlink *, const struct netlink_rule *); // -ENOENT: there is none
 // Fine when it is there already. IPv6: without duplicate address detection.
 int netlink_addr_add(struct netlink *, const struct ip_ifaddr *, uint32_t ifindex) must_check;
+// The same for one at which only this machine is asked: no packet gets it as its source by itself.
+int netlink_addr_add_local(struct netlink *, const struct ip_ifaddr *, uint32_t ifindex) must_check;
 int netlink_addr_del(struct netlink *, const struct ip_ifaddr *, uint32_t ifindex);
 int netlink_link_up(struct netlink *, uint32_t ifindex) must_check;
 int netlink_link_mtu(struct netlink *, uint32_t ifindex, uint32_t mtu) must_check;

@@ -35,6 +35,7 @@ struct tailnet_params {
 	uint32_t mtu;			   // of the TUN
 	uint16_t wg_port;		   // configured; 0: any
 	struct config_endpoints endpoints; // that peers are told beside what we find out
+	struct config_endpoints dns_listen; // where the LAN asks for names
 	struct mesh_birthday birthday;
 	struct config_nat nat;
 	struct config_hosts probes; // hosts behind us that are watched

@@ -101,6 +101,7 @@ struct tailnet { // ctl only
 
 	struct tn_probe *probes;
 	struct evdns_base *dns; // made when it is needed
+	struct dns *names;	// the resolver
 	struct tn_ping *pings;
 	unsigned n_pings;
 	char health_text[TN_HEALTH_MAX][TN_HEALTH_LEN];
@@ -157,6 +158,9 @@ void tn_net_map(struct tailnet *); // the DERP map is another
 void tn_netcheck(struct tailnet *, bool full);
 void tn_net_tick(struct tailnet *);
 void tn_net_settled(struct tailnet *); // the kernel's network changed, and a burst is over
+// names.c: the resolver, and whether the machine asks it.
+int tn_names_create(struct tailnet *) must_check;
+void tn_names_settled(struct tailnet *);
 // probes.c: for struct netcheck_io.
 void tn_resolve(void *t, const char *host);
 void tn_https(void *t, uint32_t region, const struct nm_derp_node *);

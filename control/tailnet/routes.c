@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "control/dns/dns.h"
 #include "control/tailnet/priv.h"
 #include "dataplane/base/log.h"
 
@@ -112,8 +113,11 @@ static void address(struct tailnet *t, const struct ip_prefix *p, bool add)
 {
 	struct netlink *nl = mirror_netlink(t->params.mirror);
 	struct ip_ifaddr a = {.addr = p->addr, .len = p->len};
-	int r = add ? netlink_addr_add(nl, &a, tun_ifindex(t))
-		    : netlink_addr_del(nl, &a, tun_ifindex(t));
+	bool service = ip_addr_equal(&p->addr, &dns_service_v4) ||
+		       ip_addr_equal(&p->addr, &dns_service_v6);
+	int r = !add	  ? netlink_addr_del(nl, &a, tun_ifindex(t))
+		: service ? netlink_addr_add_local(nl, &a, tun_ifindex(t))
+			  : netlink_addr_add(nl, &a, tun_ifindex(t));
 	if (r < 0 && add)
 		log_error("tailnet", "address of the TUN: %s", strerror(-r));
 }
@@ -137,6 +141,18 @@ static void change(struct tailnet *t, struct ip_prefix **old, uint32_t *n_old, s
 	*n_old = now->n;
 }
 
+// Where the host asks for names. IPv6 may be off where the node has no such address.
+static void put_service(const struct nm_node *self, struct list *l)
+{
+	struct ip_prefix v4 = {dns_service_v4, 32}, v6 = {dns_service_v6, 128};
+	bool has_v6 = false;
+	for (uint32_t i = 0; i < self->n_addresses; i++)
+		has_v6 |= self->addresses[i].addr.family == IP_V6;
+	put(l, &v4);
+	if (has_v6)
+		put(l, &v6);
+}
+
 void tn_routes_apply(struct tailnet *t)
 {
 	struct list routes = {0}, addresses = {0};
@@ -145,6 +161,7 @@ void tn_routes_apply(struct tailnet *t)
 	t->routes_dirty = false;
 	for (uint32_t i = 0; i < t->netmap->self->n_addresses; i++)
 		put(&addresses, &t->netmap->self->addresses[i]);
+	put_service(t->netmap->self, &addresses);
 	finish(&addresses);
 	wanted_routes(t, &routes);
 	struct netlink *nl = mirror_netlink(t->params.mirror);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "control/dns/dns.h"
 #include "control/tailnet/priv.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/log.h"
@@ -152,6 +153,7 @@ static void on_settle(evutil_socket_t, short, void *arg)
 	tn_net_settled(t);
 	tn_routes_apply(t);
 	tn_map_settled(t);
+	tn_names_settled(t);
 	if (t->settle_full)
 		t->times.settle_ns = thread_cpu_ns() - begin_ns;
 	t->settle_full = false;
@@ -290,7 +292,8 @@ static int create_parts(struct tailnet *t)
 	t->second = event_new(base, -1, EV_PERSIST, on_second, t);
 	t->reach = reach_create(base, 0, tn_reach_changed, t);
 	if (!t->net || !t->settle || !t->save || !t->second || !t->reach ||
-		event_add(t->second, &second) < 0 || tn_net_create(t) < 0)
+		event_add(t->second, &second) < 0 || tn_net_create(t) < 0 ||
+		tn_names_create(t) < 0)
 		return -ENOMEM;
 	tailnet_set_probes(t, &t->params.probes);
 	t->coord = coord_client_create(base, t->net, &t->persist, t->netmap, &env);
@@ -336,6 +339,7 @@ void tailnet_destroy(struct tailnet *t)
 		tn_down(t);
 	tn_net_destroy(t);
 	tn_ping_end(t);
+	dns_destroy(t->names);
 	net_destroy(t->net);
 	struct event *const events[] = {t->settle, t->second, t->save};
 	for (unsigned i = 0; i < RTE_DIM(events); i++) {

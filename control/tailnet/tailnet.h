@@ -38,6 +38,8 @@ const struct portmap_info *tailnet_portmap(const struct tailnet *);
 const struct key *tailnet_node_key(const struct tailnet *); // public; zero: none
 bool tailnet_has_node_key(const struct tailnet *);
 
+struct dns *tailnet_dns(const struct tailnet *);
+
 // --- What the user does.
 
 // New prefs, taken over and saved; what changed is done. 0, or -errno with a line in err.

@@ -65,6 +65,7 @@ static void test_every_top_level_key(void **)
 		"mss_clamp = false; coalesce = false; guard = false; icmp_rate = 0;\n"
 		"handshake_rate = 5L; socket = \"/tmp/s\"; metrics = \"[::1]:9641\";\n"
 		"endpoints = [ \"203.0.113.5:41641\", \"[2001:db8::5]:1\" ];\n"
+		"dns_listen = [ \"192.168.1.1\", \"fd00::1\", \"[fd00::1]:5353\" ];\n"
 		"birthday_ports = 0; birthday_rate = 50; birthday_s = 300;\n"
 		"nat_ports = \"2000-3999\"; nat_addresses = [ \"203.0.113.6\", \"2001:db8::6\" ];\n"
 		"nat_mapping = \"endpoint-independent\"; nat_client_flows = 0;\n"
@@ -88,6 +89,9 @@ static void test_every_top_level_key(void **)
 	assert_int_equal(c->memory_mb, 16);
 	assert_int_equal(c->icmp_rate, 0);
 	assert_int_equal(c->handshake_rate, 5);
+	assert_int_equal(c->dns_listen.count, 3);
+	assert_int_equal(c->dns_listen.list[1].port, 53);
+	assert_int_equal(c->dns_listen.list[2].port, 5353);
 	assert_int_equal(c->endpoints.count, 2);
 	assert_int_equal(c->endpoints.list[0].port, 41641);
 	assert_int_equal(c->endpoints.list[1].addr.family, IP_V6);

@@ -82,6 +82,23 @@ static const struct refusal refusals[] = {
 		"1000001 is out of range; write 0 to 1000000 messages per second"},
 	{KEY "handshake_rate = 0;\n", 2, "handshake_rate",
 		"0 is out of range; write 1 to 1000000 initiations per second"},
+	{KEY "dns_listen = [ \"lan\" ];\n", 2, "dns_listen[0]",
+		"\"lan\" is not an address, such as \"192.168.1.1\" or, with another port than 53, "
+		"\"192.168.1.1:5353\""},
+	{KEY "dns_listen = [ \"192.168.1.1:0\" ];\n", 2, "dns_listen[0]",
+		"\"192.168.1.1:0\" is not an address, such as \"192.168.1.1\" or, with another "
+		"port "
+		"than 53, \"192.168.1.1:5353\""},
+	{KEY "dns_listen = [ \"0.0.0.0\" ];\n", 2, "dns_listen[0]",
+		"\"0.0.0.0\" would answer whoever reaches any interface; name the addresses that "
+		"the "
+		"LAN asks"},
+	{KEY "dns_listen = [ \"[::]:53\" ];\n", 2, "dns_listen[0]",
+		"\"[::]:53\" would answer whoever reaches any interface; name the addresses that "
+		"the "
+		"LAN asks"},
+	{KEY "dns_listen = [ \"10.0.0.1\", \"10.0.0.1:53\" ];\n", 2, "dns_listen[1]",
+		"\"10.0.0.1:53\" is in the list twice"},
 	{KEY "endpoints = \"203.0.113.5:41641\";\n", 2, "endpoints",
 		"expected an array, found a string; write [ \"203.0.113.5:41641\" ]"},
 	{KEY "endpoints = [ 41641 ];\n", 2, "endpoints[0]",
