@@ -44,6 +44,10 @@ static void classify(struct graph *g, struct rte_mbuf *m, struct fib_cache *cach
 		graph_to(g, NODE_WG_INPUT, m);
 		return;
 	}
+	if (g->nat_port_first <= g->nat_port_last && nat_is_return(g, m, &p->ip, nh)) {
+		graph_to(g, NODE_NAT_RETURN, m);
+		return;
+	}
 	// A shared port forwards only into the tunnel; an owned one also between ports.
 	bool owned = g->gw->port[p->port_in]->kind == PORT_OWNED;
 	if (type == NH_TUNNEL || (owned && (type == NH_LINK || type == NH_RESOLVE)))

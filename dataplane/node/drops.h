@@ -48,6 +48,19 @@
 		"from a tailnet peer to an address that is neither ours nor of an advertised "     \
 		"route")                                                                           \
 	X(FILTER_RULE, "filter_rule", "no rule of the tailnet's policy lets it in")                \
+	X(NAT_FRAGMENT, "nat_fragment", "a fragment whose addresses would have to be translated")  \
+	X(NAT_MALFORMED, "nat_malformed",                                                          \
+		"to be translated, and its headers or what it quotes cannot be read")              \
+	X(NAT_PROTOCOL, "nat_protocol", "to be translated, and of a kind that cannot be")          \
+	X(NAT_NO_FLOW, "nat_no_flow", "answers a flow that is not (any more) known")               \
+	X(NAT_UNREACHABLE, "nat_unreachable",                                                      \
+		"translated, its destination is behind no link: see 'tailgate nat'")               \
+	X(NAT_NO_ADDRESS, "nat_no_address",                                                        \
+		"no address of its family on the link: give it one, or a pool")                    \
+	X(NAT_CLIENT, "nat_client_limit", "a client has as many flows as it may")                  \
+	X(NAT_PORTS, "nat_ports_exhausted",                                                        \
+		"no outside port is free for the destination: more ports, or a pool")              \
+	X(NAT_FULL, "nat_table_full", "no room for another flow, and none that may end for it")    \
 	X(TSMP_RATE, "tsmp_rate", "TSMP messages of a peer beyond 20 per second")                  \
 	X(PEER_GONE, "peer_gone", "the peer was removed while packets waited for it")              \
 	X(RATE, "icmp_rate", "ICMP errors beyond the rate limit are not sent")

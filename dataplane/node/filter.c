@@ -2,9 +2,7 @@
 // here, by state or shape what answers. What goes to them is only remembered. Order and exceptions
 // are those of tailscale (wgengine/filter/filter.go, net/packet/packet.go), so that both sides of a
 // connection mean the same; but later fragments, too, must be for an address of ours.
-#include "dataplane/node/node.h"
-#include "dataplane/node/output.h"
-#include "dataplane/wire/csum.h"
+#include "dataplane/node/nat_packet.h"
 
 enum {
 	PROTO_TSMP = 99, // between the nodes themselves; never the host's
@@ -120,8 +118,10 @@ static struct flow_key flow_of(const struct rte_mbuf *m, const struct ip_info *i
 	unsigned len = ip->family == IP_V4 ? 4 : 16;
 	memcpy(key.remote, out ? dst : src, len);
 	memcpy(key.local, out ? src : dst, len);
-	key.remote_port = port_at(l4, out ? 2 : 0);
-	key.local_port = port_at(l4, out ? 0 : 2);
+	if (ip->proto == IPPROTO_TCP || ip->proto == IPPROTO_UDP || ip->proto == IPPROTO_SCTP) {
+		key.remote_port = port_at(l4, out ? 2 : 0);
+		key.local_port = port_at(l4, out ? 0 : 2);
+	}
 	return key;
 }
 
@@ -300,10 +300,54 @@ static void reject(struct graph *g, const struct rules *rules, const struct rte_
 	graph_to(g, NODE_WG_ROUTE, r);
 }
 
+// Whether the rules of this generation have let the flow's packets through.
+static bool is_judged(
+	const struct nat_flow *f, const struct nat_key *key, uint32_t generation, bool jailed)
+{
+	return f->generation == generation && generation != 0 &&
+	       !(f->flags & NAT_JAILED) == !jailed &&
+	       (!(f->flags & NAT_ANY_REMOTE) || nat_same_remote(&f->side[NAT_INSIDE], key));
+}
+
+// They did so now.
+static void set_judged(struct nat_flow *f, uint32_t generation, bool jailed)
+{
+	f->generation = generation;
+	f->flags = (uint8_t)((f->flags & ~NAT_JAILED) | (jailed ? NAT_JAILED : 0));
+}
+
+// As judge, by the translated flow that the packet belongs to where it has one; pkt.flow is that.
+static int judge_flow(struct graph *g, const struct rules *rules, struct rte_mbuf *m,
+	struct local_cache *local, struct nat_flow *f, const struct nat_key *key)
+{
+	struct pkt *p = pkt_of(m);
+	p->flow = NULL;
+	if (!f)
+		return judge(g, rules, m, local);
+	uint32_t generation = rules_generation(rules);
+	bool jailed = atomic_load_explicit(&p->peer->jailed, memory_order_relaxed);
+	if (unlikely(!is_judged(f, key, generation, jailed))) {
+		int verdict = judge(g, rules, m, local);
+		if (verdict != ACCEPT)
+			return verdict;
+		// One for any remote is NAT's to set to this one.
+		if ((f->flags & NAT_ANY_REMOTE) && !nat_same_remote(&f->side[NAT_INSIDE], key))
+			return ACCEPT;
+		set_judged(f, generation, jailed);
+	}
+	f->last_ms = nat_ms(g->now, g->gw->tsc_per_ns); // it stays for this round
+	p->flow = f;
+	return ACCEPT;
+}
+
 void node_filter(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	const struct rules *rules = atomic_load_explicit(&g->gw->rules, memory_order_acquire);
+	bool translates = atomic_load_explicit(&g->gw->nat, memory_order_relaxed) || g->nat->n > 0;
 	struct local_cache local = {0};
+	struct nat_burst b;
+	if (translates)
+		nat_burst_find(g, pkts, n, NAT_INSIDE, nat_ms(g->now, g->gw->tsc_per_ns), &b);
 	for (unsigned i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		const struct ip_info *ip = &pkt_of(m)->ip;
@@ -311,9 +355,10 @@ void node_filter(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 			tsmp(g, m);
 			continue;
 		}
-		int verdict = judge(g, rules, m, &local);
+		int verdict = translates ? judge_flow(g, rules, m, &local, b.flow[i], &b.key[i])
+					 : judge(g, rules, m, &local);
 		if (likely(verdict == ACCEPT)) {
-			graph_to(g, NODE_OVERLAY, m);
+			graph_to(g, translates ? NODE_NAT : NODE_OVERLAY, m);
 			continue;
 		}
 		if (is_refused_connection(m, ip, verdict))
@@ -322,15 +367,36 @@ void node_filter(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 	}
 }
 
+bool filter_is_answer(struct graph *g, const struct rte_mbuf *m)
+{
+	const struct ip_info *ip = &pkt_of((struct rte_mbuf *)(uintptr_t)m)->ip;
+	struct flow_key key = flow_of(m, ip, false);
+	return flow_known(g->flows, &key);
+}
+
+// Whether answers are told by what went out: of UDP and SCTP for the rules, of all but ICMP where
+// what is no answer gets another source.
+static bool is_remembered(const struct graph *g, const struct ip_info *ip)
+{
+	const struct nat_config *c = atomic_load_explicit(&g->gw->nat, memory_order_acquire);
+	return is_stateful(ip) ||
+	       (c && c->snat && !is_icmp(ip) && !(ip->flags & IP_FLAG_FRAG_TAIL));
+}
+
 bool filter_out(struct graph *g, struct rte_mbuf *m)
 {
-	const struct ip_info *ip = &pkt_of(m)->ip;
+	const struct pkt *p = pkt_of(m);
+	const struct ip_info *ip = &p->ip;
 	const uint8_t *dst = dst_of(rte_pktmbuf_mtod(m, const uint8_t *), ip->family);
 	if (unlikely(pkt_is_multicast(m, ip) || is_link_local(dst, ip->family))) {
 		graph_drop(g, m, DROP_FILTER_SCOPE);
 		return false;
 	}
-	if (is_stateful(ip) && is_plain(m, ip)) {
+	if (p->nat == PKT_NAT_IN) // its flow knows
+		return true;
+	if (!nat_towards_peer(g, m))
+		return false;
+	if (p->nat != PKT_NAT_IN && is_remembered(g, ip) && is_plain(m, ip)) {
 		struct flow_key key = flow_of(m, ip, true);
 		if (flow_remember(g->flows, &key))
 			graph_count(g, COUNTER_FLOWS_EVICTED, 1);

@@ -3,6 +3,7 @@
 
 #include "dataplane/base/mailbox.h"
 #include "dataplane/node/node.h"
+#include "dataplane/node/output.h"
 #include "dataplane/node/state.h"
 #include "dataplane/table/lookup.h"
 #include "dataplane/table/peer_table.h"
@@ -77,6 +78,11 @@ struct graph *graph_create(struct gateway *gw, uint16_t id, const char *aead)
 	g->flows = flow_table_create(FLOWS);
 	if (!g->flows)
 		goto no_flows;
+	g->nat = nat_table_create(
+		gw->nat_flows ? gw->nat_flows : NAT_FLOWS, id, gw->n_workers, &gw->nat_claims);
+	if (!g->nat)
+		goto no_nat;
+	g->nat_port_first = UINT16_MAX;
 	g->state = node_state_create(g);
 	snprintf(name, sizeof(name), "inbox%p", (void *)g); // tests run more than one gateway
 	g->inbox = mailbox_create(name, sizeof(struct rte_mbuf *), INBOX_SIZE);
@@ -85,6 +91,8 @@ struct graph *graph_create(struct gateway *gw, uint16_t id, const char *aead)
 	return g;
 no_inbox:
 	node_state_destroy(g->state);
+	nat_table_destroy(g->nat);
+no_nat:
 	flow_table_destroy(g->flows);
 no_flows:
 	aead_destroy(g->aead);
@@ -114,6 +122,7 @@ void graph_destroy(struct graph *g)
 		rte_pktmbuf_free(m);
 	mailbox_destroy(g->inbox);
 	node_state_destroy(g->state);
+	nat_table_destroy(g->nat);
 	flow_table_destroy(g->flows);
 	aead_destroy(g->aead);
 	free(g->trace);
@@ -248,6 +257,6 @@ unsigned graph_inbox(struct graph *g)
 	memcpy(pkts, g->later.pkts, later * sizeof(pkts[0]));
 	g->later.n = 0;
 	for (unsigned i = 0; i < later; i++)
-		graph_to(g, NODE_ROUTE, pkts[i]);
-	return n + later;
+		graph_to(g, (enum node_id)pkt_of(pkts[i])->node, pkts[i]);
+	return n + later + nat_round(g);
 }

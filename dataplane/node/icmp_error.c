@@ -155,6 +155,14 @@ static void build6(
 	memcpy(icmp + 2, &csum, 2);
 }
 
+// Where an error enters: what was translated is named in it, so it has to be translated, too.
+static enum node_id entry_of(const struct pkt *cause)
+{
+	if (likely(cause->nat == PKT_NAT_NONE))
+		return NODE_ROUTE;
+	return cause->nat == PKT_NAT_OUT ? NODE_NAT_RETURN : NODE_NAT;
+}
+
 // The error as a new packet, to be routed in the next round.
 static void reply(struct graph *g, const struct rte_mbuf *m, const struct pkt *p)
 {
@@ -176,6 +184,7 @@ static void reply(struct graph *g, const struct rte_mbuf *m, const struct pkt *p
 	struct pkt *ep = pkt_of(e);
 	ep->from = FROM_SELF;
 	ep->port_in = p->port_in;
+	ep->node = (uint8_t)entry_of(p);
 	ep->ip = (struct ip_info){
 		.family = p->ip.family,
 		.proto = v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6,

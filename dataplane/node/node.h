@@ -11,7 +11,7 @@
 #include "dataplane/port/port.h"
 #include "dataplane/table/fib.h"
 #include "dataplane/table/flow.h"
-#include "dataplane/table/nat_config.h"
+#include "dataplane/table/nat.h"
 #include "dataplane/table/peer.h"
 #include "dataplane/table/rules.h"
 #include "dataplane/wire/ip.h"
@@ -29,6 +29,8 @@ enum {
 	X(WG_INPUT, wg_input)	    /* split super-datagrams, message type, receiver index */      \
 	X(WG_DECRYPT, wg_decrypt)   /* data packets in, allowed source */                          \
 	X(FILTER, filter)	    /* of a tailnet: who may begin what */                         \
+	X(NAT, nat)		    /* of a tailnet: new addresses for what leaves */              \
+	X(NAT_RETURN, nat_return)   /* and the old ones for what answers */                        \
 	X(OVERLAY, overlay)	    /* MSS clamp */                                                \
 	X(ROUTE, route)		    /* TTL, next hop */                                            \
 	X(WG_ROUTE, wg_route)	    /* allowed IPs: which peer, which key, does it fit */          \
@@ -63,6 +65,13 @@ enum self_reason {
 	SELF_GIVE_UP,	// no answer: drop what waits
 };
 
+// What was done to a packet: an error about it has the way of its answers.
+enum pkt_nat {
+	PKT_NAT_NONE,
+	PKT_NAT_OUT, // a peer's has another source or destination
+	PKT_NAT_IN,  // what came for an outside address is a peer's now
+};
+
 enum icmp_reason {
 	ICMP_TTL,	   // time exceeded
 	ICMP_TOO_BIG,	   // fragmentation needed, packet too big; pkt.mtu
@@ -88,7 +97,10 @@ enum punt_reason {
 // What the graph knows of a packet: the private area of its mbuf. // worker that holds the packet
 struct pkt {
 	struct peer *peer;
-	struct keypair *keypair;
+	union {
+		struct keypair *keypair;
+		struct nat_flow *flow; // between FILTER and NAT; NULL: none
+	};
 	const struct nexthop *nexthop;
 	const uint8_t *outer; // decrypted or to be: the outer IP header, in the same buffer
 	uint64_t counter;     // of the data packet; FROM_SELF in an inbox: id of the peer
@@ -100,6 +112,7 @@ struct pkt {
 	uint8_t reason; // enum punt_reason, icmp_reason or self_reason
 	uint8_t trace;	// 0, or 1 + slot of the worker's trace
 	uint16_t mtu;	// ICMP too big: what to tell
+	uint8_t nat;	// enum pkt_nat
 };
 static_assert(sizeof(struct pkt) <= PKT_PRIV_LEN);
 static_assert(offsetof(struct pkt, peer) == 0); // and peer_staged_next(), while it waits
@@ -190,6 +203,10 @@ struct capture; // node/capture.h
 	X(FLOWS_EVICTED, "flows_evicted",                                                          \
 		"flows that the packet filter forgot early: more than 65536 of a worker")          \
 	X(REJECTS_SENT, "rejects_sent", "TSMP messages to peers whose connections were refused")   \
+	X(NAT_CREATED, "nat_flows_created", "flows that got other addresses")                      \
+	X(NAT_EXPIRED, "nat_flows_expired", "translated flows that ended idle")                    \
+	X(NAT_EVICTED, "nat_flows_evicted",                                                        \
+		"translated flows that ended early, for others: table or ports full")              \
 	X(STAGED, "staged", "packets that waited for a handshake")                                 \
 	X(HANDOFF, "handed_off", "packets handed to the worker that owns the peer")                \
 	X(PUNTED, "punted", "packets handed to the control thread")                                \
@@ -233,9 +250,11 @@ struct gateway {
 	_Atomic uint32_t port_addr4[PORT_MAX];	      // network order
 	struct ip_addr *_Atomic port_addr6[PORT_MAX]; // RCU
 	double tsc_per_ns;			      // fixed after init
+	uint32_t nat_flows; // fixed after init: most of a worker; 0: NAT_FLOWS
 	// wrk: add, ctl: takes away: how many wait in punted, by reason. A line of its own: what is
 	// above is read for every packet.
 	alignas(64) _Atomic uint32_t punted_n[PUNT_REASON_COUNT];
+	alignas(64) struct nat_claims nat_claims; // wrk: rw
 };
 
 // One worker's state. // wrk only, unless said otherwise
@@ -253,6 +272,9 @@ struct graph {
 	struct node_queue txq[PORT_MAX]; // what tx has collected for each port
 	uint32_t txq_bytes[PORT_MAX];
 	struct flow_table *flows; // what went to filtered peers
+	struct nat_table *nat;	  // what filtered peers have begun; ctl: nat_table_read()
+	// Every port that was ever an outside one; nothing: first > last
+	uint16_t nat_port_first, nat_port_last;
 	struct node_state *state; // what nodes keep over a round: gro, datagram chains
 	struct mailbox *inbox;	  // struct rte_mbuf *, anyone to this worker: pkt_of()->node
 	struct node_queue later;  // packets made here that enter at ROUTE in the next round
@@ -281,7 +303,8 @@ void graph_destroy(struct graph *g); // frees queued packets [ctl, worker gone]
 void graph_run(struct graph *g, enum node_id node);
 // Run all queues until they are empty, in order. [wrk]
 void graph_flush(struct graph *g);
-// Let packets of the inbox and of the last round's ICMP errors in; returns how many. [wrk]
+// Let packets of the inbox and of the last round's ICMP errors in, and end idle flows; returns how
+// many packets, and 1 more while flows are left to look at. [wrk]
 unsigned graph_inbox(struct graph *g);
 void graph_trace_step(struct graph *g, struct rte_mbuf *m, enum node_id node, unsigned drop);
 // What a worker punted next, the caller's now; NULL: nothing waits. [ctl]

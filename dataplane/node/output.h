@@ -100,6 +100,8 @@ static inline uint32_t pkt_wire_len(const struct rte_mbuf *m, const struct ip_in
 
 // Give a packet to the worker that owns its peer; it enters there at node.
 void handoff(struct graph *g, struct rte_mbuf *m, enum node_id node);
+// The same by the worker's number.
+void handoff_to(struct graph *g, struct rte_mbuf *m, uint16_t worker, enum node_id node);
 // A frame that is not for the graph: on a shared port the kernel has its own copy; an owned port's
 // goes to the kernel through the mirror. stripped: data is behind the Ethernet header.
 void leave_to_kernel(struct graph *g, struct rte_mbuf *m, bool stripped);
@@ -115,6 +117,17 @@ bool icmp_token(struct graph *g);
 // A packet to a filtered peer: what it begins may be answered. False: it must not go, and has
 // ended.
 bool filter_out(struct graph *g, struct rte_mbuf *m);
+// Whether a packet of a filtered peer answers what began on our side, of any protocol but ICMP; m:
+// no fragment, its headers whole. That is remembered where sources are translated.
+bool filter_is_answer(struct graph *g, const struct rte_mbuf *m);
+// Whether a packet from a port is to enter NAT_RETURN; nh: by its destination.
+bool nat_is_return(struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip,
+	const struct nexthop *nh);
+// A packet from the network or the host towards a filtered peer, for no outside address of ours: a
+// service's answer, a prefix by another name. False: it has ended.
+bool nat_towards_peer(struct graph *g, struct rte_mbuf *m) must_check;
+// Once a round: what the configuration says, flows that are idle. True: there is more to do.
+bool nat_round(struct graph *g);
 // Copy head and m's data, which lie in one piece, for the control thread, so that no receive buffer
 // waits for it: to PUNT with this reason. m stays the caller's. What finds no room is counted.
 void punt_copy(struct graph *g, const struct rte_mbuf *m, enum punt_reason reason,

@@ -45,16 +45,21 @@ void peer_ask(struct graph *g, struct peer *peer, enum event_type type, uint32_t
 		peer->asked_handshake = g->now;
 }
 
-void handoff(struct graph *g, struct rte_mbuf *m, enum node_id node)
+void handoff_to(struct graph *g, struct rte_mbuf *m, uint16_t worker, enum node_id node)
 {
 	struct pkt *p = pkt_of(m);
 	p->node = (uint8_t)node;
 	p->trace = 0; // the trace is this worker's
-	if (!mailbox_put(g->gw->graph[p->peer->owner]->inbox, &m)) {
+	if (!mailbox_put(g->gw->graph[worker]->inbox, &m)) {
 		graph_drop(g, m, DROP_HANDOFF_FULL);
 		return;
 	}
 	graph_count(g, COUNTER_HANDOFF, 1);
+}
+
+void handoff(struct graph *g, struct rte_mbuf *m, enum node_id node)
+{
+	handoff_to(g, m, pkt_of(m)->peer->owner, node);
 }
 
 // Packets that may wait at once, of all kinds.

@@ -90,9 +90,10 @@ static void change_end(struct nat_flow *f)
 	__atomic_store_n(&f->version, f->version + 1, __ATOMIC_RELEASE);
 }
 
-void nat_set_remote(struct nat_flow *f, const struct nat_key *seen)
+void nat_set_remote(struct nat_flow *f, const struct nat_key *seen, bool hairpin)
 {
 	change_begin(f);
+	f->flags = (uint8_t)((f->flags & ~NAT_HAIRPIN) | (hairpin ? NAT_HAIRPIN : 0));
 	for (unsigned i = 0; i < 2; i++) {
 		memcpy(f->side[i].remote, seen->remote, sizeof(seen->remote));
 		f->side[i].remote_port = seen->remote_port;

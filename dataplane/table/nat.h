@@ -143,7 +143,7 @@ struct nat_flow *nat_open(struct nat_table *, const struct nat_config *, const s
 	enum nat_refusal *why);
 void nat_close(struct nat_table *, struct nat_flow *);
 // Of a flow for any remote: the one of this packet.
-void nat_set_remote(struct nat_flow *, const struct nat_key *seen);
+void nat_set_remote(struct nat_flow *, const struct nat_key *seen, bool hairpin);
 // Into another class's list, as one that was just seen.
 void nat_set_class(struct nat_table *, struct nat_flow *, enum nat_class, uint32_t now_ms);
 // Look at up to budget flows that may be idle; those that are end. True: more are due.
