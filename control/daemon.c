@@ -193,6 +193,13 @@ static void on_refresh(evutil_socket_t, short, void *arg)
 	rcu_reclaim(gw->rcu);
 }
 
+static void on_rule_gone(void *arg)
+{
+	struct running *r = arg;
+	if (r->d.tailnet)
+		tailnet_rule_gone(r->d.tailnet);
+}
+
 static int claim_port(struct running *r)
 {
 	struct daemon *d = &r->d;
@@ -256,9 +263,11 @@ static int start_mirror(struct running *r)
 	const struct mirror_env env = {
 		.arg = r,
 		.tunnel_ifindex = host == PORT_NONE ? 0 : d->gw->port[host]->ifindex,
+		.first_table = d->config->tailnet ? TAILNET_TABLE : 0,
 		.port_of = port_of,
 		.on_change = on_change,
 		.on_neigh = on_neigh,
+		.on_rule_gone = on_rule_gone,
 	};
 	d->mirror = mirror_create(d->base, d->gw->fib, &env);
 	if (!d->mirror) {

@@ -203,7 +203,7 @@ static void send_initial(struct local_watcher *w, uint64_t mask)
 	if (mask & WATCH_STATUS)
 		json_object_set_new(notify, "InitialStatus", local_status(t));
 	const char *why = NULL;
-	const struct nm_node *exit = mask & WATCH_SUGGESTION ? local_suggestion(t, &why) : NULL;
+	const struct nm_node *exit = mask & WATCH_SUGGESTION ? tailnet_suggest_exit(t, &why) : NULL;
 	if (exit != NULL && exit->stable_id != NULL)
 		json_object_set_new(notify, "SuggestedExitNode", json_string(exit->stable_id));
 	send_notify(w, notify);

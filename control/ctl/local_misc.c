@@ -6,7 +6,6 @@
 #include "control/ctl/local_priv.h"
 
 // The node attribute of an administrator who allows it.
-#define SUGGEST_EXIT_NODE "suggest-exit-node"
 
 // The workers forward and segment, not the kernel: its switches do not matter.
 void local_handle_warning(struct local_request *r)
@@ -241,52 +240,10 @@ void local_handle_whois(struct local_request *r)
 				profile_of(nm, node->user), "CapMap", caps_of(nm, node)));
 }
 
-static uint64_t latency_of(const struct netcheck_report *report, uint32_t region)
-{
-	uint64_t best = UINT64_MAX;
-
-	for (uint32_t i = 0; i < report->n_latency; i++) {
-		const struct netcheck_latency *l = &report->latency[i];
-		const uint64_t all[] = {l->v4_ns, l->v6_ns, l->https_ns};
-		for (unsigned k = 0; l->region == region && k < RTE_DIM(all); k++)
-			if (all[k] != 0)
-				best = RTE_MIN(best, all[k]);
-	}
-	return best;
-}
-
-// The one whose home region is nearest to us; of several in it the one with the lowest ID, so that
-// the answer stays the same.
-const struct nm_node *local_suggestion(const struct tailnet *t, const char **why)
-{
-	const struct netcheck_report *report = tailnet_netcheck(t);
-	const struct netmap *nm = tailnet_netmap(t);
-	const struct nm_node *best = NULL;
-	uint64_t best_ns = 0;
-
-	*why = NULL;
-	if (report->preferred == 0 || nm->self == NULL) {
-		*why = "no preferred DERP, try again later";
-		return NULL;
-	}
-	for (size_t i = 0; i < nm->n_peers; i++) {
-		const struct nm_node *n = nm->peers[i]->node;
-		if (nm->peers[i]->unusable != NM_USABLE || n->online != NM_ONLINE ||
-			!local_offers_exit(n) || nm_node_cap(n, SUGGEST_EXIT_NODE) == NULL)
-			continue;
-		uint64_t ns = latency_of(report, n->home_derp);
-		if (best == NULL || ns < best_ns || (ns == best_ns && n->id < best->id)) {
-			best = n;
-			best_ns = ns;
-		}
-	}
-	return best;
-}
-
 void local_handle_suggest(struct local_request *r)
 {
 	const char *why;
-	const struct nm_node *n = local_suggestion(r->t, &why);
+	const struct nm_node *n = tailnet_suggest_exit(r->t, &why);
 
 	if (why != NULL)
 		local_json(r, HTTP_INTERNAL, json_pack("{s:s}", "error", why));

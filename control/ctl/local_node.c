@@ -90,18 +90,6 @@ void local_suffix(const char *fqdn, char *to, size_t room)
 		to[n - 1] = '\0';
 }
 
-bool local_offers_exit(const struct nm_node *node)
-{
-	bool v4 = false, v6 = false;
-
-	for (uint32_t i = 0; i < node->n_allowed_ips; i++) {
-		const struct ip_prefix *p = &node->allowed_ips[i];
-		v4 |= p->len == 0 && p->addr.family == IP_V4;
-		v6 |= p->len == 0 && p->addr.family == IP_V6;
-	}
-	return v4 && v6;
-}
-
 const struct nm_user *local_user_of(const struct netmap *nm, int64_t id)
 {
 	for (size_t i = 0; i < nm->n_users; i++)

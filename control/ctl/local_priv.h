@@ -74,7 +74,6 @@ json_t *local_derp_map(const struct netmap *); // null before the first netmap
 json_t *local_dns(const struct nm_dns *);      // tailcfg.DNSConfig
 // The part of a name behind its first dot, without the final one.
 void local_suffix(const char *fqdn, char *to, size_t room);
-bool local_offers_exit(const struct nm_node *);
 const struct nm_user *local_user_of(const struct netmap *, int64_t id); // NULL: unknown
 
 // --- local_status.c
@@ -86,12 +85,6 @@ const char *local_auth_url(const struct tailnet *); // "": nobody has to log in
 // --- local_prefs.c
 
 json_t *local_prefs(const struct tailnet *); // ipn.Prefs with who is logged in
-
-// --- local_misc.c
-
-// Stable ID and name of the exit node to suggest; NULL: none, with a line in *why if that is an
-// error.
-const struct nm_node *local_suggestion(const struct tailnet *, const char **why);
 
 // --- handlers, each of one route
 

@@ -178,27 +178,12 @@ static json_t *self_of(const struct tailnet *t)
 	set(o, "LastSeen", local_time(0));
 	set(o, "Online", json_boolean(t != NULL && tailnet_coord(t)->state == COORD_STREAMING));
 	set(o, "ExitNode", json_false());
-	set(o, "ExitNodeOption", json_boolean(n != NULL && local_offers_exit(n)));
+	set(o, "ExitNodeOption", json_boolean(n != NULL && tailnet_offers_exit(n)));
 	set(o, "Active", json_false());
 	set_rest(o, n, false, false);
 	if (n != NULL && n->n_caps > 0)
 		set(o, "Capabilities", capabilities_of(n));
 	return o;
-}
-
-// By stable ID, or by one of its addresses.
-static bool is_chosen_exit(const struct prefs *prefs, const struct nm_node *n)
-{
-	struct ip_addr addr;
-
-	if (prefs->exit_node_id[0] != '\0')
-		return n->stable_id != NULL && strcmp(n->stable_id, prefs->exit_node_id) == 0;
-	if (ip_addr_parse(prefs->exit_node_ip, &addr) < 0)
-		return false;
-	for (uint32_t i = 0; i < n->n_addresses; i++)
-		if (ip_addr_equal(&n->addresses[i].addr, &addr))
-			return true;
-	return false;
 }
 
 static json_t *peer_of(const struct tailnet *t, const struct nm_peer *peer)
@@ -213,8 +198,8 @@ static json_t *peer_of(const struct tailnet *t, const struct nm_peer *peer)
 	set_path(o, &info, region != 0 ? tailnet_region_code(t, region) : "", json_null());
 	set_times(o, n, &info);
 	set(o, "Online", json_boolean(n->online == NM_ONLINE));
-	set(o, "ExitNode", json_boolean(is_chosen_exit(tailnet_prefs(t), n)));
-	set(o, "ExitNodeOption", json_boolean(local_offers_exit(n)));
+	set(o, "ExitNode", json_boolean(peer == tailnet_exit_node(t)));
+	set(o, "ExitNodeOption", json_boolean(tailnet_offers_exit(n)));
 	set(o, "Active", json_boolean(info.active));
 	set_rest(o, n, known,
 		info.handshake_unix_ns != 0 || info.rx_bytes != 0 || info.tx_bytes != 0);
@@ -263,16 +248,13 @@ static json_t *health_of(const struct tailnet *t)
 
 static json_t *exit_status(const struct tailnet *t)
 {
-	const struct netmap *nm = tailnet_netmap(t);
+	const struct nm_peer *exit = tailnet_exit_node(t);
 
-	for (size_t i = 0; i < nm->n_peers; i++) {
-		const struct nm_node *n = nm->peers[i]->node;
-		if (is_chosen_exit(tailnet_prefs(t), n))
-			return json_pack("{s:s, s:b, s:o}", "ID", text_or_empty(n->stable_id),
-				"Online", n->online == NM_ONLINE, "TailscaleIPs",
-				local_prefixes(n->addresses, n->n_addresses));
-	}
-	return NULL;
+	if (exit == NULL)
+		return NULL;
+	return json_pack("{s:s, s:b, s:o}", "ID", text_or_empty(exit->node->stable_id), "Online",
+		exit->node->online == NM_ONLINE, "TailscaleIPs",
+		local_prefixes(exit->node->addresses, exit->node->n_addresses));
 }
 
 // What concerns the tailnet as a whole; none before the first netmap.

@@ -183,7 +183,12 @@ static int set_up(struct fetch *f, struct net *net, const struct fetch_request *
 	char host[TLS_CHECK_NAME_MAX];
 	bool https;
 	struct transfer_target t = {
-		.url = r->url, .host = host, .address = r->address, .cert = r->cert};
+		.url = r->url,
+		.host = host,
+		.address = r->address,
+		.cert = r->cert,
+		.inside = r->inside,
+	};
 	int error = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0 ? 0 : -EINVAL;
 
 	if (!error)

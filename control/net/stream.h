@@ -1,5 +1,6 @@
 // TCP and TLS connections and HTTP requests of the control thread. libcurl does names, proxies of
-// the environment, TLS and certificates, without blocking; the event loop does the rest. [ctl]
+// the environment, TLS and certificates, without blocking; the event loop does the rest.
+// Connections go past the tunnel (net/bypass.h), but for those to peers. [ctl]
 #pragma once
 
 #include <event2/event.h>
@@ -83,6 +84,7 @@ struct fetch_request {
 	const char *address; // as of stream_target
 	const char *cert;    // as of stream_target
 	bool follow;	     // redirects, up to 5
+	bool inside;	     // through the tunnel to a peer, not past it
 };
 
 struct fetch_answer {

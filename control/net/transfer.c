@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "control/net/bypass.h"
 #include "dataplane/base/mem.h"
 
 // What libcurl did may have ended the transfer: the caller touches nothing afterwards.
@@ -130,6 +131,19 @@ static int override_name(struct transfer *t, const char *host, uint16_t port, co
 	return !count ? -EINVAL : t->resolve ? 0 : -ENOMEM;
 }
 
+static int on_new_socket(void *, curl_socket_t fd, curlsocktype)
+{
+	net_bypass(fd);
+	return CURL_SOCKOPT_OK;
+}
+
+static bool set_way(CURL *e, bool inside)
+{
+	if (inside)
+		return curl_easy_setopt(e, CURLOPT_PROXY, "") == CURLE_OK;
+	return curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_new_socket) == CURLE_OK;
+}
+
 // All that streams and fetches have in common.
 static bool set_options(struct transfer *t, const char *url)
 {
@@ -175,7 +189,8 @@ int transfer_init(struct transfer *t, struct net *net, const struct transfer_tar
 	t->timer = evtimer_new(net->base, on_timer, t);
 	t->multi = curl_multi_init();
 	t->easy = curl_easy_init();
-	if (!t->timer || !t->multi || !t->easy || !set_options(t, target->url))
+	if (!t->timer || !t->multi || !t->easy || !set_options(t, target->url) ||
+		!set_way(t->easy, target->inside))
 		return -ENOMEM;
 	curl_multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
 	curl_multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);

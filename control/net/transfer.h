@@ -40,6 +40,7 @@ struct transfer_target {
 	uint16_t port;	  // of url
 	const char *address, *cert;
 	bool any_certificate;
+	bool inside; // of the tunnel, without a proxy; else past it
 };
 
 // t is zeroed. What the caller still has to say to t->easy comes between init and start. 0,

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "control/net/bypass.h"
 #include "control/path/portmap_priv.h"
 #include "dataplane/base/log.h"
 
@@ -123,6 +124,8 @@ static int open_socket(const struct portmap *pm)
 	memcpy(&own.sin_addr, pm->own.bytes, sizeof(own.sin_addr));
 	memcpy(&gateway.sin_addr, pm->gateway.bytes, sizeof(gateway.sin_addr));
 	const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd >= 0)
+		net_bypass(fd);
 	// Connected: the kernel drops what comes from anywhere else.
 	if (fd >= 0 && (bind(fd, (const struct sockaddr *)&own, sizeof(own)) ||
 			       connect(fd, (const struct sockaddr *)&gateway, sizeof(gateway)))) {

@@ -1,6 +1,5 @@
 #include "control/tailnet/filter.h"
 
-#include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <rte_common.h>
@@ -80,7 +79,7 @@ static void subtract(struct ranges *r, const struct ip_range *x)
 	}
 }
 
-static struct ip_prefix network_of(const struct ip_ifaddr *a)
+struct ip_prefix tn_network_of(const struct ip_ifaddr *a)
 {
 	struct ip_prefix p = {a->addr, a->len};
 	for (unsigned bit = p.len; bit < ip_addr_bits(&p.addr); bit++)
@@ -95,7 +94,7 @@ static void add_internet(struct ranges *local, uint8_t family, const struct tn_f
 	struct ip_range range = ip_range_any((enum ip_family)family);
 	add(&r, &range);
 	for (uint32_t i = 0; i < spec->n_attached; i++) {
-		struct ip_prefix network = network_of(&spec->attached[i]);
+		struct ip_prefix network = tn_network_of(&spec->attached[i]);
 		range = ip_range_of(&network);
 		subtract(&r, &range);
 	}
@@ -275,7 +274,7 @@ static uint8_t mask_len(const uint8_t *mask, unsigned bytes)
 	return (uint8_t)len;
 }
 
-static bool read_address(const struct ifaddrs *i, struct ip_ifaddr *out)
+bool tn_interface_address(const struct ifaddrs *i, struct ip_ifaddr *out)
 {
 	if (!i->ifa_addr || !i->ifa_netmask)
 		return false;
@@ -306,7 +305,7 @@ struct rules *tn_filter_rules(
 	for (struct ifaddrs *i = all; i && known; i = i->ifa_next) {
 		known = spec.n_attached < TN_FILTER_ATTACHED_MAX;
 		if (known)
-			spec.n_attached += read_address(i, &attached[spec.n_attached]);
+			spec.n_attached += tn_interface_address(i, &attached[spec.n_attached]);
 	}
 	freeifaddrs(all);
 	if (!known) {

@@ -3,6 +3,8 @@
 // peers, filter, own addresses, advertised routes or the machine's networks change. [ctl]
 #pragma once
 
+#include <ifaddrs.h>
+
 #include "control/coord/netmap.h"
 #include "dataplane/table/rules.h"
 
@@ -28,3 +30,7 @@ struct rules *tn_filter_compile(const struct tn_filter_spec *) must_check;
 // The same with the networks that the machine has now.
 struct rules *tn_filter_rules(const struct netmap *, const struct ip_prefix *routes,
 	uint32_t n_routes, bool shields_up) must_check;
+
+// An interface's address with its network; false: of no family that we know.
+bool tn_interface_address(const struct ifaddrs *, struct ip_ifaddr *out);
+struct ip_prefix tn_network_of(const struct ip_ifaddr *);

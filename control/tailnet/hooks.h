@@ -8,6 +8,11 @@
 #include "control/wg/session.h"
 #include "dataplane/wire/classify_udp.h"
 
+enum {
+	TAILNET_TABLE =
+		52, // the kernel's routing table that has our routes (tailscale router_linux.go)
+};
+
 struct tailnet_env {
 	void *arg;
 	// A datagram from the WireGuard port, or another port of ours (not 0). False: no way there.
@@ -66,5 +71,7 @@ void tailnet_network_changed(struct tailnet *);
 void tailnet_set_birthday(struct tailnet *, const struct mesh_birthday *);
 void tailnet_set_probes(struct tailnet *, const struct config_hosts *);
 void tailnet_set_nat(struct tailnet *, const struct config_nat *);
+// An ip rule was deleted: ours come back.
+void tailnet_rule_gone(struct tailnet *);
 // The TUN was made anew: it has neither addresses nor routes.
 void tailnet_tun_lost(struct tailnet *);

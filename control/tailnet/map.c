@@ -42,7 +42,7 @@ bool tn_route_wanted(const struct tailnet *t, const struct nm_peer *peer, const 
 			return true;
 	}
 	if (p->len == 0)
-		return false; // of the chosen exit node only
+		return tn_exit_peer(t) == peer;
 	if (single && tn_is_tailnet(&p->addr)) {
 		const struct nm_peer *owner = netmap_peer_by_addr(t->netmap, &p->addr);
 		return !owner || owner == peer;
@@ -175,6 +175,7 @@ void tn_up(struct tailnet *t)
 	filter_apply(t);
 	set_relays(t);
 	t->routes_dirty = true;
+	tn_routes_networks(t);
 	tn_routes_apply(t);
 	tn_netcheck(t, true);
 }
@@ -190,6 +191,7 @@ void tn_down(struct tailnet *t)
 	}
 	derp_pool_set_home(t->derp, 0);
 	t->home = 0;
+	t->exit_id = 0;
 }
 
 void tn_peers_again(struct tailnet *t)

@@ -143,7 +143,8 @@ static int peerapi_begin(struct tn_ping *p, const struct nm_peer *peer, unsigned
 	const struct fetch_request r = {.method = "HEAD",
 		.url = p->pong.peerapi_url,
 		.max = 4096,
-		.timeout_ms = timeout_ms};
+		.timeout_ms = timeout_ms,
+		.inside = true};
 	return fetch_start(&p->fetch, p->t->net, &r, on_peerapi, p);
 }
 

@@ -97,6 +97,7 @@ static bool read_members(struct prefs *p)
 	read_text(p, "ControlURL", p->control_url);
 	read_text(p, "ExitNodeID", p->exit_node_id);
 	read_text(p, "ExitNodeIP", p->exit_node_ip);
+	read_text(p, "AutoExitNode", p->auto_exit_node);
 	read_text(p, "Hostname", p->hostname);
 	read_text(p, "OperatorUser", p->operator);
 	p->want_running = flag(p, "WantRunning");
@@ -116,7 +117,7 @@ static bool read_members(struct prefs *p)
 
 static bool uses_exit_node(const struct prefs *p)
 {
-	return p->exit_node_id[0] || p->exit_node_ip[0];
+	return p->exit_node_id[0] || p->exit_node_ip[0] || p->auto_exit_node[0];
 }
 
 static bool is_exit_node(const struct prefs *p)

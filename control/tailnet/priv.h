@@ -35,11 +35,17 @@ struct tn_probe; // one, of probes.c
 struct tn_ping;	 // one that has not been answered, of ping.c
 
 // What is in the kernel now: routes through the TUN, addresses on it.
-struct tn_kernel {
-	struct ip_prefix *routes; // sorted
-	uint32_t n_routes;
-	struct ip_prefix *addresses;
-	uint32_t n_addresses;
+struct tn_list { // of prefixes
+	struct ip_prefix *at;
+	uint32_t n, room;
+};
+
+struct tn_kernel { // all sorted
+	struct tn_list routes;
+	struct tn_list throws;	 // networks beside the tunnel that a route into it covers
+	struct tn_list attached; // networks of the machine when that was seen last
+	struct tn_list addresses;
+	bool ruled; // ip rules ask our table
 };
 
 struct tailnet { // ctl only
@@ -69,6 +75,9 @@ struct tailnet { // ctl only
 	unsigned n_listeners;
 	unsigned pending_changes; // enum tailnet_change, told when settled
 	struct event *settle, *second, *netcheck_event, *save;
+	struct event *rules_again; // ip rules that somebody deleted
+	int64_t exit_id;	   // node that our routes and peers know as exit node; 0: none
+	char exit_suggested[64];   // stable ID of the last suggestion; ""
 	bool routes_dirty, filter_dirty, relays_dirty;
 	bool settle_full; // a whole netmap is among them
 	struct tailnet_times times;
@@ -140,8 +149,17 @@ void tn_nat_apply(struct tailnet *);
 void tn_routes_apply(struct tailnet *);
 void tn_routes_clear(struct tailnet *);
 void tn_routes_forget(struct tailnet *);    // the kernel has lost them
+void tn_routes_networks(struct tailnet *);  // the machine's networks may have changed
 bool tn_is_tailnet(const struct ip_addr *); // of the range of nodes' own addresses
 bool tn_route_wanted(const struct tailnet *, const struct nm_peer *, const struct ip_prefix *);
+// lookup.c: ip rules that make the kernel ask our table.
+int tn_lookup_init(struct tailnet *) must_check; // also clears what one left that was killed
+void tn_lookup_set(struct tailnet *, bool on);
+// exit.c: the exit node that we use.
+bool tn_uses_exit(const struct prefs *);
+const struct nm_peer *tn_exit_peer(const struct tailnet *); // NULL: none, or not known
+// Prefs, peers, routes or latencies changed: which one it is may have, too.
+void tn_exit_settle(struct tailnet *);
 // self.c: what we say of ourselves.
 void tn_self_init(struct tailnet *);
 const struct hostinfo *tn_hostinfo(void *t);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "control/net/bypass.h"
 #include "control/tailnet/priv.h"
 
 enum {
@@ -141,8 +142,10 @@ void tn_resolve(void *arg, const char *host)
 {
 	struct tailnet *t = arg;
 	const struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM};
-	if (!t->dns) // without any name server there is nothing to ask
+	if (!t->dns) { // without any name server there is nothing to ask
 		t->dns = evdns_base_new(t->params.base, EVDNS_BASE_INITIALIZE_NAMESERVERS);
+		net_bypass_datagrams(t->params.base);
+	}
 	if (!t->dns) {
 		netcheck_resolved(t->netcheck, host, NULL, 0, tn_now_ns(t));
 		return;

@@ -1,9 +1,13 @@
-// Addresses and routes of the TUN: what the netmap wants, against what the kernel has of ours. One
-// route stands for all tailnet addresses, so that the number of peers does not matter.
+// Addresses and routes of the TUN: what the netmap wants, against what the kernel has of ours, in a
+// table of our own. One route stands for all tailnet addresses, so that the number of peers does
+// not matter.
 #include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <stdlib.h>
 
 #include "control/dns/dns.h"
+#include "control/tailnet/filter.h"
 #include "control/tailnet/priv.h"
 #include "dataplane/base/log.h"
 
@@ -11,6 +15,11 @@
 static const struct ip_prefix tailnet_ranges[] = {
 	{.addr = {.bytes = {100, 64}, .family = IP_V4}, .len = 10},
 	{.addr = {.bytes = {0xfd, 0x7a, 0x11, 0x5c, 0xa1, 0xe0}, .family = IP_V6}, .len = 48},
+};
+
+static const struct ip_prefix everything[] = {
+	{.addr = {.family = IP_V4}},
+	{.addr = {.family = IP_V6}},
 };
 
 bool tn_is_tailnet(const struct ip_addr *a)
@@ -22,12 +31,7 @@ bool tn_is_tailnet(const struct ip_addr *a)
 	return false;
 }
 
-struct list {
-	struct ip_prefix *at;
-	uint32_t n, room;
-};
-
-static void put(struct list *l, const struct ip_prefix *p)
+static void put(struct tn_list *l, const struct ip_prefix *p)
 {
 	if (l->n == l->room) {
 		l->room = l->room ? l->room * 2 : 64;
@@ -48,7 +52,7 @@ static int order(const void *a, const void *b)
 }
 
 // Sorted, each once.
-static void finish(struct list *l)
+static void finish(struct tn_list *l)
 {
 	uint32_t n = 0;
 	if (l->n)
@@ -60,7 +64,7 @@ static void finish(struct list *l)
 	l->n = n;
 }
 
-static void wanted_of(const struct tailnet *t, const struct nm_peer *peer, struct list *l)
+static void wanted_of(const struct tailnet *t, const struct nm_peer *peer, struct tn_list *l)
 {
 	for (uint32_t i = 0; i < peer->node->n_allowed_ips; i++) {
 		const struct ip_prefix *p = &peer->node->allowed_ips[i];
@@ -70,7 +74,7 @@ static void wanted_of(const struct tailnet *t, const struct nm_peer *peer, struc
 	}
 }
 
-static void wanted_routes(const struct tailnet *t, struct list *l)
+static void wanted_routes(const struct tailnet *t, struct tn_list *l)
 {
 	const struct nm_node *self = t->netmap->self;
 	for (unsigned i = 0; i < RTE_DIM(tailnet_ranges); i++) {
@@ -79,6 +83,9 @@ static void wanted_routes(const struct tailnet *t, struct list *l)
 				put(l, &tailnet_ranges[i]);
 		}
 	}
+	// Also while the exit node is not known: nothing is to leave past it.
+	for (unsigned i = 0; i < RTE_DIM(everything) && tn_uses_exit(t->prefs); i++)
+		put(l, &everything[i]);
 	for (size_t i = 0; i < t->netmap->n_peers; i++) {
 		if (t->netmap->peers[i]->unusable == NM_USABLE)
 			wanted_of(t, t->netmap->peers[i], l);
@@ -92,21 +99,96 @@ static uint32_t tun_ifindex(const struct tailnet *t)
 	return gw->host_port == PORT_NONE ? 0 : gw->port[gw->host_port]->ifindex;
 }
 
-static void route(struct tailnet *t, const struct ip_prefix *p, bool add)
+// The prefixes' list has one that holds all of p, whatever else p may be.
+static bool covered(const struct tn_list *l, const struct ip_prefix *p)
+{
+	for (uint32_t i = 0; i < l->n; i++) {
+		if (l->at[i].len <= p->len && ip_prefix_contains(&l->at[i], &p->addr))
+			return true;
+	}
+	return false;
+}
+
+static bool has(const struct tn_list *sorted, const struct ip_prefix *p)
+{
+	return sorted->n && bsearch(p, sorted->at, sorted->n, sizeof(sorted->at[0]), order) != NULL;
+}
+
+// Networks of interfaces that are up, but for the TUN, loopback and what is link-local.
+static struct tn_list attached_networks(const struct tailnet *t)
+{
+	struct tn_list l = {0};
+	struct ifaddrs *all = NULL;
+	if (getifaddrs(&all) < 0)
+		return l;
+	for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+		struct ip_ifaddr a;
+		bool counts = (i->ifa_flags & IFF_UP) && !(i->ifa_flags & IFF_LOOPBACK) &&
+			      if_nametoindex(i->ifa_name) != tun_ifindex(t);
+		if (!counts || !tn_interface_address(i, &a) || ip_addr_is_link_local(&a.addr))
+			continue;
+		struct ip_prefix p = tn_network_of(&a);
+		put(&l, &p);
+	}
+	freeifaddrs(all);
+	finish(&l);
+	return l;
+}
+
+// What stays beside the tunnel although a route into it covers it: networks that we offer to
+// others, and those of our own interfaces, unless all of our traffic is to go through an exit node.
+static void wanted_throws(const struct tailnet *t, const struct tn_list *routes, struct tn_list *l)
+{
+	const struct prefs *prefs = t->prefs;
+	for (uint32_t i = 0; i < prefs->n_routes; i++) {
+		if (prefs->routes[i].len > 0 && covered(routes, &prefs->routes[i]))
+			put(l, &prefs->routes[i]);
+	}
+	for (uint32_t i = 0; i < t->kernel.attached.n; i++) {
+		bool reached = !tn_uses_exit(prefs) || prefs->exit_node_allow_lan;
+		if (reached && covered(routes, &t->kernel.attached.at[i]))
+			put(l, &t->kernel.attached.at[i]);
+	}
+	finish(l);
+}
+
+static void remove_all(struct tn_list *from, const struct tn_list *those)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < from->n; i++) {
+		if (!has(those, &from->at[i]))
+			from->at[n++] = from->at[i];
+	}
+	from->n = n;
+}
+
+static void route(struct tailnet *t, const struct ip_prefix *p, uint32_t ifindex, bool add)
 {
 	struct netlink *nl = mirror_netlink(t->params.mirror);
 	char text[PREFIX_TEXT_LEN];
 	if (!add) {
-		netlink_route_del(nl, p, tun_ifindex(t));
+		netlink_table_del(nl, TAILNET_TABLE, p, ifindex);
 		return;
 	}
-	int r = netlink_route_add(nl, p, tun_ifindex(t));
+	int r = netlink_table_add(nl, TAILNET_TABLE, p, ifindex);
+	bool off = p->addr.family == IP_V6 && (r == -EACCES || r == -EOPNOTSUPP);
 	if (r == -EEXIST)
 		log_warn("tailnet",
-			"route to %s exists already, not ours: traffic follows that one",
-			ip_prefix_format(p, text));
-	else if (r < 0)
+			"table %d has a route to %s that is not ours: traffic follows that one; is "
+			"another VPN running?",
+			TAILNET_TABLE, ip_prefix_format(p, text));
+	else if (r < 0 && !off) // without IPv6 nothing leaves by it either
 		log_error("tailnet", "route to %s: %s", ip_prefix_format(p, text), strerror(-r));
+}
+
+static void tunnel_route(struct tailnet *t, const struct ip_prefix *p, bool add)
+{
+	route(t, p, tun_ifindex(t), add);
+}
+
+static void throw_route(struct tailnet *t, const struct ip_prefix *p, bool add)
+{
+	route(t, p, 0, add);
 }
 
 static void address(struct tailnet *t, const struct ip_prefix *p, bool add)
@@ -122,27 +204,42 @@ static void address(struct tailnet *t, const struct ip_prefix *p, bool add)
 		log_error("tailnet", "address of the TUN: %s", strerror(-r));
 }
 
-// What only the old list has goes, what only the new one has comes. Both are sorted.
-static void change(struct tailnet *t, struct ip_prefix **old, uint32_t *n_old, struct list *now,
-	void (*fn)(struct tailnet *, const struct ip_prefix *, bool add))
+typedef void change_fn(struct tailnet *, const struct ip_prefix *, bool add);
+
+// fn for what only the one of two sorted lists has.
+static void each_beside(struct tailnet *t, const struct tn_list *these,
+	const struct tn_list *others, change_fn *fn, bool add)
 {
-	uint32_t i = 0, j = 0;
-	while (i < *n_old || j < now->n) {
-		int o = i == *n_old ? 1 : j == now->n ? -1 : order(&(*old)[i], &now->at[j]);
-		if (o < 0)
-			fn(t, &(*old)[i], false);
-		else if (o > 0)
-			fn(t, &now->at[j], true);
-		i += o <= 0;
-		j += o >= 0;
+	for (uint32_t i = 0; i < these->n; i++) {
+		if (!has(others, &these->at[i]))
+			fn(t, &these->at[i], add);
 	}
-	free(*old);
-	*old = now->at;
-	*n_old = now->n;
+}
+
+static void replace(struct tn_list *old, const struct tn_list *now)
+{
+	free(old->at);
+	*old = *now;
+}
+
+// What only the old lists have goes, then what only the new ones have comes.
+static void change(struct tailnet *t, const struct tn_list *addresses, const struct tn_list *routes,
+	const struct tn_list *throws)
+{
+	struct tn_kernel *k = &t->kernel;
+	each_beside(t, &k->routes, routes, tunnel_route, false);
+	each_beside(t, &k->throws, throws, throw_route, false);
+	each_beside(t, &k->addresses, addresses, address, false);
+	each_beside(t, addresses, &k->addresses, address, true);
+	each_beside(t, throws, &k->throws, throw_route, true);
+	each_beside(t, routes, &k->routes, tunnel_route, true);
+	replace(&k->addresses, addresses);
+	replace(&k->throws, throws);
+	replace(&k->routes, routes);
 }
 
 // Where the host asks for names. IPv6 may be off where the node has no such address.
-static void put_service(const struct nm_node *self, struct list *l)
+static void put_service(const struct nm_node *self, struct tn_list *l)
 {
 	struct ip_prefix v4 = {dns_service_v4, 32}, v6 = {dns_service_v6, 128};
 	bool has_v6 = false;
@@ -155,7 +252,7 @@ static void put_service(const struct nm_node *self, struct list *l)
 
 void tn_routes_apply(struct tailnet *t)
 {
-	struct list routes = {0}, addresses = {0};
+	struct tn_list routes = {0}, throws = {0}, addresses = {0};
 	if (!t->routes_dirty || !t->active || !tun_ifindex(t) || !t->netmap->self)
 		return;
 	t->routes_dirty = false;
@@ -164,25 +261,39 @@ void tn_routes_apply(struct tailnet *t)
 	put_service(t->netmap->self, &addresses);
 	finish(&addresses);
 	wanted_routes(t, &routes);
+	wanted_throws(t, &routes, &throws);
+	remove_all(&routes, &throws); // one route per prefix, and ours is nearer
 	struct netlink *nl = mirror_netlink(t->params.mirror);
 	if (netlink_link_mtu(nl, tun_ifindex(t), t->params.mtu) < 0 ||
 		netlink_link_up(nl, tun_ifindex(t)) < 0)
 		log_error("tailnet", "the TUN cannot be set up");
-	change(t, &t->kernel.addresses, &t->kernel.n_addresses, &addresses, address);
-	change(t, &t->kernel.routes, &t->kernel.n_routes, &routes, route);
+	change(t, &addresses, &routes, &throws);
+	tn_lookup_set(t, true);
+}
+
+void tn_routes_networks(struct tailnet *t)
+{
+	struct tn_list now = attached_networks(t);
+	const struct tn_list *old = &t->kernel.attached;
+	bool same = now.n == old->n;
+	for (uint32_t i = 0; same && i < now.n; i++)
+		same = order(&now.at[i], &old->at[i]) == 0;
+	t->routes_dirty |= !same;
+	replace(&t->kernel.attached, &now);
 }
 
 void tn_routes_clear(struct tailnet *t)
 {
-	struct list none = {0};
-	change(t, &t->kernel.routes, &t->kernel.n_routes, &none, route);
-	change(t, &t->kernel.addresses, &t->kernel.n_addresses, &none, address);
+	const struct tn_list none = {0};
+	tn_lookup_set(t, false);
+	change(t, &none, &none, &none);
 }
 
+// Throw routes are still there.
 void tn_routes_forget(struct tailnet *t)
 {
-	free(t->kernel.routes);
-	free(t->kernel.addresses);
-	t->kernel = (struct tn_kernel){0};
+	const struct tn_list none = {0};
+	replace(&t->kernel.routes, &none);
+	replace(&t->kernel.addresses, &none);
 	t->routes_dirty = true;
 }

@@ -151,6 +151,7 @@ static void on_settle(evutil_socket_t, short, void *arg)
 	uint64_t begin_ns = thread_cpu_ns();
 	t->pending_changes = 0;
 	tn_net_settled(t);
+	tn_exit_settle(t);
 	tn_routes_apply(t);
 	tn_map_settled(t);
 	tn_names_settled(t);
@@ -174,6 +175,7 @@ static void on_second(evutil_socket_t, short, void *arg)
 	if (t->networks_dirty) {
 		t->networks_dirty = false;
 		t->filter_dirty = true;
+		tn_routes_networks(t);
 		tn_changed(t, 0);
 	}
 	if (t->auth_key[0] && tn_now_ns(t) >= t->auth_key_until_ns)
@@ -292,8 +294,8 @@ static int create_parts(struct tailnet *t)
 	t->second = event_new(base, -1, EV_PERSIST, on_second, t);
 	t->reach = reach_create(base, 0, tn_reach_changed, t);
 	if (!t->net || !t->settle || !t->save || !t->second || !t->reach ||
-		event_add(t->second, &second) < 0 || tn_net_create(t) < 0 ||
-		tn_names_create(t) < 0)
+		event_add(t->second, &second) < 0 || tn_lookup_init(t) < 0 ||
+		tn_net_create(t) < 0 || tn_names_create(t) < 0)
 		return -ENOMEM;
 	tailnet_set_probes(t, &t->params.probes);
 	t->coord = coord_client_create(base, t->net, &t->persist, t->netmap, &env);
@@ -341,7 +343,7 @@ void tailnet_destroy(struct tailnet *t)
 	tn_ping_end(t);
 	dns_destroy(t->names);
 	net_destroy(t->net);
-	struct event *const events[] = {t->settle, t->second, t->save};
+	struct event *const events[] = {t->settle, t->second, t->save, t->rules_again};
 	for (unsigned i = 0; i < RTE_DIM(events); i++) {
 		if (events[i])
 			event_free(events[i]);

@@ -116,6 +116,15 @@ struct tailnet_pong {
 void tailnet_ping(struct tailnet *, const struct ip_addr *, enum tailnet_ping_type, unsigned size,
 	unsigned timeout_ms, void (*done)(void *arg, const struct tailnet_pong *), void *arg);
 
+// --- Exit nodes.
+
+bool tailnet_offers_exit(const struct nm_node *); // both default routes, approved
+// The one that is in use or will be once it is reachable; NULL: none, or it is not in the netmap.
+const struct nm_peer *tailnet_exit_node(const struct tailnet *);
+// The nearest of those that the server suggests. NULL: there is none, or, with *why set, it cannot
+// be told yet.
+const struct nm_node *tailnet_suggest_exit(const struct tailnet *, const char **why);
+
 // --- The whole.
 
 // Health lines, worst first; n of them, valid until the loop runs.

@@ -98,11 +98,6 @@ static bool same_routes(const struct prefs *a, const struct prefs *b)
 
 static int check(const struct prefs *p, char err[static PREFS_ERROR_LEN])
 {
-	if (p->exit_node_id[0] || p->exit_node_ip[0]) {
-		snprintf(err, PREFS_ERROR_LEN,
-			"this gateway does not send its own traffic through an exit node yet");
-		return -EOPNOTSUPP;
-	}
 	if (p->run_ssh) {
 		snprintf(err, PREFS_ERROR_LEN,
 			"Tailgate has no SSH server: leave --ssh out, sshd listens on the tailnet "
@@ -123,6 +118,12 @@ static void follow(struct tailnet *t, const struct prefs *old)
 		tn_login(t, NULL, false);
 	else
 		coord_client_update(t->coord);
+	tn_exit_settle(t);
+	if (t->active && (tn_uses_exit(old) != tn_uses_exit(now) ||
+				 old->exit_node_allow_lan != now->exit_node_allow_lan)) {
+		t->routes_dirty = true;
+		tn_routes_apply(t);
+	}
 	if (t->active && (old->route_all != now->route_all || old->shields_up != now->shields_up ||
 				 !same_routes(old, now)))
 		tn_peers_again(t);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#include "control/tailnet/exit_suggest.h"
 #include "control/tailnet/tailnet.h"
 
 enum { DOUBLE_LISTENERS = 64, DOUBLE_PINGS = 80 };
@@ -143,6 +144,22 @@ bool tailnet_peer_info(
 const struct nm_peer *tailnet_peer_of(const struct tailnet *t, const struct ip_addr *addr)
 {
 	return netmap_peer_by_addr(t->netmap, addr);
+}
+
+bool tailnet_offers_exit(const struct nm_node *node)
+{
+	return exit_offered(node);
+}
+
+const struct nm_peer *tailnet_exit_node(const struct tailnet *t)
+{
+	struct ip_addr addr;
+	return ip_addr_parse(t->prefs->exit_node_ip, &addr) < 0 ? NULL : tailnet_peer_of(t, &addr);
+}
+
+const struct nm_node *tailnet_suggest_exit(const struct tailnet *t, const char **why)
+{
+	return exit_suggest(t->netmap, &t->report, "", 0, why);
 }
 
 const char *tailnet_region_code(const struct tailnet *t, uint32_t region)
