@@ -12,20 +12,11 @@
 
 enum {
 	ASK_S = 30,
-	DRAIN_MS = 30000,
+	DRAIN_MS = 10000,
+	KNOWN_MS = 3000,  // for the answer to our own change
 	SETTLE_MS = 2000, // until peers have heard of their new router
 	POLL_US = 50000,
 };
-
-static const char *state_of(const json_t *route)
-{
-	if (json_is_true(json_object_get(route, "primary")))
-		return "serves";
-	if (json_is_true(json_object_get(route, "approved")) &&
-		json_is_true(json_object_get(route, "offered")))
-		return "stands by";
-	return "not used";
-}
 
 static bool is_exit(const json_t *route)
 {
@@ -44,12 +35,7 @@ static int show(const struct cli *cli, const json_t *answer)
 	fputs("Route\tState\tWhy\n", f);
 	json_array_foreach(json_object_get(answer, "routes"), i, route)
 	{
-		// Nobody is the primary of an exit: each client chooses its own.
-		const char *state =
-			is_exit(route) && json_is_true(json_object_get(route, "approved"))
-				? "exit"
-				: state_of(route);
-		fprintf(f, "%s\t%s\t%s\n", show_text(route, "route"), state,
+		fprintf(f, "%s\t%s\t%s\n", show_text(route, "route"), show_text(route, "state"),
 			show_text(route, "why"));
 	}
 	fclose(f);
@@ -81,30 +67,24 @@ int cmd_routes(const struct cli *cli)
 	return result;
 }
 
-// A route that peers still send us, or NULL.
-static const char *still_served(const json_t *answer)
+static bool is_true(const json_t *route, const char *name)
+{
+	return json_is_true(json_object_get(route, name));
+}
+
+// A route that nobody else has taken over, or NULL. known: what the server said of us is new enough
+// to go by.
+static const char *not_taken_over(const json_t *answer, bool known)
 {
 	size_t i;
 	json_t *route;
 	json_array_foreach(json_object_get(answer, "routes"), i, route)
 	{
-		if (json_is_true(json_object_get(route, "primary")))
+		bool ours = !known || is_true(route, "primary") || is_true(route, "approved");
+		if (ours && !is_exit(route) && !is_true(route, "taken_over"))
 			return show_text(route, "route");
 	}
 	return NULL;
-}
-
-static void warn_orphans(const json_t *answer)
-{
-	size_t i;
-	json_t *route;
-	json_array_foreach(json_object_get(answer, "routes"), i, route)
-	{
-		if (json_is_true(json_object_get(route, "approved")) && !is_exit(route) &&
-			!json_is_true(json_object_get(route, "taken_over")))
-			fprintf(stderr, "tailgate: no other node serves %s now\n",
-				show_text(route, "route"));
-	}
 }
 
 static uint64_t now_ms(void)
@@ -114,29 +94,25 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-// Until nobody is told any more to send us something.
+// Until peers are told to send elsewhere.
 static int wait_drained(const struct cli *cli, unsigned timeout_ms)
 {
-	uint64_t end = now_ms() + timeout_ms;
+	uint64_t begin = now_ms();
 	for (;;) {
 		json_t *answer;
 		if (ask(cli, "GET", API "routes", &answer) != CLI_OK)
 			return CLI_FAILED;
-		const char *left = still_served(answer);
-		if (left == NULL) {
-			warn_orphans(answer);
-			json_decref(answer);
-			return CLI_OK;
-		}
-		if (now_ms() >= end) {
+		uint64_t ms = now_ms() - begin;
+		const char *left = not_taken_over(answer, ms >= KNOWN_MS);
+		bool late = left != NULL && ms >= timeout_ms;
+		if (late)
 			cli_fail(cli,
-				"drain: the coordination server still has this node serve %s: is "
-				"it reachable? See 'tailgate status'",
+				"drain: no other node has taken over %s; 'tailgate drain --cancel' "
+				"offers it again",
 				left);
-			json_decref(answer);
-			return CLI_FAILED;
-		}
 		json_decref(answer);
+		if (left == NULL || late)
+			return left == NULL ? CLI_OK : CLI_FAILED;
 		usleep(POLL_US);
 	}
 }

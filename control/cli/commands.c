@@ -100,7 +100,7 @@ const struct command commands[] = {
 		"elsewhere. What still arrives is forwarded. For maintenance: 'tailgate drain "
 		"--stop'. A daemon that starts offers them again.",
 		{{"--stop", NULL, "Then stop the daemon."}, {"--cancel", NULL, "Offer them again."},
-			{"--timeout", "TIME", "Wait no longer than this, 30s by default."}},
+			{"--timeout", "TIME", "Wait no longer than this, 10s by default."}},
 		cmd_drain},
 	{"reload", "", 0, 0, "Have the daemon read its configuration again.",
 		"A file with a mistake changes nothing.", {}, cmd_reload},

@@ -6,19 +6,33 @@ enum {
 	HTTP_CONFLICT = 409,
 };
 
-// Why peers do not send there what they could; "": they do. Each chooses its exit for itself.
+// Why peers do not send there what they could; "": they do. Each chooses its exit for itself. What
+// we know of ourselves may be old: headscale does not always tell a node what became of it, but it
+// does tell of the others.
 static const char *hindrance(const struct tailnet_route_info *i, bool exit)
 {
 	if (i->cut_off)
 		return "its hosts do not answer (route_probes): look at the LAN";
 	if (!i->offered)
 		return "draining: 'tailgate drain --cancel' offers it again";
+	if (!exit && i->taken_over)
+		return "another node serves it";
 	if (!i->approved)
-		return "not approved: approve it at the coordination server, as by 'headscale "
-		       "nodes approve-routes', or by autoApprovers in the policy";
-	if (!exit && !i->primary && i->taken_over)
-		return "another node serves it; this one stands by";
+		return "not approved, as far as we were told: approve it at the coordination "
+		       "server, as by 'headscale nodes approve-routes', or by autoApprovers in "
+		       "the policy";
 	return "";
+}
+
+static const char *state(const struct tailnet_route_info *i, bool exit)
+{
+	if (!i->offered)
+		return "withdrawn";
+	if (exit)
+		return i->approved ? "exit" : "not used";
+	if (i->taken_over)
+		return "stands by";
+	return i->primary ? "serves" : "not used";
 }
 
 static json_t *route_json(const struct tailnet *t, const struct ip_prefix *p)
@@ -26,9 +40,11 @@ static json_t *route_json(const struct tailnet *t, const struct ip_prefix *p)
 	char text[PREFIX_TEXT_LEN];
 	struct tailnet_route_info i;
 	tailnet_route_info(t, p, &i);
-	return json_pack("{s:s,s:b,s:b,s:b,s:b,s:b,s:s}", "route", ip_prefix_format(p, text),
-		"offered", i.offered, "approved", i.approved, "primary", i.primary, "taken_over",
-		i.taken_over, "cut_off", i.cut_off, "why", hindrance(&i, p->len == 0));
+	bool exit = p->len == 0;
+	return json_pack("{s:s,s:s,s:b,s:b,s:b,s:b,s:b,s:s}", "route", ip_prefix_format(p, text),
+		"state", state(&i, exit), "offered", i.offered, "approved", i.approved, "primary",
+		i.primary, "taken_over", i.taken_over, "cut_off", i.cut_off, "why",
+		hindrance(&i, exit));
 }
 
 static void reply(const struct tailnet *t, struct evhttp_request *req)
