@@ -217,9 +217,10 @@ static bool add_rule(struct building *b, const struct netmap *nm, const struct n
 	return true;
 }
 
-static void add_rules(struct building *b, const struct netmap *nm)
+static bool add_rules(struct building *b, const struct netmap *nm)
 {
-	size_t rules = 0, targets = 0, left_out = 0;
+	size_t rules = 0, targets = 0;
+	bool all = true;
 	for (size_t i = 0; i < nm->n_filter; i++) {
 		rules += nm->filter[i].n_rules;
 		for (uint32_t j = 0; j < nm->filter[i].n_rules; j++)
@@ -227,36 +228,44 @@ static void add_rules(struct building *b, const struct netmap *nm)
 	}
 	b->rules = mem_alloc((rules + 1) * sizeof(*b->rules));
 	b->targets = mem_alloc((targets + 1) * sizeof(*b->targets));
-	for (size_t i = 0; i < nm->n_filter; i++) {
-		for (uint32_t j = 0; j < nm->filter[i].n_rules; j++)
-			left_out += !add_rule(b, nm, &nm->filter[i].rules[j]);
+	for (size_t i = 0; i < nm->n_filter && all; i++) {
+		for (uint32_t j = 0; j < nm->filter[i].n_rules && all; j++)
+			all = add_rule(b, nm, &nm->filter[i].rules[j]);
 	}
-	if (left_out > 0)
-		log_warn("tailnet",
-			"the packet filter has too many sources: %zu of its rules let nobody in",
-			left_out);
 	uint32_t at = 0;
 	for (uint32_t i = 0; i < b->n_rules && b->sources.list; i++) {
 		b->rules[i].sources = &b->sources.list[at]; // it does not move any more
 		at += b->rules[i].n_sources;
 	}
+	return all;
 }
 
 struct rules *tn_filter_compile(const struct tn_filter_spec *spec)
 {
 	struct building b = {0};
 	struct ranges local = {0};
+	struct rules *rules = NULL;
+	const char *why = "it names too many ranges of addresses";
+	bool fits = true;
 	if (spec->netmap->self) {
 		add_local(&local, spec);
-		add_rules(&b, spec->netmap);
+		fits = spec->shields_up || add_rules(&b, spec->netmap);
 	}
-	struct rules *rules = rules_create(&(struct rules_spec){
-		.rules = b.rules,
-		.local = local.list,
-		.n_rules = b.n_rules,
-		.n_local = local.n,
-		.shields_up = spec->shields_up,
-	});
+	if (fits)
+		rules = rules_try_create(
+			&(struct rules_spec){
+				.rules = b.rules,
+				.local = local.list,
+				.n_rules = b.n_rules,
+				.n_local = local.n,
+				.shields_up = spec->shields_up,
+			},
+			&why);
+	if (!rules)
+		log_warn("tailnet",
+			"the packet filter is not taken, the one before stays: %s; give the "
+			"tailnet's policy fewer or broader rules for this node",
+			why);
 	free(local.list);
 	free(b.sources.list);
 	free(b.targets);

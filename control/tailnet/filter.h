@@ -10,7 +10,7 @@
 
 enum {
 	TN_FILTER_RANGES_MAX =
-		1 << 20, // of all rules: those behind it are left out, with a warning
+		1 << 20, // of all rules' sources; equal lists count as often as they come
 	TN_FILTER_ATTACHED_MAX = 1024,
 };
 
@@ -23,9 +23,10 @@ struct tn_filter_spec {
 	bool shields_up;
 };
 
-// Never NULL: without netmap nothing may come in. Default routes among routes stand for the
-// internet alone: not for attached networks (our addresses in them excepted), private, link-local,
-// tailnet and multicast ranges.
+// Without netmap nothing may come in. NULL, with a line in the log: the policy is beyond what is
+// compiled (dataplane/table/rules.h), whoever holds the rules before keeps them. Default routes
+// among routes stand for the internet alone: not for attached networks (our addresses in them
+// excepted), private, link-local, tailnet and multicast ranges.
 struct rules *tn_filter_compile(const struct tn_filter_spec *) must_check;
 // The same with the networks that the machine has now.
 struct rules *tn_filter_rules(const struct netmap *, const struct ip_prefix *routes,

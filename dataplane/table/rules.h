@@ -1,6 +1,7 @@
 // A tailnet's packet filter, compiled: who may begin what towards which addresses. Never changed
 // once made; replaced as a whole by RCU. Which packets need a rule at all is the node's affair
-// (dataplane/node/filter.c).
+// (dataplane/node/filter.c). A lookup costs the same for ten rules and for ten thousand
+// (perf/rules.c).
 #pragma once
 
 #include <stdatomic.h>
@@ -59,8 +60,17 @@ struct ip_range ip_range_any(enum ip_family);
 struct ip_range ip_range_of(const struct ip_prefix *);
 int ip_addr_compare(const struct ip_addr *, const struct ip_addr *); // of one family; as memcmp
 
-// Ranges that are empty or of two families count for nothing. Never NULL. [ctl]
+enum {
+	RULES_RANGES_MAX = 1 << 20,  // of addresses; equal lists of sources count once
+	RULES_MEMORY_MAX = 64 << 20, // bytes of what is kept
+};
+
+// Ranges that are empty or of two families count for nothing. NULL: more than is compiled, *why
+// says what of: ranges, 32768 different rules, memory. [ctl]
+struct rules *rules_try_create(const struct rules_spec *, const char **why) must_check;
+// The same for few rules: never NULL.
 struct rules *rules_create(const struct rules_spec *) must_check;
+size_t rules_memory(const struct rules *); // bytes
 // No worker may hold it any more: after rules_publish, by rcu_defer. NULL is fine. [ctl]
 void rules_destroy(void *rules);
 // Workers use rules (theirs from now on; NULL: nothing may come in) instead of what was there,

@@ -7,11 +7,11 @@
 
 #include <cmocka.h>
 #include <netinet/in.h>
-#include <rte_common.h>
+#include <rte_byteorder.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "dataplane/table/rules.h"
+#include "tests/unit/rules_model.h"
 
 static struct ip_addr addr(const char *text)
 {
@@ -185,92 +185,98 @@ static void senseless_ranges_match_nothing(void **)
 	rules_destroy(none);
 }
 
-enum {
-	RANDOM_RULES = 20,
-	RANDOM_EACH = 12,
-};
-
-struct random_rules {
-	struct rule_spec rule[RANDOM_RULES];
-	struct ip_range src[RANDOM_RULES][RANDOM_EACH];
-	struct rule_target dst[RANDOM_RULES][RANDOM_EACH];
-};
-
-// Addresses of few bits, so that ranges touch and overlap; every other one of IPv6.
-static struct ip_addr some_addr(uint8_t family)
-{
-	struct ip_addr a = {.family = family};
-	a.bytes[family == IP_V4 ? 3 : 15] = (uint8_t)(rand() % 64);
-	a.bytes[family == IP_V4 ? 0 : 7] = (uint8_t)(rand() % 2 ? 0xff : 0);
-	return a;
-}
-
-static struct ip_range some_range(void)
-{
-	uint8_t family = rand() % 2 ? IP_V4 : IP_V6;
-	return (struct ip_range){some_addr(family), some_addr(family)};
-}
-
-static void fill(struct random_rules *r)
-{
-	for (unsigned i = 0; i < RANDOM_RULES; i++) {
-		r->rule[i] = (struct rule_spec){r->src[i], r->dst[i], RANDOM_EACH, RANDOM_EACH};
-		r->rule[i].protocols[0] = 1u << (rand() % 4) | 1u << (rand() % 4);
-		for (unsigned j = 0; j < RANDOM_EACH; j++) {
-			uint16_t first = (uint16_t)(rand() % 4);
-			r->src[i][j] = some_range();
-			r->dst[i][j] = (struct rule_target){
-				some_range(), first, (uint16_t)(first + rand() % 3)};
-		}
-	}
-}
-
-static bool lies_in(const struct ip_range *r, const struct ip_addr *a)
-{
-	return r->first.family == a->family && ip_addr_compare(&r->first, a) <= 0 &&
-	       ip_addr_compare(a, &r->last) <= 0;
-}
-
-static bool walk(const struct random_rules *r, const struct ip_addr *src, const struct ip_addr *dst,
-	unsigned proto, unsigned port)
-{
-	for (unsigned i = 0; i < RANDOM_RULES; i++) {
-		bool from = false, to = false;
-		for (unsigned j = 0; j < RANDOM_EACH; j++) {
-			const struct rule_target *t = &r->dst[i][j];
-			from |= lies_in(&r->src[i][j], src);
-			to |= lies_in(&t->range, dst) && port >= t->port_first &&
-			      port <= t->port_last;
-		}
-		if (from && to && r->rule[i].protocols[0] >> proto & 1)
-			return true;
-	}
-	return false;
-}
-
+// A million packets through two thousand policies.
 static void as_a_plain_walk(void **)
 {
-	struct random_rules *r = mem_alloc(sizeof(*r));
-	unsigned allowed = 0;
+	enum { POLICIES = 2000, PACKETS = 500, BYTES = 8192 };
+	struct model *m = mem_alloc(sizeof(*m));
+	uint8_t *bytes = mem_alloc(BYTES);
+	unsigned allowed = 0, local = 0;
 	srand(4);
-	for (unsigned set = 0; set < 50; set++) {
-		fill(r);
-		struct rules *rules = rules_create(
-			&(struct rules_spec){.rules = r->rule, .n_rules = RANDOM_RULES});
-		for (unsigned i = 0; i < 2000; i++) {
-			uint8_t family = rand() % 2 ? IP_V4 : IP_V6;
-			struct ip_addr src = some_addr(family), dst = some_addr(family);
-			uint8_t proto = (uint8_t)(rand() % 4);
-			uint16_t port = (uint16_t)(rand() % 6);
-			const struct rule_query q = {src.bytes, dst.bytes, port, family, proto};
-			bool want = walk(r, &src, &dst, proto, port);
-			assert_int_equal(rules_allow(rules, &q, RULE_PORT), want);
+	for (unsigned set = 0; set < POLICIES; set++) {
+		struct model_bytes from = {bytes, BYTES};
+		for (unsigned i = 0; i < BYTES; i++)
+			bytes[i] = (uint8_t)(rand() >> 7);
+		model_policy(m, &from);
+		struct rules *r = rules_create(&m->spec);
+		for (unsigned i = 0; i < PACKETS; i++) {
+			struct model_packet p;
+			model_packet(&p, &from);
+			bool want = model_allows(m, &p), here = model_is_local(m, &p.dst);
+			assert_true(from.left);
+			assert_int_equal(rules_allow(r, &p.query, p.ports), want);
+			assert_int_equal(rules_is_local(r, p.dst.family, p.dst.bytes), here);
 			allowed += want;
+			local += here;
 		}
-		rules_destroy(rules);
+		rules_destroy(r);
 	}
-	assert_in_range(allowed, 10000, 90000); // both happen
-	free(r);
+	print_message("%u of a million allowed, %u local\n", allowed, local);
+	assert_in_range(allowed, 100000, 900000); // both happen
+	assert_in_range(local, 100000, 900000);
+	free(bytes);
+	free(m);
+}
+
+// Each rule with sources of its own: they are lines that cannot be joined.
+static struct rules *many_rules(uint32_t n, uint32_t sources, const char **why)
+{
+	struct rule_spec *rules = mem_alloc(n * sizeof(*rules));
+	struct ip_range *from = mem_alloc(((size_t)n + sources) * sizeof(*from));
+	const struct rule_target to = {range("10.0.0.0/8"), 80, 80};
+	for (uint32_t i = 0; i < n + sources; i++) {
+		uint32_t host = rte_cpu_to_be_32(0x64400000 + 2 * i);
+		from[i].first = from[i].last = ip_addr_v4(&host);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		rules[i] = (struct rule_spec){from + i, &to, sources, 1};
+		rule_protocol(&rules[i], IPPROTO_TCP);
+	}
+	struct rules *r = rules_try_create(&(struct rules_spec){.rules = rules, .n_rules = n}, why);
+	free(rules);
+	free(from);
+	return r;
+}
+
+static void bounds_are_kept(void **)
+{
+	const char *why = NULL;
+	struct rules *r = many_rules(32768, 1, &why);
+	assert_non_null(r);
+	assert_true(ask(r, "100.64.0.0", "10.1.1.1", 6, 80, RULE_PORT));
+	assert_true(ask(r, "100.64.255.254", "10.1.1.1", 6, 80, RULE_PORT));
+	assert_false(ask(r, "100.64.0.1", "10.1.1.1", 6, 80, RULE_PORT));
+	assert_false(ask(r, "100.65.0.0", "10.1.1.1", 6, 80, RULE_PORT));
+	assert_in_range(rules_memory(r), 1 << 18, 1 << 20);
+	rules_destroy(r);
+	assert_null(many_rules(32769, 1, &why));
+	assert_string_equal(why, "it has too many rules");
+	assert_null(many_rules(3000, 400, &why));
+	assert_string_equal(why, "it names too many ranges of addresses");
+}
+
+// In each quarter of all addresses, each rule has a range of its own that overlaps with the others.
+static void what_takes_too_much_memory_is_refused(void **)
+{
+	enum { RULES = 32768, EACH = 4 };
+	const char *why = NULL;
+	struct rule_spec *rules = mem_alloc(RULES * sizeof(*rules));
+	struct ip_range *from = mem_alloc(RULES * EACH * sizeof(*from));
+	const struct rule_target to = {range("10.0.0.0/8"), 80, 80};
+	for (uint32_t i = 0; i < RULES * EACH; i++) {
+		uint32_t quarter = i % EACH, order = 2654435761u + 2 * 1000003 * quarter;
+		uint32_t first = (i / EACH * order) >> 3 | quarter << 30;
+		uint32_t bounds[] = {rte_cpu_to_be_32(first), rte_cpu_to_be_32(first | 1u << 29)};
+		from[i] = (struct ip_range){ip_addr_v4(&bounds[0]), ip_addr_v4(&bounds[1])};
+	}
+	for (uint32_t i = 0; i < RULES; i++) {
+		rules[i] = (struct rule_spec){from + i * EACH, &to, EACH, 1};
+		rule_protocol(&rules[i], IPPROTO_TCP);
+	}
+	assert_null(rules_try_create(&(struct rules_spec){.rules = rules, .n_rules = RULES}, &why));
+	assert_string_equal(why, "it would take too much memory");
+	free(rules);
+	free(from);
 }
 
 // A remembered verdict is never taken for one of another set.
@@ -301,6 +307,8 @@ int main(void)
 		cmocka_unit_test(local_destinations),
 		cmocka_unit_test(senseless_ranges_match_nothing),
 		cmocka_unit_test(as_a_plain_walk),
+		cmocka_unit_test(bounds_are_kept),
+		cmocka_unit_test(what_takes_too_much_memory_is_refused),
 		cmocka_unit_test(each_publication_has_a_generation),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
