@@ -79,6 +79,7 @@ int cmd_top(const struct cli *);
 int cmd_trace(const struct cli *);
 int cmd_capture(const struct cli *);
 int cmd_reload(const struct cli *);
+int cmd_nat(const struct cli *);
 int cmd_routes(const struct cli *);
 int cmd_drain(const struct cli *);
 int cmd_stop(const struct cli *);

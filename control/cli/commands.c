@@ -93,6 +93,13 @@ const struct command commands[] = {
 			{"--count", "N", "End after N packets."},
 			{"--snaplen", "BYTES", "Keep this much of a packet, 65535 by default."}},
 		cmd_capture},
+	{"nat", "", 0, 0, "Show the address translation of what tailnet peers send, and its flows.",
+		"Client and To are as the peer knows them, As and For as the network does. 100 "
+		"flows are shown unless --limit asks for another number; 0: only how many there "
+		"are.",
+		{{"--client", "IP", "Only flows of this peer's address."},
+			{"--limit", "N", "Show no more flows than this."}},
+		cmd_nat},
 	{"routes", "", 0, 0, "Show the networks that this node advertises, and who serves them.",
 		"A network that is not used says why and what to do.", {}, cmd_routes},
 	{"drain", "", 0, 0, "Hand the advertised networks over to other nodes.",

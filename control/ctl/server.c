@@ -14,6 +14,7 @@
 #include "control/ctl/doctor.h"
 #include "control/ctl/local.h"
 #include "control/ctl/metrics.h"
+#include "control/ctl/nat.h"
 #include "control/ctl/node.h"
 #include "control/ctl/report.h"
 #include "control/ctl/routes.h"
@@ -199,6 +200,8 @@ static const struct route {
 	{EVHTTP_REQ_GET, CTL_PREFIX "doctor", doctor_handle, "what is wrong, what to do"},
 	{EVHTTP_REQ_GET, CTL_PREFIX "tailnet", ctl_tailnet_handle,
 		"peers of the tailnet and why their paths are what they are"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "nat", ctl_nat_handle,
+		"?client=&next=: the address translation and its flows"},
 	{EVHTTP_REQ_GET, CTL_PREFIX "routes", ctl_routes_handle,
 		"the advertised networks and what became of each"},
 	{EVHTTP_REQ_POST, CTL_PREFIX "drain", ctl_drain_handle,

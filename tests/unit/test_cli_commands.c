@@ -17,6 +17,16 @@
 #define SET_UP "{\"ControlURL\":\"http://hs\",\"CorpDNS\":true,\"RouteAll\":true}"
 #define PONG(more)                                                                                 \
 	"{\"NodeIP\":\"100.64.0.2\",\"NodeName\":\"b\",\"LatencySeconds\":0.004," more "}"
+#define NAT                                                                                        \
+	"{\"config\":{\"snat\":true,\"endpoint_independent\":false,\"port_first\":16384,"          \
+	"\"port_last\":29999,\"client_flows\":9},\"workers\":[{\"worker\":0,\"flows\":2,"          \
+	"\"bound\":8,"                                                                             \
+	"\"classes\":{\"udp\":2,\"icmp\":0}}],\"totals\":{\"created\":0,\"nat_ports_exhausted\":"  \
+	"3},"                                                                                      \
+	"\"flows\":[{\"worker\":0,\"protocol\":17,\"class\":\"udp\",\"inside\":{\"local\":"        \
+	"\"100.64.0.2:9\",\"remote\":\"10.1.0.9:7\"},\"outside\":{\"local\":\"10.1.0.1:17\","      \
+	"\"remote\":\"10.1.0.9:7\"},\"idle_s\":1.5,\"bytes_out\":1000,\"bytes_in\":0,"             \
+	"\"packets_out\":1,\"packets_in\":0}],\"next\":0}"
 #define ROUTE(route, state, approved, taken_over, why)                                             \
 	"{\"route\":\"" route "\",\"state\":\"" state "\",\"approved\":" approved                  \
 	",\"taken_over\":" taken_over ",\"why\":\"" why "\"}"
@@ -83,6 +93,25 @@ static const struct {
 	{"ping, bad size", {"ping", "--size=-1", "b"}, {}, 2, "=", "--size takes a number", {}},
 	{"ping, two ways", {"ping", "--tsmp", "--icmp", "b"}, {}, 2, "=", "exclude each other", {}},
 
+	{"nat", {"nat"}, {{"GET /tailgate/v0/nat", 200, NAT}}, 0,
+		"=what leaves gets an address of ours, endpoint-dependent, ports 16384-29999, at "
+		"most 9 "
+		"flows of a client\nworker 0: 2 of 8 flows, udp 2\nnat_ports_exhausted: 3\n"
+		"Protocol  Client        To          As           For         State  Idle  Out    "
+		" In\n"
+		"udp       100.64.0.2:9  10.1.0.9:7  10.1.0.1:17  10.1.0.9:7  udp    1.5s  1000 B "
+		" 0 B\n",
+		"=", {}},
+	{"nat, counts", {"nat", "--limit=0"}, {{"GET /tailgate/v0/nat", 200, NAT}}, 0,
+		"and more: --limit shows them", "=", {}},
+	{"nat, of one", {"nat", "--client", "100.64.0.2", "--json"},
+		{{"GET /tailgate/v0/nat?client=100.64.0.2", 200, NAT}}, 0, "\"next\": false", "=",
+		{}},
+	{"nat, no address", {"nat", "--client=x"},
+		{{"GET /tailgate/v0/nat?client=x", 400,
+			"{\"error\":\"parameter 'client' is no address\"}"}},
+		1, "=", "is no address", {}},
+	{"nat, bad limit", {"nat", "--limit=all"}, {}, 2, "=", "--limit takes a number", {}},
 	{"routes", {"routes"}, {{"GET /tailgate/v0/routes", 200, ROUTES("false")}}, 0,
 		"=Route        State     Why\n10.1.0.0/24  serves    \n10.2.0.0/24  not used  "
 		"why\n"
