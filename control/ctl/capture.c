@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 
+#include "control/ctl/answer.h"
 #include "control/ctl/pcapng.h"
 #include "control/ctl/read.h"
 #include "dataplane/node/capture.h"
@@ -44,24 +45,23 @@ struct ctl_capture {
 static void finish(struct ctl_capture *c)
 {
 	struct daemon *d = c->server->d;
-	struct evhttp_connection *connection = evhttp_request_get_connection(c->req);
 	capture_stop(d->gw, c->capture);
 	rcu_defer(d->gw->rcu, capture_destroy, c->capture);
-	if (!c->gone && connection != NULL)
-		evhttp_connection_set_closecb(connection, NULL, NULL);
+	if (!c->gone)
+		ctl_conns_on_close(c->server->conns, c->req, NULL, NULL);
 	evhttp_send_reply_end(c->req);
 	event_free(c->timer);
 	c->server->capture = NULL;
 	free(c);
 }
 
-static void on_close(struct evhttp_connection *, void *arg)
+static void on_close(void *arg)
 {
 	struct ctl_capture *c = arg;
 	c->gone = true; // the next tick finishes; libevent still works on the connection here
 }
 
-// Whether the client left; evhttp does not read, and so does not notice, while it answers.
+// Whether the client left; nothing is read, and so nobody notices, while an answer is under way.
 static bool has_left(const struct ctl_capture *c)
 {
 	struct evhttp_connection *connection = evhttp_request_get_connection(c->req);
@@ -195,7 +195,7 @@ static void tick(evutil_socket_t, short, void *arg)
 	struct evbuffer *chunk = evbuffer_new();
 	bool done = chunk == NULL || send_packets(c, chunk);
 	if (chunk != NULL && evbuffer_get_length(chunk) > 0)
-		evhttp_send_reply_chunk(c->req, chunk);
+		ctl_send_piece(c->req, chunk, NULL, NULL);
 	if (chunk != NULL)
 		evbuffer_free(chunk);
 	if (done)
@@ -269,12 +269,12 @@ static void start_stream(struct ctl_capture *c, const struct capture_filter *fil
 	struct evbuffer *chunk = evbuffer_new();
 	evhttp_add_header(
 		evhttp_request_get_output_headers(c->req), "Content-Type", "application/x-pcapng");
-	evhttp_connection_set_closecb(evhttp_request_get_connection(c->req), on_close, c);
+	ctl_conns_on_close(c->server->conns, c->req, on_close, c);
 	evhttp_send_reply_start(c->req, HTTP_OK, "OK");
 	if (chunk == NULL || add_header(c, chunk, filter) < 0)
 		c->failed = true;
 	else
-		evhttp_send_reply_chunk(c->req, chunk);
+		ctl_send_piece(c->req, chunk, NULL, NULL);
 	if (chunk != NULL)
 		evbuffer_free(chunk);
 }

@@ -70,72 +70,20 @@ static const struct route {
 	{"whois", EVHTTP_REQ_GET, ROUTE_TAILNET, local_handle_whois},
 };
 
-static const char *reason_of(int code)
-{
-	switch (code) {
-	case HTTP_OK:
-		return "OK";
-	case LOCAL_NO_CONTENT:
-		return "No Content";
-	case HTTP_BADREQUEST:
-		return "Bad Request";
-	case LOCAL_FORBIDDEN:
-		return "Forbidden";
-	case HTTP_NOTFOUND:
-		return "Not Found";
-	case HTTP_BADMETHOD:
-		return "Method Not Allowed";
-	case HTTP_SERVUNAVAIL:
-		return "Service Unavailable";
-	default:
-		return "Internal Server Error";
-	}
-}
-
 static void reply(struct local_request *r, int code, const char *type, const char *text)
 {
 	struct evbuffer *body = evbuffer_new();
 
-	if (type != NULL)
-		evhttp_add_header(evhttp_request_get_output_headers(r->req), "Content-Type", type);
 	if (body != NULL)
 		evbuffer_add_printf(body, "%s", text);
-	evhttp_send_reply(r->req, code, reason_of(code), body);
+	ctl_send(r->req, code, type, body);
 	if (body != NULL)
 		evbuffer_free(body);
 }
 
-static void reply_json(struct local_request *r, int code, struct evbuffer *body)
-{
-	evhttp_add_header(
-		evhttp_request_get_output_headers(r->req), "Content-Type", "application/json");
-	evhttp_send_reply(r->req, code, reason_of(code), body);
-	evbuffer_free(body);
-}
-
-void local_json_text(struct local_request *r, struct evbuffer *body)
-{
-	if (body != NULL)
-		reply_json(r, HTTP_OK, body);
-	else
-		local_text(r, HTTP_INTERNAL, "out of memory");
-}
-
 void local_json(struct local_request *r, int code, json_t *json)
 {
-	struct evbuffer *body = evbuffer_new();
-	char *text = json != NULL ? json_dumps(json, JSON_INDENT(1) | JSON_ENCODE_ANY) : NULL;
-
-	json_decref(json);
-	if (text != NULL && body != NULL) {
-		evbuffer_add_printf(body, "%s\n", text);
-		reply_json(r, code, body);
-	} else {
-		if (body != NULL)
-			evbuffer_free(body);
-		local_text(r, HTTP_INTERNAL, "out of memory");
-	}
-	free(text);
+	ctl_send_json(r->req, code, json, JSON_INDENT(1) | JSON_ENCODE_ANY);
 }
 
 void local_text(struct local_request *r, int code, const char *format, ...)
@@ -238,11 +186,12 @@ bool local_resume(struct local_waiting *w, struct local_request *r)
 	return local != NULL;
 }
 
-struct local *local_create(struct daemon *d)
+struct local *local_create(struct daemon *d, struct ctl_conns *conns)
 {
 	struct local *local = mem_alloc(sizeof(*local));
 
-	*local = (struct local){.d = d};
+	*local = (struct local){.d = d, .conns = conns};
+	local->share = local_share_create(local);
 	return local;
 }
 
@@ -257,25 +206,41 @@ void local_destroy(struct local *local)
 		unlink_waiting(local->waiting);
 		local_text(&r, HTTP_SERVUNAVAIL, "the daemon stops");
 	}
-	if (local->status != NULL)
-		evbuffer_free(local->status);
+	local_share_destroy(local->share);
 	free(local);
 }
 
+// Asked of the system, which may have to ask others and take its time, once a minute only.
+static bool operator_uid(struct local *local, const char *name, uid_t *out)
+{
+	struct local_operator *o = &local->operator;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	if (strcmp(o->name, name) != 0 || now.tv_sec >= o->until_s) {
+		const struct passwd *user = getpwnam(name);
+		snprintf(o->name, sizeof(o->name), "%s", name);
+		o->until_s = now.tv_sec + LOCAL_OPERATOR_S;
+		o->known = user != NULL;
+		o->uid = user != NULL ? user->pw_uid : 0;
+	}
+	*out = o->uid;
+	return o->known;
+}
+
 // The user of the prefs who may do as root does here.
-static bool is_operator(const struct local *local, struct evhttp_request *req)
+static bool is_operator(struct local *local, struct evhttp_request *req)
 {
 	struct evhttp_connection *connection = evhttp_request_get_connection(req);
 	struct tailnet *t = local->d->tailnet;
 	struct ucred peer;
+	uid_t uid;
 
-	if (t == NULL ||
-		tailnet_prefs(t)->operator[0] == '\0' || connection == NULL || ctl_socket_peer(
-			bufferevent_getfd(evhttp_connection_get_bufferevent(connection)), &peer) <
-			0)
-		return false;
-	const struct passwd *user = getpwnam(tailnet_prefs(t)->operator);
-	return user != NULL && user->pw_uid == peer.uid;
+	return t != NULL &&
+	       tailnet_prefs(t)->operator[0] != '\0' && connection != NULL && ctl_socket_peer(
+		       bufferevent_getfd(evhttp_connection_get_bufferevent(connection)), &peer) ==
+		       0 &&
+	       operator_uid(local, tailnet_prefs(t)->operator, & uid) && uid == peer.uid;
 }
 
 // A page in a browser that is led here has one of these, or another name in Host.

@@ -7,10 +7,11 @@
 
 #include "control/daemon.h"
 
+struct ctl_conns;
 struct local;
 
 // Never NULL; the tailnet of the daemon may come later, and has to stay until local_destroy.
-struct local *local_create(struct daemon *);
+struct local *local_create(struct daemon *, struct ctl_conns *);
 // Answers what waits and ends the streams. NULL is fine. Before the connections are closed.
 void local_destroy(struct local *);
 // True: it is ours, and answered or will be. manages: who asks may manage the daemon.

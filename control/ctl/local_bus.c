@@ -40,8 +40,12 @@ struct local_watcher {
 	struct tailnet_listener *listener;
 	json_t *self; // as last told
 	bool may_write;
-	bool gone;  // the connection is closed and no longer the request's
-	bool ended; // by us
+	uint64_t mask;
+	bool waiting;		  // for the status: until then changes are kept back
+	unsigned pending_changes; // enum tailnet_change
+	size_t status_len;	  // bytes of the status, which are shared
+	bool gone;		  // the connection is closed and no longer the request's
+	bool ended;		  // by us
 	struct local_watcher *next;
 };
 
@@ -88,7 +92,8 @@ static bool has_left(const struct local_watcher *w)
 	return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
 }
 
-static void send_notify(struct local_watcher *w, json_t *notify)
+// status: NULL, or the text of the member InitialStatus.
+static void send_notify(struct local_watcher *w, json_t *notify, struct evbuffer *status)
 {
 	struct evhttp_connection *connection = evhttp_request_get_connection(w->req);
 	struct evbuffer *chunk = evbuffer_new();
@@ -96,12 +101,18 @@ static void send_notify(struct local_watcher *w, json_t *notify)
 
 	json_decref(notify);
 	if (w->gone || w->ended || connection == NULL || chunk == NULL || text == NULL ||
-		evbuffer_get_length(bufferevent_get_output(
-			evhttp_connection_get_bufferevent(connection))) > WATCH_BACKLOG) {
+		evbuffer_get_length(bufferevent_get_output(evhttp_connection_get_bufferevent(
+			connection))) > WATCH_BACKLOG + w->status_len) {
 		w->ended = true; // the next tick does it: libevent may be at work on it now
 	} else {
-		evbuffer_add_printf(chunk, "%s\n", text);
-		evhttp_send_reply_chunk(w->req, chunk);
+		evbuffer_add(chunk, text, strlen(text) - (status != NULL));
+		if (status != NULL) {
+			evbuffer_add_printf(chunk, ",\"InitialStatus\":");
+			evbuffer_add_buffer_reference(chunk, status);
+			evbuffer_add_printf(chunk, "}");
+		}
+		evbuffer_add_printf(chunk, "\n");
+		ctl_send_piece(w->req, chunk, NULL, NULL);
 	}
 	free(text);
 	if (chunk != NULL)
@@ -152,6 +163,11 @@ static void on_change(void *arg, unsigned changes)
 {
 	struct local_watcher *w = arg;
 	const struct tailnet *t = w->local->d->tailnet;
+
+	if (w->waiting) {
+		w->pending_changes |= changes;
+		return;
+	}
 	json_t *notify = notify_new();
 	bool news = false;
 
@@ -174,14 +190,15 @@ static void on_change(void *arg, unsigned changes)
 		news = true;
 	}
 	if (news)
-		send_notify(w, notify);
+		send_notify(w, notify, NULL);
 	else
 		json_decref(notify);
 }
 
-static void send_initial(struct local_watcher *w, uint64_t mask)
+static void send_initial(struct local_watcher *w, struct evbuffer *status)
 {
 	const struct tailnet *t = w->local->d->tailnet;
+	const uint64_t mask = w->mask;
 	json_t *notify = notify_new();
 	char id[17];
 	uint8_t random[8];
@@ -200,23 +217,36 @@ static void send_initial(struct local_watcher *w, uint64_t mask)
 		add_self(w, t, notify, &news);
 	if (mask & WATCH_HEALTH)
 		json_object_set_new(notify, "Health", health_json(t));
-	if (mask & WATCH_STATUS)
-		json_object_set_new(notify, "InitialStatus", local_status(t));
 	const char *why = NULL;
 	const struct nm_node *exit = mask & WATCH_SUGGESTION ? tailnet_suggest_exit(t, &why) : NULL;
 	if (exit != NULL && exit->stable_id != NULL)
 		json_object_set_new(notify, "SuggestedExitNode", json_string(exit->stable_id));
-	send_notify(w, notify);
+	send_notify(w, notify, status);
+}
+
+static void on_status(void *arg, struct evbuffer *status)
+{
+	struct local_watcher *w = arg;
+
+	w->waiting = false;
+	if (status == NULL) {
+		w->ended = true; // without memory
+		return;
+	}
+	w->status_len = evbuffer_get_length(status);
+	send_initial(w, status);
+	if (w->pending_changes != 0)
+		on_change(w, w->pending_changes);
 }
 
 static void finish(struct local_watcher *w)
 {
-	struct evhttp_connection *connection = evhttp_request_get_connection(w->req);
 	struct local_watcher **at = &w->local->watchers;
 
 	tailnet_unlisten(w->listener);
-	if (!w->gone && connection != NULL)
-		evhttp_connection_set_closecb(connection, NULL, NULL);
+	local_unshare(w->local, w);
+	if (!w->gone)
+		ctl_conns_on_close(w->local->conns, w->req, NULL, NULL);
 	evhttp_send_reply_end(w->req);
 	while (*at != w)
 		at = &(*at)->next;
@@ -227,14 +257,14 @@ static void finish(struct local_watcher *w)
 	free(w);
 }
 
-static void on_close(struct evhttp_connection *, void *arg)
+static void on_close(void *arg)
 {
 	struct local_watcher *w = arg;
 
 	w->gone = true;
 }
 
-// evhttp does not read while it answers, and so does not notice that a client has left.
+// Nothing is read while an answer is under way, so libevent does not notice that a client has left.
 static void tick(evutil_socket_t, short, void *arg)
 {
 	struct local *local = arg;
@@ -305,7 +335,8 @@ void local_handle_watch(struct local_request *r)
 		return;
 	}
 	struct local_watcher *w = mem_alloc(sizeof(*w));
-	*w = (struct local_watcher){.local = local, .req = r->req, .may_write = r->may_write};
+	*w = (struct local_watcher){
+		.local = local, .req = r->req, .may_write = r->may_write, .mask = mask};
 	w->listener = tailnet_listen(r->t, on_change, w);
 	if (w->listener == NULL) {
 		free(w);
@@ -318,8 +349,11 @@ void local_handle_watch(struct local_request *r)
 	local->n_readers += !w->may_write;
 	evhttp_add_header(
 		evhttp_request_get_output_headers(r->req), "Content-Type", "application/json");
-	evhttp_connection_set_closecb(evhttp_request_get_connection(r->req), on_close, w);
+	ctl_conns_on_close(local->conns, r->req, on_close, w);
 	evhttp_send_reply_start(r->req, HTTP_OK, "OK");
-	if (mask & WATCH_INITIAL)
-		send_initial(w, mask);
+	w->waiting = mask & WATCH_STATUS;
+	if (!w->waiting && (mask & WATCH_INITIAL))
+		send_initial(w, NULL);
+	if (w->waiting && local_share(local, on_status, w) < 0)
+		on_status(w, NULL);
 }

@@ -306,8 +306,6 @@ void local_handle_metrics(struct local_request *r)
 		"Number of health messages broken down by type.", n_health);
 	add_gauge(out, "home_derp_region_id", "", "DERP region ID of this node's home relay server",
 		tailnet_netcheck(r->t)->preferred);
-	evhttp_add_header(evhttp_request_get_output_headers(r->req), "Content-Type",
-		"text/plain;version=0.0.4;charset=utf-8");
-	evhttp_send_reply(r->req, HTTP_OK, "OK", out);
+	ctl_send(r->req, HTTP_OK, "text/plain;version=0.0.4;charset=utf-8", out);
 	evbuffer_free(out);
 }

@@ -5,6 +5,7 @@
 #include <event2/keyvalq_struct.h>
 #include <jansson.h>
 
+#include "control/ctl/answer.h"
 #include "control/ctl/local.h"
 #include "control/tailnet/tailnet.h"
 
@@ -13,20 +14,28 @@ enum {
 	LOCAL_READERS_MAX = 16,	 // ... of those who may only read
 	LOCAL_WAITING_MAX = 64,	 // pings and the like that are not answered yet
 	LOCAL_TIME_LEN = 40,
+	LOCAL_OPERATOR_S = 60, // that a user name's number is remembered
 };
 
+struct local_share;
 struct local_watcher;
 struct local_waiting;
 
 struct local {
 	struct daemon *d;
+	struct ctl_conns *conns;
 	struct local_watcher *watchers;
 	unsigned n_watchers, n_readers;
 	struct event *tick; // looks whether watchers have left
 	struct local_waiting *waiting;
 	unsigned n_waiting;
-	struct evbuffer *status; // that readers get within status_s, or NULL
-	time_t status_s;
+	struct local_share *share;
+	struct local_operator {
+		char name[sizeof(((struct prefs *)NULL)->operator)];
+		bool known;
+		uid_t uid;
+		time_t until_s;
+	} operator;
 };
 
 // A request on its way through its handler.
@@ -42,8 +51,6 @@ struct local_request {
 
 // Answers; the request is gone then. A reference to the object is taken, NULL is 500.
 void local_json(struct local_request *, int code, json_t *);
-// JSON that is text already; it is freed, NULL is 500.
-void local_json_text(struct local_request *, struct evbuffer *);
 // Text of one line, to which a newline is added.
 void local_text(struct local_request *, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -78,9 +85,19 @@ const struct nm_user *local_user_of(const struct netmap *, int64_t id); // NULL:
 
 // --- local_status.c
 
-// t may be NULL.
-json_t *local_status(const struct tailnet *t);
+// Without a tailnet, too.
+struct ctl_list local_status_list(struct daemon *, bool with_peers) must_check;
 const char *local_auth_url(const struct tailnet *); // "": nobody has to log in
+
+// --- local_share.c
+
+// The status as text, at most a second old, or NULL without memory: at once or later. -EBUSY: too
+// many wait; -ENOMEM; then done is not called.
+int local_share(
+	struct local *, void (*done)(void *arg, struct evbuffer *text), void *arg) must_check;
+void local_unshare(struct local *, const void *arg);		   // done is not called any more
+struct local_share *local_share_create(struct local *) must_check; // never NULL
+void local_share_destroy(struct local_share *);			   // tells those that wait
 
 // --- local_prefs.c
 

@@ -297,93 +297,56 @@ static json_t *status_of(const struct tailnet *t, bool with_users)
 		set(o, "ExitNodeStatus", exit);
 	set(o, "Health", health_of(t));
 	set_tailnet(o, nm);
-	set(o, "Peer", json_null());
 	set(o, "User", nm != NULL ? users_of(nm, with_users) : json_null());
 	set(o, "ClientVersion", json_null());
 	return o;
 }
 
-json_t *local_status(const struct tailnet *t)
+static json_t *next_peer(void *arg, size_t *at, char name[static CTL_MEMBER_LEN])
 {
-	const struct netmap *nm = netmap_of(t);
-	json_t *o = status_of(t, true), *peers = json_object();
-	char key[TYPED_KEY_TEXT_LEN];
-
-	for (size_t i = 0; nm != NULL && i < nm->n_peers; i++)
-		set(peers, typed_key_format(&nm->peers[i]->node->key, "nodekey:", key),
-			peer_of(t, nm->peers[i]));
-	if (json_object_size(peers) > 0)
-		json_object_set(o, "Peer", peers);
-	json_decref(peers);
-	return o;
-}
-
-// Takes the object. False: no memory.
-static bool add_json(struct evbuffer *out, json_t *json, bool open)
-{
-	char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
-	// Without the final bracket, where more members are to come.
-	size_t len = text != NULL ? strlen(text) - open : 0;
-	bool added = text != NULL && evbuffer_add(out, text, len) == 0;
-
-	json_decref(json);
-	free(text);
-	return added;
-}
-
-// Peer by peer: an object of all of them would take ten times the memory of its text.
-static bool add_peers(struct evbuffer *out, const struct tailnet *t)
-{
+	const struct tailnet *t = ((const struct daemon *)arg)->tailnet;
 	const struct netmap *nm = netmap_of(t);
 	char key[TYPED_KEY_TEXT_LEN];
-	bool added = evbuffer_add_printf(out, ",\"Peer\":{") > 0;
 
-	for (size_t i = 0; added && nm != NULL && i < nm->n_peers; i++)
-		added = evbuffer_add_printf(out, "%s\"%s\":", i > 0 ? "," : "",
-				typed_key_format(&nm->peers[i]->node->key, "nodekey:", key)) > 0 &&
-			add_json(out, peer_of(t, nm->peers[i]), false);
-	return added && evbuffer_add_printf(out, "}") > 0;
+	if (nm == NULL || *at >= nm->n_peers)
+		return NULL;
+	const struct nm_peer *peer = nm->peers[(*at)++];
+	snprintf(name, CTL_MEMBER_LEN, "%s", typed_key_format(&peer->node->key, "nodekey:", key));
+	return peer_of(t, peer);
 }
 
-static struct evbuffer *status_text(const struct tailnet *t, bool with_peers)
+struct ctl_list local_status_list(struct daemon *d, bool with_peers)
 {
-	const struct netmap *nm = netmap_of(t);
-	struct evbuffer *out = evbuffer_new();
-	bool peers = with_peers && nm != NULL && nm->n_peers > 0;
-	json_t *o = status_of(t, with_peers);
+	const struct netmap *nm = with_peers ? netmap_of(d->tailnet) : NULL;
+	struct ctl_list list = {.object = status_of(d->tailnet, with_peers)};
 
-	if (peers)
-		json_object_del(o, "Peer");
-	if (out != NULL && add_json(out, o, true) && (!peers || add_peers(out, t)) &&
-		evbuffer_add_printf(out, "}\n") > 0)
-		return out;
-	if (out != NULL)
-		evbuffer_free(out);
-	return NULL;
-}
-
-// Whoever may only read gets at most one new list of peers per second between all of them: a large
-// one takes the control thread long enough to delay handshakes.
-static struct evbuffer *status_for(struct local_request *r, bool with_peers)
-{
-	struct local *local = r->local;
-	struct timespec now;
-
-	if (r->may_write || !with_peers)
-		return status_text(r->t, with_peers);
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	if (local->status == NULL || now.tv_sec != local->status_s) {
-		if (local->status != NULL)
-			evbuffer_free(local->status);
-		local->status = status_text(r->t, with_peers);
-		local->status_s = now.tv_sec;
+	if (nm != NULL && nm->n_peers > 0) {
+		list.member = "Peer";
+		list.named = true;
+		list.next = next_peer;
+		list.arg = d;
+	} else {
+		set(list.object, "Peer", json_null());
 	}
-	struct evbuffer *copy = local->status != NULL ? evbuffer_new() : NULL;
-	if (copy != NULL && evbuffer_add_buffer_reference(copy, local->status) == 0)
-		return copy;
+	return list;
+}
+
+// To whoever may only read.
+static void on_shared(void *arg, struct evbuffer *text)
+{
+	struct evbuffer *copy = evbuffer_new();
+	struct local_request r;
+
+	if (local_resume(arg, &r)) {
+		if (text != NULL && copy != NULL &&
+			evbuffer_add_buffer_reference(copy, text) == 0 &&
+			evbuffer_add(copy, "\n", 1) == 0)
+			ctl_send(r.req, HTTP_OK, "application/json", copy);
+		else
+			local_text(&r, HTTP_INTERNAL, "out of memory");
+	}
 	if (copy != NULL)
 		evbuffer_free(copy);
-	return NULL;
 }
 
 void local_handle_status(struct local_request *r)
@@ -391,5 +354,12 @@ void local_handle_status(struct local_request *r)
 	const char *peers = local_query(r, "peers");
 	bool without = peers != NULL && (strcmp(peers, "false") == 0 || strcmp(peers, "0") == 0);
 
-	local_json_text(r, status_for(r, !without));
+	if (r->may_write || without) {
+		const struct ctl_list list = local_status_list(r->local->d, !without);
+		ctl_send_list(r->local->conns, r->req, &list);
+		return;
+	}
+	struct local_waiting *w = local_wait(r);
+	if (w != NULL && local_share(r->local, on_shared, w) < 0)
+		on_shared(w, NULL);
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <rte_mempool.h>
+#include <stdlib.h>
 
 #include "control/ctl/read.h"
 #include "control/ctl/report.h"
@@ -65,89 +66,82 @@ static void daemon_families(struct evbuffer *out, const struct daemon *d)
 static const struct peer_family {
 	const char *name, *type, *unit, *help;
 	size_t offset; // of an uint64_t in struct wg_peer_info
-	double scale;
+	enum { PEER_NUMBER, PEER_TIME, PEER_UP } value;
 } peer_families[] = {
 	// These three as prometheus_wireguard_exporter names them.
 	{"wireguard_sent_bytes", "counter", "bytes", "bytes sent to the peer",
-		offsetof(struct wg_peer_info, tx_wire_bytes), 1},
+		offsetof(struct wg_peer_info, tx_wire_bytes), PEER_NUMBER},
 	{"wireguard_received_bytes", "counter", "bytes", "bytes received from the peer",
-		offsetof(struct wg_peer_info, rx_wire_bytes), 1},
+		offsetof(struct wg_peer_info, rx_wire_bytes), PEER_NUMBER},
 	{"wireguard_latest_handshake_seconds", "gauge", "seconds",
 		"latest handshake since 1970, 0: none yet",
-		offsetof(struct wg_peer_info, handshake_unix_ns), 1e-9},
+		offsetof(struct wg_peer_info, handshake_unix_ns), PEER_TIME},
 	{"tailgate_peer_rx_packets", "counter", NULL, "inner packets received from the peer",
-		offsetof(struct wg_peer_info, rx_packets), 1},
+		offsetof(struct wg_peer_info, rx_packets), PEER_NUMBER},
 	{"tailgate_peer_tx_packets", "counter", NULL, "inner packets sent to the peer",
-		offsetof(struct wg_peer_info, tx_packets), 1},
+		offsetof(struct wg_peer_info, tx_packets), PEER_NUMBER},
 	{"tailgate_peer_handshakes_sent", "counter", NULL, "handshake initiations sent",
-		offsetof(struct wg_peer_info, handshakes_sent), 1},
+		offsetof(struct wg_peer_info, handshakes_sent), PEER_NUMBER},
 	{"tailgate_peer_handshakes_received", "counter", NULL, "handshake initiations received",
-		offsetof(struct wg_peer_info, handshakes_received), 1},
+		offsetof(struct wg_peer_info, handshakes_received), PEER_NUMBER},
 	{"tailgate_peer_handshakes_failed", "counter", NULL, "handshakes that failed",
-		offsetof(struct wg_peer_info, handshakes_failed), 1},
+		offsetof(struct wg_peer_info, handshakes_failed), PEER_NUMBER},
+	{"tailgate_peer_up", "gauge", NULL, "1: a session with the peer is alive", 0, PEER_UP},
 };
 
-struct peer_walk {
-	struct evbuffer *out;
-	const struct peer_family *family; // NULL: whether it is up
-	const char *interface;
-	uint64_t now_unix_ns;
-};
-
-static void peer_labels(const struct peer_walk *walk, const struct wg_peer_info *p)
+static void peer_labels(struct evbuffer *out, const char *interface, const struct wg_peer_info *p)
 {
 	char key[KEY_TEXT_LEN + 1], prefix[PREFIX_TEXT_LEN];
-	evbuffer_add_printf(walk->out, "{interface=\"");
-	metrics_label(walk->out, walk->interface);
-	evbuffer_add_printf(walk->out, "\",public_key=\"%s\",allowed_ips=\"",
-		key_format(&p->peer->public_key, key));
-	for (uint32_t i = 0; i < p->n_allowed; i++)
-		evbuffer_add_printf(walk->out, "%s%s", i > 0 ? "," : "",
-			ip_prefix_format(&p->allowed[i], prefix));
-	evbuffer_add_printf(walk->out, "\",friendly_name=\"");
-	metrics_label(walk->out, p->peer->name);
-	evbuffer_add_printf(walk->out, "\"}");
-}
-
-static void peer_sample(void *arg, const struct wg_peer_info *p)
-{
-	const struct peer_walk *walk = arg;
-	const struct peer_family *f = walk->family;
-	const char *remedy;
-	if (f == NULL) {
-		bool up = strcmp(report_peer_state(p, walk->now_unix_ns, &remedy), "up") == 0;
-		evbuffer_add_printf(walk->out, "tailgate_peer_up");
-		peer_labels(walk, p);
-		evbuffer_add_printf(walk->out, " %d\n", up);
-		return;
-	}
-	uint64_t value = *(const uint64_t *)((const char *)p + f->offset);
+	evbuffer_add_printf(out, "{interface=\"");
+	metrics_label(out, interface);
 	evbuffer_add_printf(
-		walk->out, "%s%s", f->name, strcmp(f->type, "counter") == 0 ? "_total" : "");
-	peer_labels(walk, p);
-	if (f->scale == 1)
-		evbuffer_add_printf(walk->out, " %lu\n", value);
-	else
-		evbuffer_add_printf(walk->out, " %.9f\n", (double)value * f->scale);
+		out, "\",public_key=\"%s\",allowed_ips=\"", key_format(&p->peer->public_key, key));
+	for (uint32_t i = 0; i < p->n_allowed; i++)
+		evbuffer_add_printf(
+			out, "%s%s", i > 0 ? "," : "", ip_prefix_format(&p->allowed[i], prefix));
+	evbuffer_add_printf(out, "\",friendly_name=\"");
+	metrics_label(out, p->peer->name);
+	evbuffer_add_printf(out, "\"}");
 }
 
-static void peer_families_write(struct evbuffer *out, const struct daemon *d)
+static double peer_value(const struct peer_family *f, const struct wg_peer_info *p)
 {
-	struct peer_walk walk = {
-		.out = out,
-		.interface = d->config->tun[0] != '\0' ? d->config->tun : "tailgate",
-		.now_unix_ns = unix_now_ns(),
-	};
-	for (unsigned i = 0; i < RTE_DIM(peer_families); i++) {
-		walk.family = &peer_families[i];
-		metrics_family(out, walk.family->name, walk.family->type, walk.family->unit,
-			walk.family->help);
-		wg_peers_each(d->wg, peer_sample, &walk);
+	const char *remedy;
+	if (f->value == PEER_UP)
+		return strcmp(report_peer_state(p, unix_now_ns(), &remedy), "up") == 0;
+	return (double)*(const uint64_t *)((const char *)p + f->offset);
+}
+
+static void peer_sample(struct evbuffer *out, const struct peer_family *f, const char *interface,
+	const struct wg_peer_info *p)
+{
+	bool counter = strcmp(f->type, "counter") == 0;
+	evbuffer_add_printf(out, "%s%s", f->name, counter ? "_total" : "");
+	peer_labels(out, interface, p);
+	if (f->value == PEER_TIME)
+		evbuffer_add_printf(out, " %.9f\n", peer_value(f, p) * 1e-9);
+	else
+		evbuffer_add_printf(out, " %.0f\n", peer_value(f, p));
+}
+
+static bool peers_part(struct metrics_walk *w, struct evbuffer *out)
+{
+	const struct config *c = w->d->config;
+	struct wg_peer_info info;
+	for (; w->family < RTE_DIM(peer_families); w->family++, w->at = 0) {
+		const struct peer_family *f = &peer_families[w->family];
+		if (!w->begun)
+			metrics_family(out, f->name, f->type, f->unit, f->help);
+		w->begun = true;
+		for (uint32_t at = (uint32_t)w->at; wg_peers_next(w->d->wg, &at, &info);) {
+			peer_sample(out, f, c->tun[0] != '\0' ? c->tun : "tailgate", &info);
+			w->at = at;
+			if (evbuffer_get_length(out) >= CTL_PIECE)
+				return false;
+		}
+		w->begun = false;
 	}
-	walk.family = NULL;
-	metrics_family(
-		out, "tailgate_peer_up", "gauge", NULL, "1: a session with the peer is alive");
-	wg_peers_each(d->wg, peer_sample, &walk);
+	return true;
 }
 
 static void port_sample(struct evbuffer *out, const char *name, const char *suffix,
@@ -296,18 +290,87 @@ static void buffer_families(struct evbuffer *out, const struct gateway *gw)
 				pools[i].name, rte_mempool_in_use_count(pools[i].pool));
 }
 
-int metrics_write(const struct daemon *d, struct evbuffer *out)
+static void conn_families(struct evbuffer *out, const struct ctl_conns *conns)
 {
-	build_info(out, d);
-	daemon_families(out, d);
-	peer_families_write(out, d);
-	port_families(out, d->gw);
-	count_families(out, d);
-	node_families(out, d->gw);
-	worker_families(out, d->gw);
-	burst_family(out, d->gw);
-	buffer_families(out, d->gw);
-	if (d->tailnet)
-		metrics_node(out, d->tailnet);
-	return evbuffer_add_printf(out, "# EOF\n") < 0 ? -ENOMEM : 0;
+	metrics_family(out, "tailgate_ctl_connections", "gauge", NULL,
+		"connections to the socket and to the metrics address");
+	for (unsigned i = 0; i < CTL_CONN_KINDS; i++)
+		evbuffer_add_printf(out, "tailgate_ctl_connections{kind=\"%s\"} %u\n",
+			ctl_conn_kind_label((enum ctl_conn_kind)i),
+			ctl_conns_count(conns, (enum ctl_conn_kind)i));
+	metrics_family(out, "tailgate_ctl_connections_ended", "counter", NULL,
+		"connections to the socket and the metrics address that we ended, by reason");
+	for (unsigned i = 0; i < CTL_CONN_END_COUNT; i++)
+		evbuffer_add_printf(out,
+			"tailgate_ctl_connections_ended_total{reason=\"%s\"} %lu\n",
+			ctl_conn_end_label((enum ctl_conn_end)i),
+			ctl_conns_ended(conns, (enum ctl_conn_end)i));
+}
+
+static bool daemon_part(struct metrics_walk *w, struct evbuffer *out)
+{
+	build_info(out, w->d);
+	daemon_families(out, w->d);
+	conn_families(out, w->conns);
+	return true;
+}
+
+static bool gateway_part(struct metrics_walk *w, struct evbuffer *out)
+{
+	port_families(out, w->d->gw);
+	count_families(out, w->d);
+	node_families(out, w->d->gw);
+	worker_families(out, w->d->gw);
+	burst_family(out, w->d->gw);
+	buffer_families(out, w->d->gw);
+	return true;
+}
+
+static bool end_part(struct metrics_walk *, struct evbuffer *out)
+{
+	evbuffer_add_printf(out, "# EOF\n");
+	return true;
+}
+
+// In the order of the text. Each writes from where the walk stands; true: it is through.
+static bool (*const parts[])(struct metrics_walk *, struct evbuffer *) = {
+	daemon_part,
+	peers_part,
+	gateway_part,
+	metrics_node_part,
+	metrics_node_peers_part,
+	end_part,
+};
+
+static int more(void *arg, struct evbuffer *out)
+{
+	struct metrics_walk *w = arg;
+	while (w->part < RTE_DIM(parts) && evbuffer_get_length(out) < CTL_PIECE) {
+		if (!parts[w->part](w, out))
+			continue;
+		w->part++;
+		w->family = 0;
+		w->at = 0;
+		w->begun = false;
+	}
+	return w->part < RTE_DIM(parts);
+}
+
+static void end(void *arg)
+{
+	struct metrics_walk *w = arg;
+	free(w->paths);
+	free(w);
+}
+
+int metrics_source(const struct daemon *d, const struct ctl_conns *conns, struct ctl_source *source)
+{
+	struct metrics_walk *w = calloc(1, sizeof(*w));
+	if (w == NULL)
+		return -ENOMEM;
+	w->d = d;
+	w->conns = conns;
+	*source = (struct ctl_source){
+		.type = METRICS_CONTENT_TYPE, .more = more, .end = end, .arg = w};
+	return 0;
 }

@@ -65,14 +65,38 @@ static void path_families(struct evbuffer *out, const struct tailnet *t)
 	}
 }
 
-static void peer_label(struct evbuffer *out, const char *family, const struct nm_peer *p)
+static void netmap_families(struct evbuffer *out, const struct netmap *nm)
 {
-	char key[KEY_TEXT_LEN + 1];
-	evbuffer_add_printf(out, "%s{public_key=\"%s\",friendly_name=\"", family,
-		key_format(&p->node->key, key));
-	metrics_label(out, p->node->name ? p->node->name : "");
-	evbuffer_add_printf(out, "\"");
+	metrics_family(out, "tailgate_netmap_skipped", "counter", NULL,
+		"parts of the coordination server's netmap that are not used, by what is wrong");
+	for (unsigned i = 0; i < NM_SKIP_COUNT; i++)
+		evbuffer_add_printf(out, "tailgate_netmap_skipped_total{what=\"%s\"} %llu\n",
+			nm_skip_text((enum nm_skip)i), (unsigned long long)nm->skipped[i]);
+	metrics_single(out, "tailgate_netmap_peers", "gauge", NULL, "peers in the netmap",
+		(double)nm->n_peers);
+	metrics_single(out, "tailgate_clock_offset_seconds", "gauge", "seconds",
+		"the coordination server's clock minus ours", (double)nm->clock_offset_s);
 }
+
+bool metrics_node_part(struct metrics_walk *w, struct evbuffer *out)
+{
+	if (w->d->tailnet == NULL)
+		return true;
+	coord_families(out, w->d->tailnet);
+	netmap_families(out, tailnet_netmap(w->d->tailnet));
+	path_families(out, w->d->tailnet);
+	return true;
+}
+
+// --- Peers: asked for once each, in the first family.
+
+struct metrics_path {
+	struct key key;
+	bool known;
+	const char *kind;
+	uint16_t region;
+	uint64_t latency_ns;
+};
 
 static const char *kind(const struct tailnet_peer_info *i)
 {
@@ -84,37 +108,94 @@ static const char *kind(const struct tailnet_peer_info *i)
 			    : "direct_ipv4";
 }
 
-static void peer_families(struct evbuffer *out, const struct tailnet *t)
+static void path_sample(struct evbuffer *out, const struct nm_peer *, const struct metrics_path *p)
 {
-	const struct netmap *nm = tailnet_netmap(t);
-	struct tailnet_peer_info i;
-	metrics_family(out, "tailgate_peer_path", "gauge", NULL, "1: the way to the peer");
-	for (size_t n = 0; n < nm->n_peers; n++) {
-		if (!tailnet_peer_info(t, nm->peers[n], &i))
-			continue;
-		peer_label(out, "tailgate_peer_path", nm->peers[n]);
-		evbuffer_add_printf(
-			out, ",path=\"%s\",region=\"%u\"} 1\n", kind(&i), i.derp_region);
-	}
-	metrics_family(out, "tailgate_peer_path_latency_seconds", "gauge", "seconds",
-		"round trip of the last disco ping on that way, 0: unknown");
-	for (size_t n = 0; n < nm->n_peers; n++) {
-		if (!tailnet_peer_info(t, nm->peers[n], &i))
-			continue;
-		peer_label(out, "tailgate_peer_path_latency_seconds", nm->peers[n]);
-		evbuffer_add_printf(out, "} %.17g\n", (double)i.latency_ns / 1e9);
-	}
-	metrics_family(out, "tailgate_peer_key_expiry_seconds", "gauge", "seconds",
-		"when the peer's key expires since 1970, 0: never");
-	for (size_t n = 0; n < nm->n_peers; n++) {
-		peer_label(out, "tailgate_peer_key_expiry_seconds", nm->peers[n]);
-		evbuffer_add_printf(out, "} %lld\n", (long long)nm->peers[n]->node->key_expiry);
-	}
+	evbuffer_add_printf(out, ",path=\"%s\",region=\"%u\"} 1\n", p->kind, p->region);
 }
 
-void metrics_node(struct evbuffer *out, const struct tailnet *t)
+static void latency_sample(
+	struct evbuffer *out, const struct nm_peer *, const struct metrics_path *p)
 {
-	coord_families(out, t);
-	path_families(out, t);
-	peer_families(out, t);
+	evbuffer_add_printf(out, "} %.9f\n", (double)p->latency_ns / 1e9);
+}
+
+static void expiry_sample(
+	struct evbuffer *out, const struct nm_peer *peer, const struct metrics_path *)
+{
+	evbuffer_add_printf(out, "} %lld\n", (long long)peer->node->key_expiry);
+}
+
+static const struct node_family {
+	const char *name, *unit, *help;
+	bool all; // also those that WireGuard does not know
+	void (*sample)(struct evbuffer *, const struct nm_peer *, const struct metrics_path *);
+} node_families[] = {
+	{"tailgate_peer_path", NULL, "1: the way to the peer", false, path_sample},
+	{"tailgate_peer_path_latency_seconds", "seconds",
+		"round trip of the last disco ping on that way, 0: unknown", false, latency_sample},
+	{"tailgate_peer_key_expiry_seconds", "seconds",
+		"when the peer's key expires since 1970, 0: never", true, expiry_sample},
+};
+
+// The next peer of the first family. NULL: that was the last.
+static const struct metrics_path *ask(struct metrics_walk *w)
+{
+	const struct netmap *nm = tailnet_netmap(w->d->tailnet);
+	struct tailnet_peer_info i;
+	if (w->paths == NULL && nm->n_peers > 0) {
+		w->paths = calloc(nm->n_peers, sizeof(*w->paths));
+		w->paths_room = w->paths != NULL ? nm->n_peers : 0;
+	}
+	if (w->n_paths >= RTE_MIN(nm->n_peers, w->paths_room))
+		return NULL;
+	const struct nm_peer *peer = nm->peers[w->n_paths];
+	struct metrics_path *p = &w->paths[w->n_paths++];
+	p->key = peer->node->key;
+	p->known = tailnet_peer_info(w->d->tailnet, peer, &i);
+	p->kind = kind(&i);
+	p->region = i.derp_region;
+	p->latency_ns = i.latency_ns;
+	return p;
+}
+
+static const struct metrics_path *next_path(struct metrics_walk *w)
+{
+	if (w->family == 0)
+		return ask(w);
+	return w->at < w->n_paths ? &w->paths[w->at++] : NULL;
+}
+
+static void node_sample(struct metrics_walk *w, struct evbuffer *out, const struct metrics_path *p)
+{
+	const struct node_family *f = &node_families[w->family];
+	char key[KEY_TEXT_LEN + 1];
+	// It may have left since it was asked for.
+	const struct nm_peer *peer = netmap_peer_by_key(tailnet_netmap(w->d->tailnet), &p->key);
+	if (peer == NULL || !(p->known || f->all))
+		return;
+	evbuffer_add_printf(
+		out, "%s{public_key=\"%s\",friendly_name=\"", f->name, key_format(&p->key, key));
+	metrics_label(out, peer->node->name ? peer->node->name : "");
+	evbuffer_add_printf(out, "\"");
+	f->sample(out, peer, p);
+}
+
+bool metrics_node_peers_part(struct metrics_walk *w, struct evbuffer *out)
+{
+	const struct metrics_path *p;
+	if (w->d->tailnet == NULL)
+		return true;
+	for (; w->family < RTE_DIM(node_families); w->family++, w->at = 0) {
+		const struct node_family *f = &node_families[w->family];
+		if (!w->begun)
+			metrics_family(out, f->name, "gauge", f->unit, f->help);
+		w->begun = true;
+		while ((p = next_path(w)) != NULL) {
+			node_sample(w, out, p);
+			if (evbuffer_get_length(out) >= CTL_PIECE)
+				return false;
+		}
+		w->begun = false;
+	}
+	return true;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "control/ctl/answer.h"
 #include "control/tailnet/tailnet.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/mem.h"
@@ -88,6 +89,13 @@ static const struct tailnet *node_of(struct ctl_server *s, struct evhttp_request
 	return s->d->tailnet;
 }
 
+static json_t *next_peer(void *arg, size_t *at, char[static CTL_MEMBER_LEN])
+{
+	const struct tailnet *t = ((const struct daemon *)arg)->tailnet;
+	const struct netmap *nm = tailnet_netmap(t);
+	return *at < nm->n_peers ? peer_json(t, nm->peers[(*at)++], unix_now_ns()) : NULL;
+}
+
 void ctl_tailnet_handle(struct ctl_server *s, struct evhttp_request *req)
 {
 	static const char *const none[] = {NULL};
@@ -98,18 +106,20 @@ void ctl_tailnet_handle(struct ctl_server *s, struct evhttp_request *req)
 	const struct tailnet *t = node_of(s, req);
 	if (!t)
 		return;
-	const struct netmap *nm = tailnet_netmap(t);
-	uint64_t now = unix_now_ns();
-	json_t *peers = json_array(), *lines = json_array();
-	for (size_t i = 0; i < nm->n_peers; i++)
-		json_array_append_new(peers, peer_json(t, nm->peers[i], now));
+	json_t *lines = json_array();
 	const char *const *health = tailnet_health(t, &n_health);
 	for (unsigned i = 0; i < n_health; i++)
 		json_array_append_new(lines, json_string(health[i]));
-	ctl_reply_json(req, HTTP_OK,
-		json_pack("{s:s,s:s,s:o,s:o,s:o}", "state", tailnet_state_text(tailnet_state(t)),
-			"home", tailnet_region_code(t, tailnet_netcheck(t)->preferred), "coord",
-			coord_json(tailnet_coord(t)), "health", lines, "peers", peers));
+	const struct ctl_list list = {
+		.object = json_pack("{s:s,s:s,s:o,s:o}", "state",
+			tailnet_state_text(tailnet_state(t)), "home",
+			tailnet_region_code(t, tailnet_netcheck(t)->preferred), "coord",
+			coord_json(tailnet_coord(t)), "health", lines),
+		.member = "peers",
+		.next = next_peer,
+		.arg = s->d,
+	};
+	ctl_send_list(s->conns, req, &list);
 }
 
 static void reply_report(

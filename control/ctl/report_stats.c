@@ -124,16 +124,20 @@ json_t *report_stats(const struct daemon *d)
 		"workers", workers_json(gw), "ports", ports_json(gw), "buffers", buffers_json(gw));
 }
 
-static void add_peer(void *array, const struct wg_peer_info *p)
+json_t *report_top_peer(const struct daemon *d, size_t *at)
 {
 	char key[KEY_TEXT_LEN + 1];
-	json_array_append_new(
-		array, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "name", p->peer->name, //
-			       "public_key", key_format(&p->peer->public_key, key),	  //
-			       "rx_bytes", (json_int_t)p->rx_wire_bytes,		  //
-			       "tx_bytes", (json_int_t)p->tx_wire_bytes,		  //
-			       "rx_packets", (json_int_t)p->rx_packets,			  //
-			       "tx_packets", (json_int_t)p->tx_packets));
+	uint32_t next = (uint32_t)*at;
+	struct wg_peer_info p;
+	if (!wg_peers_next(d->wg, &next, &p))
+		return NULL;
+	*at = next;
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "name", p.peer->name, //
+		"public_key", key_format(&p.peer->public_key, key),		 //
+		"rx_bytes", (json_int_t)p.rx_wire_bytes,			 //
+		"tx_bytes", (json_int_t)p.tx_wire_bytes,			 //
+		"rx_packets", (json_int_t)p.rx_packets,				 //
+		"tx_packets", (json_int_t)p.tx_packets);
 }
 
 json_t *report_top(const struct daemon *d)
@@ -142,9 +146,7 @@ json_t *report_top(const struct daemon *d)
 	uint64_t drops = 0;
 	for (unsigned i = 0; i < DROP_COUNT; i++)
 		drops += read_drop(gw, (enum drop_reason)i);
-	json_t *peers = json_array();
-	wg_peers_each(d->wg, add_peer, peers);
-	return json_pack("{s:I, s:f, s:I, s:o, s:o, s:o}",				     //
+	return json_pack("{s:I, s:f, s:I, s:o, s:o}",					     //
 		"time_ns", monotonic_ns(), "tsc_hz", tsc_hz(gw), "drops", (json_int_t)drops, //
-		"workers", workers_json(gw), "ports", ports_json(gw), "peers", peers);
+		"workers", workers_json(gw), "ports", ports_json(gw));
 }

@@ -84,18 +84,10 @@ static json_t *prefixes_json(const struct ip_prefix *list, uint32_t n)
 	return array;
 }
 
-struct peers_walk {
-	const struct daemon *d;
-	json_t *array;
-	uint64_t now_unix_ns;
-};
-
-static void add_peer(void *arg, const struct wg_peer_info *p)
+static json_t *peer_status(const struct gateway *gw, const struct wg_peer_info *p)
 {
-	struct peers_walk *walk = arg;
-	const struct gateway *gw = walk->d->gw;
 	char key[KEY_TEXT_LEN + 1];
-	const char *remedy, *state = report_peer_state(p, walk->now_unix_ns, &remedy);
+	const char *remedy, *state = report_peer_state(p, unix_now_ns(), &remedy);
 
 	json_t *peer = json_pack("{s:s, s:s, s:o, s:s, s:s?, s:f, s:I, s:I, s:I, s:I}",	    //
 		"name", p->peer->name, "public_key", key_format(&p->peer->public_key, key), //
@@ -112,14 +104,16 @@ static void add_peer(void *arg, const struct wg_peer_info *p)
 		"received", (json_int_t)p->handshakes_received,				//
 		"failed", (json_int_t)p->handshakes_failed);
 	json_object_update_new(peer, more);
-	json_array_append_new(walk->array, peer);
+	return peer;
 }
 
-static json_t *peers_status(const struct daemon *d, uint64_t now_unix_ns)
+json_t *report_status_peer(const struct daemon *d, size_t *at)
 {
-	struct peers_walk walk = {.d = d, .array = json_array(), .now_unix_ns = now_unix_ns};
-	wg_peers_each(d->wg, add_peer, &walk);
-	return walk.array;
+	uint32_t next = (uint32_t)*at;
+	struct wg_peer_info info;
+	bool found = wg_peers_next(d->wg, &next, &info);
+	*at = next;
+	return found ? peer_status(d->gw, &info) : NULL;
 }
 
 static json_t *warnings_json(const struct daemon *d)
@@ -146,14 +140,14 @@ json_t *report_status(const struct daemon *d)
 		"listen_port_fallback", d->wg_port_fallback, //
 		"started", (double)d->started_unix_ns / 1e9, //
 		"uptime_s", (double)(now - RTE_MIN(d->started_unix_ns, now)) / 1e9);
-	json_t *more = json_pack("{s:s, s:i, s:i, s:b, s:I, s:I, s:s, s:o, s:o, s:o}", //
+	json_t *more = json_pack("{s:s, s:i, s:i, s:b, s:I, s:I, s:s, s:o, s:o}",      //
 		"aead", gw->n_workers > 0 ? aead_engine_name(gw->graph[0]->aead) : "", //
 		"workers", gw->n_workers, "tunnel_mtu",
 		atomic_load_explicit(&gw->tunnel_mtu, memory_order_relaxed), //
 		"under_load", wg_under_load(d->wg),			     //
 		"reloads", (json_int_t)d->reloads, "reload_failures",
 		(json_int_t)d->reload_failures, "last_reload_error", d->last_reload_error, //
-		"warnings", warnings_json(d), "ports", ports, "peers", peers_status(d, now));
+		"warnings", warnings_json(d), "ports", ports);
 	json_object_update_new(status, more);
 	return status;
 }

@@ -7,6 +7,7 @@
 #include "control/ctl/query.h"
 #include "control/daemon.h"
 
+struct ctl_conns;
 struct ctl_trace;
 struct ctl_capture;
 struct ctl_netcheck;
@@ -19,7 +20,7 @@ struct ctl_server {
 	char path[108];
 	dev_t device; // of the socket file, so that only our own is removed
 	ino_t inode;
-	gid_t group;			// whose members may do everything
+	struct ctl_conns *conns;
 	struct local *local;		// the LocalAPI
 	struct ctl_trace *trace;	// the one that runs, or NULL
 	struct ctl_capture *capture;	// the one that runs, or NULL

@@ -1,8 +1,6 @@
 #include "control/ctl/server.h"
 
 #include <errno.h>
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/http.h>
 #include <event2/listener.h>
 #include <signal.h>
@@ -10,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/ctl/answer.h"
 #include "control/ctl/capture.h"
 #include "control/ctl/doctor.h"
 #include "control/ctl/local.h"
@@ -23,61 +22,16 @@
 #include "control/ctl/trace.h"
 
 enum {
-	CTL_HEADERS_MAX = 8192,	  // bytes
-	CTL_BODY_MAX = 256 << 10, // prefs with all routes there may be
-	CTL_TIMEOUT_S = 30,	  // a client that neither reads nor writes
 	CTL_STOP_AFTER_MS = 50,
 	HTTP_FORBIDDEN = 403,
-	HTTP_CONFLICT = 409,
 	HTTP_UNPROCESSABLE = 422,
 };
 
 #define CTL_PREFIX "/tailgate/v0/"
 
-static const char *reason_of(int code)
-{
-	switch (code) {
-	case HTTP_OK:
-		return "OK";
-	case HTTP_BADREQUEST:
-		return "Bad Request";
-	case HTTP_FORBIDDEN:
-		return "Forbidden";
-	case HTTP_NOTFOUND:
-		return "Not Found";
-	case HTTP_BADMETHOD:
-		return "Method Not Allowed";
-	case HTTP_CONFLICT:
-		return "Conflict";
-	case HTTP_UNPROCESSABLE:
-		return "Unprocessable Content";
-	case HTTP_SERVUNAVAIL:
-		return "Service Unavailable";
-	default:
-		return "Internal Server Error";
-	}
-}
-
-static void reply(struct evhttp_request *req, int code, const char *type, struct evbuffer *body)
-{
-	evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", type);
-	evhttp_send_reply(req, code, reason_of(code), body);
-}
-
 void ctl_reply_json(struct evhttp_request *req, int code, json_t *json)
 {
-	struct evbuffer *body = evbuffer_new();
-	char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
-	if (text == NULL)
-		code = HTTP_INTERNAL;
-	if (body != NULL)
-		evbuffer_add_printf(
-			body, "%s\n", text != NULL ? text : "{\"error\":\"out of memory\"}");
-	reply(req, code, "application/json", body);
-	if (body != NULL)
-		evbuffer_free(body);
-	free(text);
-	json_decref(json);
+	ctl_send_json(req, code, json, JSON_COMPACT);
 }
 
 void ctl_reply_error(struct evhttp_request *req, int code, const char *format, ...)
@@ -120,10 +74,20 @@ static bool without_query(struct evhttp_request *req)
 	return ctl_query(req, none, &q);
 }
 
+static json_t *next_status_peer(void *d, size_t *at, char[static CTL_MEMBER_LEN])
+{
+	return report_status_peer(d, at);
+}
+
 static void handle_status(struct ctl_server *s, struct evhttp_request *req)
 {
-	if (without_query(req))
-		ctl_reply_json(req, HTTP_OK, report_status(s->d));
+	if (!without_query(req))
+		return;
+	const struct ctl_list list = {.object = report_status(s->d),
+		.member = "peers",
+		.next = next_status_peer,
+		.arg = s->d};
+	ctl_send_list(s->conns, req, &list);
 }
 
 static void handle_stats(struct ctl_server *s, struct evhttp_request *req)
@@ -132,21 +96,27 @@ static void handle_stats(struct ctl_server *s, struct evhttp_request *req)
 		ctl_reply_json(req, HTTP_OK, report_stats(s->d));
 }
 
+static json_t *next_top_peer(void *d, size_t *at, char[static CTL_MEMBER_LEN])
+{
+	return report_top_peer(d, at);
+}
+
 static void handle_top(struct ctl_server *s, struct evhttp_request *req)
 {
-	if (without_query(req))
-		ctl_reply_json(req, HTTP_OK, report_top(s->d));
+	if (!without_query(req))
+		return;
+	const struct ctl_list list = {
+		.object = report_top(s->d), .member = "peers", .next = next_top_peer, .arg = s->d};
+	ctl_send_list(s->conns, req, &list);
 }
 
 static void handle_metrics(struct ctl_server *s, struct evhttp_request *req)
 {
-	struct evbuffer *body = evbuffer_new();
-	if (body == NULL || metrics_write(s->d, body) < 0)
+	struct ctl_source source;
+	if (metrics_source(s->d, s->conns, &source) < 0)
 		ctl_reply_error(req, HTTP_INTERNAL, "out of memory");
 	else
-		reply(req, HTTP_OK, METRICS_CONTENT_TYPE, body);
-	if (body != NULL)
-		evbuffer_free(body);
+		ctl_send_source(s->conns, req, &source);
 }
 
 static void handle_reload(struct ctl_server *s, struct evhttp_request *req)
@@ -256,18 +226,12 @@ static void dispatch(
 	ctl_reply_error(req, HTTP_BADMETHOD, "use %s", method_name(other));
 }
 
-static bool manages(const struct ctl_server *s, struct evhttp_request *req)
-{
-	struct evhttp_connection *connection = evhttp_request_get_connection(req);
-	return connection != NULL &&
-	       ctl_socket_peer_manages(
-		       bufferevent_getfd(evhttp_connection_get_bufferevent(connection)), s->group);
-}
-
 static void on_request(struct evhttp_request *req, void *arg)
 {
 	struct ctl_server *s = arg;
-	bool may_manage = manages(s, req);
+	if (!ctl_conns_request(s->conns, req))
+		return;
+	bool may_manage = ctl_conns_manages(s->conns, req);
 	if (local_handle(s->local, req, may_manage))
 		return;
 	if (may_manage)
@@ -278,7 +242,9 @@ static void on_request(struct evhttp_request *req, void *arg)
 
 static void on_metrics_request(struct evhttp_request *req, void *arg)
 {
-	dispatch(arg, req, metrics_routes, RTE_DIM(metrics_routes));
+	struct ctl_server *s = arg;
+	if (ctl_conns_request(s->conns, req))
+		dispatch(s, req, metrics_routes, RTE_DIM(metrics_routes));
 }
 
 static struct evhttp *new_http(
@@ -289,7 +255,7 @@ static struct evhttp *new_http(
 		return NULL;
 	evhttp_set_max_headers_size(http, CTL_HEADERS_MAX);
 	evhttp_set_max_body_size(http, CTL_BODY_MAX);
-	evhttp_set_timeout(http, CTL_TIMEOUT_S);
+	evhttp_set_timeout(http, CTL_REQUEST_S);
 	// All of them, so that it is our table that refuses.
 	evhttp_set_allowed_methods(http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD |
 						 EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE |
@@ -306,11 +272,11 @@ static int listen_unix(
 	if (fd < 0)
 		return fd;
 	snprintf(s->path, sizeof(s->path), "%s", params->path);
-	if (stat(s->path, &st) == 0) {
-		s->device = st.st_dev;
-		s->inode = st.st_ino;
-		s->group = st.st_gid;
-	}
+	if (stat(s->path, &st) < 0)
+		st = (struct stat){};
+	s->device = st.st_dev;
+	s->inode = st.st_ino;
+	ctl_conns_watch_unix(s->conns, s->http, st.st_gid);
 	struct evconnlistener *listener = evconnlistener_new(
 		s->d->base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
 	if (listener == NULL) {
@@ -333,8 +299,10 @@ static int listen_metrics(
 		return 0;
 	s->metrics_http = new_http(s, on_metrics_request);
 	if (s->metrics_http != NULL && evhttp_bind_socket(s->metrics_http,
-					       ip_addr_format(&at->addr, address), at->port) == 0)
+					       ip_addr_format(&at->addr, address), at->port) == 0) {
+		ctl_conns_watch_tcp(s->conns, s->metrics_http);
 		return 0;
+	}
 	int error = errno != 0 ? -errno : -EADDRINUSE;
 	snprintf(err, CTL_ERROR_LEN, "cannot serve metrics on %s: %s", endpoint_format(at, text),
 		strerror(-error));
@@ -351,9 +319,10 @@ int ctl_server_create(struct daemon *d, const struct ctl_params *params, struct 
 		return error;
 	signal(SIGPIPE, SIG_IGN); // libevent writes to clients that may have left
 	s->d = d;
-	s->local = local_create(d);
+	s->conns = ctl_conns_create(d->base);
+	s->local = local_create(d, s->conns);
 	s->http = new_http(s, on_request);
-	if (s->http != NULL)
+	if (s->conns != NULL && s->http != NULL)
 		error = listen_unix(s, params, err);
 	if (error == 0)
 		error = listen_metrics(s, &params->metrics, err);
@@ -387,5 +356,6 @@ void ctl_server_destroy(struct ctl_server *s)
 		evhttp_free(s->metrics_http);
 	if (s->http != NULL)
 		evhttp_free(s->http);
+	ctl_conns_destroy(s->conns);
 	free(s);
 }

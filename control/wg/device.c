@@ -376,11 +376,17 @@ int wg_peer_info(const struct wg *w, const struct key *public_key, struct wg_pee
 	return 0;
 }
 
+bool wg_peers_next(const struct wg *w, uint32_t *at, struct wg_peer_info *out)
+{
+	const struct peer *peer = peer_table_next(w->gw->peers, at);
+	if (peer)
+		*out = info_of(peer);
+	return peer != NULL;
+}
+
 void wg_peers_each(struct wg *w, void (*fn)(void *arg, const struct wg_peer_info *), void *arg)
 {
-	struct peer *peer;
-	for (uint32_t id = 0; (peer = peer_table_next(w->gw->peers, &id));) {
-		struct wg_peer_info info = info_of(peer);
+	struct wg_peer_info info;
+	for (uint32_t at = 0; wg_peers_next(w, &at, &info);)
 		fn(arg, &info);
-	}
 }

@@ -87,7 +87,10 @@ struct wg_peer_info {
 
 // One peer. -ENOENT.
 int wg_peer_info(const struct wg *, const struct key *public_key, struct wg_peer_info *) must_check;
-// fn for each peer in order of the configuration; it must not change peers.
+// The next one in order of the configuration; *at: 0 at first. false: that was the last. Peers may
+// change between calls.
+bool wg_peers_next(const struct wg *, uint32_t *at, struct wg_peer_info *) must_check;
+// fn for each peer in the same order; it must not change peers.
 void wg_peers_each(struct wg *, void (*fn)(void *arg, const struct wg_peer_info *), void *arg);
 
 // Counters of the handshake side, by reason.

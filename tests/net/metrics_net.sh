@@ -9,9 +9,9 @@ cd "$(dirname "$0")"
 # shellcheck source=tests/net/lib.sh
 source ./lib.sh
 
-http() { # PATH: over TCP from the client, head and body
+http() { # PATH: over TCP from the client, which closes its half at once; head and body
 	printf 'GET %s HTTP/1.0\r\nHost: gwa\r\n\r\n' "$1" |
-		in_ns client timeout 5 socat -,ignoreeof TCP:10.1.0.1:9641 # no half-closing
+		in_ns client timeout 5 socat -t 5 - TCP:10.1.0.1:9641
 }
 
 value() { # LINE_START: of the metrics
@@ -62,7 +62,11 @@ in_ns client socat -t 1 - TCP:10.1.0.1:9641 < <(head -c 100000 /dev/urandom) >/d
 printf 'GET /met' | in_ns client socat -t 1 - TCP:10.1.0.1:9641 >/dev/null 2>&1 || true
 for i in {1..20}; do start "idle$i" client socat -u TCP:10.1.0.1:9641 STDOUT; done
 check "twenty idle connections do not keep others out" grep -q '^# EOF' < <(http /metrics)
-for i in {1..20}; do stop "idle$i"; done
+for i in {21..40}; do start "idle$i" client socat -u TCP:10.1.0.1:9641 STDOUT; done
+check "nor do forty, of which the oldest have to go" grep -q '^# EOF' < <(http /metrics)
+ended=$(value 'tailgate_ctl_connections_ended_total{reason="displaced"}')
+check "which is counted" at_least "$ended" 1
+for i in {1..40}; do stop "idle$i" || true; done
 check "tailgate metrics prints the same families" test \
 	"$(tailgate_cli gwa metrics | grep '^# TYPE')" = "$(grep '^# TYPE' "$lab_dir/body")"
 ping_lossless client 10.2.0.2 -f -c 50

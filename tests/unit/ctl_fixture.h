@@ -20,10 +20,20 @@ static struct {
 	struct peer peers[FIXTURE_PEERS];
 	struct ip_prefix allowed[2];
 	struct wg_peer_info info[FIXTURE_PEERS];
+	unsigned n_peers;
 	struct key public_key;
 	int reload_result;
 	unsigned reloads, stops;
 } fixture;
+
+// With more peers than there are, the first ones come again.
+bool wg_peers_next(const struct wg *, uint32_t *at, struct wg_peer_info *out)
+{
+	if (*at >= fixture.n_peers)
+		return false;
+	*out = fixture.info[(*at)++ % FIXTURE_PEERS];
+	return true;
+}
 
 void wg_peers_each(struct wg *, void (*fn)(void *arg, const struct wg_peer_info *), void *arg)
 {
@@ -178,6 +188,7 @@ static inline struct daemon *fixture_create(struct event_base *base)
 
 	memset(&fixture, 0, sizeof(fixture));
 	memset(&fixture.public_key, 'k', KEY_LEN);
+	fixture.n_peers = FIXTURE_PEERS;
 	fixture_ports();
 	fixture_peers(now);
 	fixture_workers();

@@ -31,6 +31,7 @@ struct tailnet {
 
 	int result; // of what is asked next
 	unsigned sets, starts, logins;
+	bool draining;
 	char auth_key[64];
 	struct {
 		struct ip_addr to;
@@ -190,6 +191,22 @@ const char *const *tailnet_health(const struct tailnet *t, unsigned *n)
 uint64_t tailnet_mesh_counter(const struct tailnet *, enum mesh_counter counter)
 {
 	return 1000 + counter;
+}
+
+void tailnet_drain(struct tailnet *t, bool on)
+{
+	t->draining = on;
+}
+
+bool tailnet_is_draining(const struct tailnet *t)
+{
+	return t->draining;
+}
+
+void tailnet_route_info(
+	const struct tailnet *t, const struct ip_prefix *, struct tailnet_route_info *out)
+{
+	*out = (struct tailnet_route_info){.offered = !t->draining, .approved = true};
 }
 
 bool tailnet_derp_info(const struct tailnet *, uint32_t, struct derp_region_info *)

@@ -157,10 +157,17 @@ static void test_reader(void **)
 			fail_msg("%s", texts[i].text);
 }
 
+static struct event_base *base;
+static struct ctl_conns *conns;
+
 static char *metrics_text(void)
 {
 	struct evbuffer *out = evbuffer_new();
-	assert_int_equal(metrics_write(&fixture.daemon, out), 0);
+	struct ctl_source source;
+	assert_int_equal(metrics_source(&fixture.daemon, conns, &source), 0);
+	while (source.more(source.arg, out) > 0)
+		;
+	source.end(source.arg);
 	size_t n = evbuffer_get_length(out);
 	char *text = calloc(1, n + 1);
 	evbuffer_remove(out, text, n);
@@ -256,13 +263,17 @@ static void test_no_workers_no_ports(void **)
 static int setup(void **)
 {
 	test_eal_init();
+	base = event_base_new();
+	conns = ctl_conns_create(base);
 	fixture_create(NULL);
-	return 0;
+	return conns == NULL;
 }
 
 static int teardown(void **)
 {
 	fixture_destroy();
+	ctl_conns_destroy(conns);
+	event_base_free(base);
 	return 0;
 }
 
