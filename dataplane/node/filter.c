@@ -326,7 +326,9 @@ static int judge_flow(struct graph *g, const struct rules *rules, struct rte_mbu
 		return judge(g, rules, m, local);
 	uint32_t generation = rules_generation(rules);
 	bool jailed = atomic_load_explicit(&p->peer->jailed, memory_order_relaxed);
-	if (unlikely(!is_judged(f, key, generation, jailed))) {
+	// What goes on is let through by its looks alone: that says nothing of what begins.
+	bool begins = p->ip.proto == IPPROTO_TCP && is_syn(m, &p->ip);
+	if (unlikely(begins || !is_judged(f, key, generation, jailed))) {
 		int verdict = judge(g, rules, m, local);
 		if (verdict != ACCEPT)
 			return verdict;
@@ -340,12 +342,14 @@ static int judge_flow(struct graph *g, const struct rules *rules, struct rte_mbu
 	return ACCEPT;
 }
 
-void node_filter(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
+// The packets that may go on, to the front of pkts; returns how many. Nothing that might end a flow
+// runs before all of them hold theirs.
+static unsigned judge_burst(struct graph *g, struct rte_mbuf **pkts, uint16_t n, bool translates)
 {
 	const struct rules *rules = atomic_load_explicit(&g->gw->rules, memory_order_acquire);
-	bool translates = atomic_load_explicit(&g->gw->nat, memory_order_relaxed) || g->nat->n > 0;
 	struct local_cache local = {0};
 	struct nat_burst b;
+	unsigned accepted = 0;
 	if (translates)
 		nat_burst_find(g, pkts, n, NAT_INSIDE, nat_ms(g->now, g->gw->tsc_per_ns), &b);
 	for (unsigned i = 0; i < n; i++) {
@@ -358,13 +362,22 @@ void node_filter(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 		int verdict = translates ? judge_flow(g, rules, m, &local, b.flow[i], &b.key[i])
 					 : judge(g, rules, m, &local);
 		if (likely(verdict == ACCEPT)) {
-			graph_to(g, translates ? NODE_NAT : NODE_OVERLAY, m);
+			pkts[accepted++] = m;
 			continue;
 		}
 		if (is_refused_connection(m, ip, verdict))
 			reject(g, rules, m);
 		graph_drop(g, m, (enum drop_reason)verdict);
 	}
+	return accepted;
+}
+
+void node_filter(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
+{
+	bool translates = atomic_load_explicit(&g->gw->nat, memory_order_relaxed) || g->nat->n > 0;
+	unsigned accepted = judge_burst(g, pkts, n, translates);
+	for (unsigned i = 0; i < accepted; i++)
+		graph_to(g, translates ? NODE_NAT : NODE_OVERLAY, pkts[i]);
 }
 
 bool filter_is_answer(struct graph *g, const struct rte_mbuf *m)

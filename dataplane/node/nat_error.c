@@ -99,16 +99,8 @@ static uint32_t quote_other(uint8_t *out, uint32_t most, const struct nat_bytes 
 				q->l3, q->ip.family, c->quoted_src, c->quoted_dst, to->family),
 			0);
 	} else if (nat_is_icmp(&q->ip)) {
-		static const uint8_t types[][2] = {
-			{ICMP4_ECHO, ICMP6_ECHO}, {ICMP4_ECHO_REPLY, ICMP6_ECHO_REPLY}};
-		uint8_t *type = out + to->l3_len;
-		for (unsigned i = 0; i < RTE_DIM(types); i++) {
-			if (*type == types[i][to->family == IP_V4]) {
-				*type = types[i][to->family == IP_V6];
-				break;
-			}
-		}
-		memcpy(type + 4, c->port, sizeof(c->port[0]));
+		nat_echo_other_family(
+			out + to->l3_len, q->l3, &q->ip, c->quoted_src, c->quoted_dst, c->port[0]);
 	}
 	return b.len;
 }

@@ -75,28 +75,24 @@ uint64_t nat_addresses_change(
 	return change(sum_of(nat_src(l3, from), nat_dst(l3, from), from), sum_of(src, dst, to));
 }
 
-// Type, id and the pseudo header, which ICMP over IPv4 has not.
-static void echo(struct nat_bytes *b, const struct ip_info *to, const uint8_t *src,
-	const uint8_t *dst, rte_be16_t id)
+void nat_echo_other_family(uint8_t *icmp, const uint8_t *l3, const struct ip_info *from,
+	const uint8_t *src, const uint8_t *dst, rte_be16_t id)
 {
-	uint8_t *icmp = b->l3 + b->ip.l3_len;
-	uint32_t len = b->ip.total_len - b->ip.l3_len;
-	uint64_t pseudo6 = (uint64_t)rte_cpu_to_be_16(IPPROTO_ICMPV6) + rte_cpu_to_be_32(len);
-	uint64_t from_sum = csum_load32(icmp) & RTE_BE32(0xffff0000), to_sum;
-	rte_be16_t was;
-	memcpy(&was, icmp + 4, sizeof(was));
-	from_sum += was;
-	if (b->ip.family == IP_V6) {
-		from_sum += pseudo6 + sum_of(b->l3 + 8, b->l3 + 24, IP_V6);
+	uint64_t pseudo6 = (uint64_t)rte_cpu_to_be_16(IPPROTO_ICMPV6) +
+			   rte_cpu_to_be_32(from->total_len - from->l3_len);
+	uint64_t was = csum_load32(icmp) & RTE_BE32(0xffff0000), is;
+	was += csum_load32(icmp + 4) & RTE_BE32(0xffff0000);
+	if (from->family == IP_V6) {
+		was += pseudo6 + sum_of(l3 + 8, l3 + 24, IP_V6);
 		icmp[0] = icmp[0] == ICMP6_ECHO ? ICMP4_ECHO : ICMP4_ECHO_REPLY;
 	} else {
 		icmp[0] = icmp[0] == ICMP4_ECHO ? ICMP6_ECHO : ICMP6_ECHO_REPLY;
 	}
-	to_sum = (csum_load32(icmp) & RTE_BE32(0xffff0000)) + id;
-	if (to->family == IP_V6)
-		to_sum += pseudo6 + sum_of(src, dst, IP_V6);
+	is = (csum_load32(icmp) & RTE_BE32(0xffff0000)) + id;
+	if (from->family == IP_V4)
+		is += pseudo6 + sum_of(src, dst, IP_V6);
 	memcpy(icmp + 4, &id, sizeof(id));
-	nat_csum_add(icmp + 2, change(from_sum, to_sum));
+	nat_csum_add(icmp + 2, change(was, is));
 }
 
 // UDP without a checksum, which IPv6 does not know (RFC 7915 4.5).
@@ -121,7 +117,7 @@ static bool translate_l4(struct rte_mbuf *m, enum nat_shape shape, const struct 
 	struct nat_bytes b = nat_bytes_of(m);
 	uint8_t *l4 = b.l3 + b.ip.l3_len;
 	if (shape == NAT_SHAPE_ECHO) {
-		echo(&b, to, src, dst, port[0]);
+		nat_echo_other_family(l4, b.l3, &b.ip, src, dst, port[0]);
 		return true;
 	}
 	if (!complete_udp(m, &b))

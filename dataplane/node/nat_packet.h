@@ -175,6 +175,10 @@ struct ip_info nat_other_family(const struct ip_info *ip);
 // What an L4 checksum changes by when these addresses take the place of those of the header at l3.
 uint64_t nat_addresses_change(
 	const uint8_t *l3, uint8_t from, const uint8_t *src, const uint8_t *dst, uint8_t to);
+// An echo at icmp: type, id and checksum in the other family, where these are its addresses; l3,
+// from: its header. What follows its id counts as it is.
+void nat_echo_other_family(uint8_t *icmp, const uint8_t *l3, const struct ip_info *from,
+	const uint8_t *src, const uint8_t *dst, rte_be16_t id);
 // The packet of side becomes one of the other family, of the flow whose key there is to (RFC 7915).
 // shape: up to NAT_SHAPE_PLAIN. pkt.ip is of the new header. False: it has ended.
 bool nat_to_family(struct graph *g, struct rte_mbuf *m, enum nat_shape shape, enum nat_side side,

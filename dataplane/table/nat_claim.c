@@ -38,6 +38,8 @@ bool nat_claim(struct nat_claims *c, const struct nat_key *outside, uint16_t wor
 {
 	uint64_t hash = hash_of(outside);
 	_Atomic uint64_t *set = c->slot[hash >> 56];
+	if (nat_claim_owner(c, outside) != UINT16_MAX)
+		return false;
 	for (unsigned i = 0; i < NAT_CLAIM_WAYS; i++) {
 		uint64_t none = 0;
 		if (!atomic_compare_exchange_strong(&set[i], &none, value_of(hash, worker)))
