@@ -13,7 +13,7 @@ extern const struct config_type type_device;	  // char[], DPDK's name of a devic
 extern const struct config_type type_cpus;	  // uint32_t[CONFIG_WORKERS_MAX], then the count
 extern const struct config_type type_addresses;	  // struct config_addresses
 extern const struct config_type type_endpoints;	  // struct config_endpoints
-extern const struct config_type type_dns_listen; // struct config_endpoints, port 53 unless given
+extern const struct config_type type_dns_listen;  // struct config_endpoints, port 53 unless given
 extern const struct config_type type_listen;	  // struct endpoint, an address with its port
 extern const struct config_type type_public_key;  // struct key
 extern const struct config_type type_secret;	  // struct key, written in the file

@@ -62,6 +62,12 @@ const struct command commands[] = {
 		cmd_netcheck},
 	{"exit-node", "list|suggest", 1, 1, "Show the exit nodes, or the nearest of them.", NULL,
 		{{"--filter", "COUNTRY", "List those of a country, all of them."}}, cmd_exit_node},
+	{"dns", "query|status [NAME [TYPE]]", 1, 3,
+		"Ask the tailnet's resolver for a name, or show what it does.",
+		"query asks as programs on this machine do with --accept-dns, for addresses (A) or "
+		"another type: 'tailgate dns query db.example.com AAAA'. status shows who resolves "
+		"which names, whether this machine asks the resolver, and how resolvers answer.",
+		{}, cmd_dns},
 	{"doctor", "", 0, 0, "Look for what is wrong with the tailnet and say what to do.",
 		"Checks coordination first, then the ways packets take. Each finding has the row "
 		"of "

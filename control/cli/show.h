@@ -17,6 +17,8 @@ void show_paths(FILE *out, const json_t *paths, double now);
 void show_stats(FILE *out, const json_t *stats, bool all);
 void show_trace(FILE *out, const json_t *trace);
 
+void show_dns(FILE *out, const json_t *dns);
+
 // Rates between two answers of top: a new object, or NULL when out of memory. Members of the second
 // that the first lacks (a new peer) count from zero.
 json_t *top_rates(const json_t *before, const json_t *after) must_check;

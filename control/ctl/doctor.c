@@ -314,6 +314,7 @@ void doctor_check(const struct doctor_facts *f, struct doctor_report *out)
 	check_port(f, out);
 	doctor_check_network(f, out);
 	doctor_check_peers(f, out);
+	doctor_check_dns(f, out);
 	check_health(f, out);
 }
 

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "control/dns/dns.h"
 #include "control/path/derp_pool.h"
 #include "control/tailnet/tailnet.h"
 
@@ -54,6 +55,15 @@ struct doctor_peer {
 	char why[200];
 };
 
+struct doctor_dns {
+	bool accept;			    // this machine asks us
+	char host_error[DOCTOR_TEXT_LEN];   // why it does not although it should; ""
+	char listen_error[DOCTOR_TEXT_LEN]; // an address at which we cannot listen; ""
+	unsigned unsupported;		    // resolvers that cannot be asked
+	const struct dns_probe *probe;
+	unsigned n_probes;
+};
+
 struct doctor_facts {
 	int64_t now_s; // seconds since 1970
 	// Coordination.
@@ -81,6 +91,7 @@ struct doctor_facts {
 	size_t n_peers;
 	const char *const *health;
 	unsigned n_health;
+	struct doctor_dns dns;
 };
 
 void doctor_check(const struct doctor_facts *, struct doctor_report *out);
@@ -94,8 +105,6 @@ struct evhttp_request;
 // The facts of the running gateway; peers are the caller's to free. 0 or -ENOMEM.
 int doctor_collect(
 	const struct daemon *, struct doctor_facts *out, struct doctor_peer **peers) must_check;
-// GET /tailgate/v0/doctor.
-void doctor_handle(struct ctl_server *, struct evhttp_request *);
 
 // --- Between the files of the checks.
 
@@ -106,3 +115,4 @@ struct doctor_finding *doctor_note(struct doctor_report *, const char *id, enum 
 bool doctor_coord_is_well(const struct doctor_facts *);
 void doctor_check_network(const struct doctor_facts *, struct doctor_report *);
 void doctor_check_peers(const struct doctor_facts *, struct doctor_report *);
+void doctor_check_dns(const struct doctor_facts *, struct doctor_report *);

@@ -1,7 +1,6 @@
 // The facts for the doctor, from the running gateway and the kernel.
 #include <dirent.h>
 #include <errno.h>
-#include <event2/http.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -10,7 +9,7 @@
 
 #include "control/ctl/doctor.h"
 #include "control/ctl/read.h"
-#include "control/ctl/request.h"
+#include "control/daemon.h"
 #include "dataplane/wire/wireguard.h"
 #include "dataplane/base/clock.h"
 
@@ -175,6 +174,16 @@ static void take_node(const struct daemon *d, struct doctor_facts *f)
 	f->health = tailnet_health(t, &f->n_health);
 }
 
+static void take_dns(struct dns *dns, struct doctor_dns *out)
+{
+	struct dns_health h;
+	dns_health(dns, &h);
+	out->accept = h.accept;
+	out->unsupported = h.unsupported;
+	snprintf(out->host_error, sizeof(out->host_error), "%s", h.host_error);
+	snprintf(out->listen_error, sizeof(out->listen_error), "%s", h.listen_error);
+}
+
 int doctor_collect(const struct daemon *d, struct doctor_facts *out, struct doctor_peer **peers)
 {
 	uint64_t now_unix_ns = unix_now_ns();
@@ -198,25 +207,6 @@ int doctor_collect(const struct daemon *d, struct doctor_facts *out, struct doct
 		take_peer(d->tailnet, m->peers[i], now_unix_ns, &(*peers)[i]);
 	out->peers = *peers;
 	out->n_peers = m->n_peers;
+	take_dns(tailnet_dns(d->tailnet), &out->dns);
 	return 0;
-}
-
-void doctor_handle(struct ctl_server *s, struct evhttp_request *req)
-{
-	static const char *const none[] = {NULL};
-	struct query q;
-	struct doctor_peer *peers = NULL;
-	if (!ctl_query(req, none, &q))
-		return;
-	struct doctor_facts *facts = calloc(1, sizeof(*facts));
-	struct doctor_report *report = calloc(1, sizeof(*report));
-	if (facts == NULL || report == NULL || doctor_collect(s->d, facts, &peers) < 0) {
-		ctl_reply_error(req, HTTP_INTERNAL, "out of memory");
-	} else {
-		doctor_check(facts, report);
-		ctl_reply_json(req, HTTP_OK, doctor_json(report));
-	}
-	free(peers);
-	free(facts);
-	free(report);
 }

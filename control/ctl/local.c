@@ -51,6 +51,8 @@ static const struct route {
 	{"check-udp-gro-forwarding", EVHTTP_REQ_GET, 0, local_handle_warning},
 	{"derpmap", EVHTTP_REQ_GET, ROUTE_TAILNET, local_handle_derpmap},
 	{"dns-config", EVHTTP_REQ_GET, ROUTE_TAILNET, local_handle_dns},
+	{"dns-osconfig", EVHTTP_REQ_GET, ROUTE_TAILNET, local_handle_dns_os},
+	{"dns-query", EVHTTP_REQ_GET, ROUTE_WRITE | ROUTE_TAILNET, local_handle_dns_query},
 	{"login-interactive", EVHTTP_REQ_POST, ROUTE_WRITE | ROUTE_TAILNET, local_handle_login},
 	{"logout", EVHTTP_REQ_POST, ROUTE_WRITE | ROUTE_TAILNET, local_handle_logout},
 	{"peer-by-id", EVHTTP_REQ_GET, ROUTE_TAILNET, local_handle_peer},

@@ -110,6 +110,7 @@ local_handler local_handle_status;					      // local_status.c
 local_handler local_handle_prefs, local_handle_patch, local_handle_check;     // local_prefs.c
 local_handler local_handle_start, local_handle_login, local_handle_logout;    // ...
 local_handler local_handle_watch;					      // local_bus.c
+local_handler local_handle_dns_os, local_handle_dns_query;		      // local_dns.c
 local_handler local_handle_ping;					      // local_ping.c
 local_handler local_handle_derpmap, local_handle_whois, local_handle_dns;     // local_misc.c
 local_handler local_handle_warning, local_handle_serve, local_handle_metrics; // ...

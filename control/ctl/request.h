@@ -11,6 +11,7 @@ struct ctl_conns;
 struct ctl_trace;
 struct ctl_capture;
 struct ctl_netcheck;
+struct ctl_doctor;
 struct local;
 
 struct ctl_server {
@@ -25,6 +26,7 @@ struct ctl_server {
 	struct ctl_trace *trace;	// the one that runs, or NULL
 	struct ctl_capture *capture;	// the one that runs, or NULL
 	struct ctl_netcheck *netchecks; // that wait for a report
+	struct ctl_doctor *doctors;	// that wait for the resolvers
 };
 
 // Answer and forget the request. The object's reference is taken; NULL answers 500.

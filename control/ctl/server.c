@@ -10,7 +10,7 @@
 
 #include "control/ctl/answer.h"
 #include "control/ctl/capture.h"
-#include "control/ctl/doctor.h"
+#include "control/ctl/dns.h"
 #include "control/ctl/local.h"
 #include "control/ctl/metrics.h"
 #include "control/ctl/nat.h"
@@ -167,7 +167,9 @@ static const struct route {
 	{EVHTTP_REQ_POST, CTL_PREFIX "reload", handle_reload, "read the configuration again"},
 	{EVHTTP_REQ_POST, CTL_PREFIX "stop", handle_stop, "stop the daemon"},
 	{EVHTTP_REQ_GET, CTL_PREFIX "metrics", handle_metrics, "OpenMetrics text"},
-	{EVHTTP_REQ_GET, CTL_PREFIX "doctor", doctor_handle, "what is wrong, what to do"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "doctor", ctl_doctor_handle, "what is wrong, what to do"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "dns", ctl_dns_handle,
+		"who resolves which names, and how that goes"},
 	{EVHTTP_REQ_GET, CTL_PREFIX "tailnet", ctl_tailnet_handle,
 		"peers of the tailnet and why their paths are what they are"},
 	{EVHTTP_REQ_GET, CTL_PREFIX "nat", ctl_nat_handle,
@@ -348,6 +350,7 @@ void ctl_server_destroy(struct ctl_server *s)
 	if (s == NULL)
 		return;
 	ctl_netcheck_abort(s);
+	ctl_doctor_abort(s);
 	ctl_trace_abort(s);
 	ctl_capture_abort(s);
 	local_destroy(s->local);

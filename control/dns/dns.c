@@ -361,8 +361,11 @@ void dns_destroy(struct dns *d)
 	dns_probes_end(d);
 	dns_forward_destroy(d->forward);
 	for (struct dns_question *q; (q = LIST_FIRST(&d->questions));) {
-		for (struct dns_pending *p; (p = TAILQ_FIRST(&q->pending));)
+		for (struct dns_pending *p; (p = TAILQ_FIRST(&q->pending));) {
+			struct dns_pending one = *p;
 			pending_free(q, p);
+			one.done(one.arg, NULL, 0);
+		}
 		LIST_REMOVE(q, entry);
 		free(q);
 	}

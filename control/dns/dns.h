@@ -38,8 +38,8 @@ struct dns_client {
 extern const struct ip_addr dns_service_v4, dns_service_v6; // 100.100.100.100, fd7a:115c:a1e0::53
 
 // Answer a query. done is called exactly once, from within or from the loop, after DNS_TIMEOUT_MS
-// at the latest, and never after dns_cancel or dns_destroy. len 0: what came is no query, there is
-// nothing to answer. The answer is valid during the call.
+// at the latest, at dns_destroy otherwise, and never after dns_cancel. len 0: what came is no
+// query, or the resolver ends: there is nothing to answer. The answer is valid during the call.
 void dns_answer(struct dns *, const struct dns_client *, const uint8_t *query, size_t len,
 	void (*done)(void *arg, const uint8_t *answer, size_t len), void *arg);
 // Whoever asked with this arg is gone.
@@ -91,6 +91,14 @@ struct dns_os {
 };
 void dns_os(struct dns *, struct dns_os *out);
 
+// For the doctor; "" is well.
+struct dns_health {
+	bool accept;
+	unsigned unsupported; // resolvers of the netmap that cannot be asked
+	char host_error[320], listen_error[320];
+};
+void dns_health(struct dns *, struct dns_health *out);
+
 struct dns_probe {
 	char text[192]; // the resolver as it is configured
 	bool answers;	// even if with an error
@@ -98,6 +106,7 @@ struct dns_probe {
 	uint32_t took_ms;
 };
 enum { DNS_PROBES_MAX = 32 };
-// Ask every configured resolver for the root's nameservers. done once, from the loop, within 3 s.
+// Ask every configured resolver for the root's nameservers. done once, from the loop, within 3 s,
+// or at dns_destroy.
 void dns_probe(
 	struct dns *, void (*done)(void *arg, const struct dns_probe *, unsigned n), void *arg);

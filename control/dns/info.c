@@ -1,6 +1,7 @@
 // What the resolver does, for people and programs.
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "control/dns/dns_priv.h"
@@ -188,4 +189,20 @@ void dns_os(struct dns *d, struct dns_os *out)
 		out->search[out->n_search++] = v->search[i];
 	for (unsigned i = 0; i < base->n_search; i++)
 		out->search[out->n_search++] = base->search[i];
+}
+
+void dns_health(struct dns *d, struct dns_health *out)
+{
+	char text[ENDPOINT_TEXT_LEN], why[OSCONF_TEXT_LEN];
+
+	*out = (struct dns_health){
+		.accept = d->accept, .unsupported = dns_view_now(d)->unsupported};
+	if (osconf_how(d->osconf, why) == OSCONF_FAILED)
+		snprintf(out->host_error, sizeof(out->host_error), "%s", why);
+	for (unsigned i = 0; i < d->n_listeners && !out->listen_error[0]; i++)
+		if (d->listeners[i].error)
+			snprintf(out->listen_error, sizeof(out->listen_error),
+				"cannot listen at %s: %s",
+				endpoint_format(&d->listeners[i].at, text),
+				strerror(-d->listeners[i].error));
 }

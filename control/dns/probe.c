@@ -115,5 +115,5 @@ void dns_probe(
 void dns_probes_end(struct dns *d)
 {
 	while (!LIST_EMPTY(&d->probings))
-		run_free(LIST_FIRST(&d->probings));
+		on_end(-1, 0, LIST_FIRST(&d->probings));
 }

@@ -286,7 +286,7 @@ static void routes_make(struct dns_view *v, const struct netmap *nm, bool exit)
 
 static void resolvers_make(struct dns_view *v, const struct dns_view_from *from, bool mapped)
 {
-	const struct nm_dns *dns = &from->netmap->dns;
+	const struct nm_dns *dns = mapped ? &from->netmap->dns : NULL;
 	const bool exit = from->exit_url && from->exit_url[0];
 
 	v->resolvers.suffix = v->base.suffix = "";

@@ -37,9 +37,9 @@ struct tailnet_params {
 	struct wg *wg;
 	struct mirror *mirror;
 	const char *state_dir;
-	uint32_t mtu;			   // of the TUN
-	uint16_t wg_port;		   // configured; 0: any
-	struct config_endpoints endpoints; // that peers are told beside what we find out
+	uint32_t mtu;			    // of the TUN
+	uint16_t wg_port;		    // configured; 0: any
+	struct config_endpoints endpoints;  // that peers are told beside what we find out
 	struct config_endpoints dns_listen; // where the LAN asks for names
 	struct mesh_birthday birthday;
 	struct config_nat nat;

@@ -26,6 +26,7 @@ tn_net=inet        # where the servers are
 tn_family=4        # or 6: set it before tn_begin
 tn_derp_update=24h # how often headscale looks at its DERP map
 tn_regions=''      # more lines of that
+tn_dns='{magic_dns: true, base_domain: lab.test, override_local_dns: false, nameservers: {global: []}}'
 declare -A tn_number=() tn_kind=()
 
 # -- the place ------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ headscale_config() {
 		prefixes: {v4: 100.64.0.0/10, v6: "fd7a:115c:a1e0::/48", allocation: sequential}
 		database: {type: sqlite, sqlite: {path: $lab_dir/headscale.db, write_ahead_log: true}}
 		derp: {server: {enabled: false}, urls: [], paths: [$lab_dir/derp.yaml], auto_update_enabled: true, update_frequency: $tn_derp_update}
-		dns: {magic_dns: true, base_domain: lab.test, override_local_dns: false, nameservers: {global: []}}
+		dns: $tn_dns
 		disable_check_updates: true
 		logtail: {enabled: false}
 		policy: {mode: database}

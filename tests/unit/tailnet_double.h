@@ -43,6 +43,7 @@ struct tailnet {
 	unsigned n_pings;
 	void (*logout_done)(void *arg, int error);
 	void *logout_arg;
+	struct dns *names;
 };
 
 static struct tailnet tailnet;
@@ -62,6 +63,11 @@ enum tailnet_state tailnet_state(const struct tailnet *t)
 const struct prefs *tailnet_prefs(const struct tailnet *t)
 {
 	return t->prefs;
+}
+
+struct dns *tailnet_dns(const struct tailnet *t)
+{
+	return t->names;
 }
 
 const struct netmap *tailnet_netmap(const struct tailnet *t)
