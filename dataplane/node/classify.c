@@ -1,6 +1,7 @@
 // Tell WireGuard from plain packets, and what is ours from what is the kernel's.
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
+#include "dataplane/node/reassemble.h"
 #include "dataplane/table/lookup.h"
 #include "dataplane/wire/csum.h"
 
@@ -44,9 +45,13 @@ static void classify(struct graph *g, struct rte_mbuf *m, struct fib_cache *cach
 		graph_to(g, NODE_WG_INPUT, m);
 		return;
 	}
-	if (g->nat_port_first <= g->nat_port_last && nat_is_return(g, m, &p->ip, nh)) {
-		graph_to(g, NODE_NAT_RETURN, m);
-		return;
+	if (g->nat_port_first <= g->nat_port_last) {
+		if (unlikely(p->ip.flags & IP_FLAG_FRAG) && reassemble_return(g, m, nh))
+			return;
+		if (nat_is_return(g, m, &p->ip, nh)) {
+			graph_to(g, NODE_NAT_RETURN, m);
+			return;
+		}
 	}
 	// A shared port forwards only into the tunnel; an owned one also between ports.
 	bool owned = g->gw->port[p->port_in]->kind == PORT_OWNED;

@@ -61,6 +61,14 @@
 	X(NAT_PORTS, "nat_ports_exhausted",                                                        \
 		"no outside port is free for the destination: more ports, or a pool")              \
 	X(NAT_FULL, "nat_table_full", "no room for another flow, and none that may end for it")    \
+	X(FRAGMENT_MALFORMED, "fragment_malformed",                                                \
+		"fragments of impossible lengths, too many, or of more than 65407 bytes together") \
+	X(FRAGMENT_OVERLAP, "fragment_overlap",                                                    \
+		"fragments that overlap, or of a packet that had such: an attempt to evade")       \
+	X(FRAGMENT_TIMEOUT, "fragment_timeout",                                                    \
+		"fragments whose packet did not become complete within 5 s: the rest was lost")    \
+	X(FRAGMENT_FULL, "fragment_full",                                                          \
+		"fragments of the sender with most of them, for there were too many")              \
 	X(TSMP_RATE, "tsmp_rate", "TSMP messages of a peer beyond 20 per second")                  \
 	X(PEER_GONE, "peer_gone", "the peer was removed while packets waited for it")              \
 	X(RATE, "icmp_rate", "ICMP errors beyond the rate limit are not sent")

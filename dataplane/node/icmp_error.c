@@ -5,6 +5,7 @@
 
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
+#include "dataplane/node/reassemble.h"
 #include "dataplane/port/gso.h"
 #include "dataplane/wire/csum.h"
 
@@ -215,15 +216,20 @@ void too_big(struct graph *g, struct rte_mbuf *m, uint16_t mtu, enum node_id nod
 {
 	struct rte_mbuf *out[FRAGMENTS_MAX];
 	struct pkt *p = pkt_of(m);
-	if (p->ip.family == IP_V6 || (p->ip.flags & IP_FLAG_DF) || pkt_is_super(m)) {
+	bool v6 = p->ip.family == IP_V6;
+	if ((v6 ? !(p->ip.flags & IP_FLAG_WHOLE) : p->ip.flags & IP_FLAG_DF) || pkt_is_super(m)) {
 		icmp_reply(g, m, ICMP_TOO_BIG, mtu);
 		return;
 	}
-	bool ready = !pkt_is_unfinished(m) || gso_csum_complete(m, &p->ip) == 0;
-	int n = !ready || rte_pktmbuf_linearize(m) < 0
-			? -1
-			: rte_ipv4_fragment_copy_nonseg_packet(
-				  m, out, FRAGMENTS_MAX, mtu, pkt_pool(g->gw, mtu));
+	bool ready = (!pkt_is_unfinished(m) || gso_csum_complete(m, &p->ip) == 0) &&
+		     rte_pktmbuf_linearize(m) == 0;
+	if (ready && v6) {
+		fragment_again6(g, m, mtu, node);
+		return;
+	}
+	int n = !ready ? -1
+		       : rte_ipv4_fragment_copy_nonseg_packet(
+				 m, out, FRAGMENTS_MAX, mtu, pkt_pool(g->gw, mtu));
 	if (n < 0) {
 		graph_drop(g, m, DROP_NO_MBUF);
 		return;

@@ -28,6 +28,7 @@ enum {
 	X(CLASSIFY, classify)	    /* plain or WireGuard; ours or the kernel's */                 \
 	X(WG_INPUT, wg_input)	    /* split super-datagrams, message type, receiver index */      \
 	X(WG_DECRYPT, wg_decrypt)   /* data packets in, allowed source */                          \
+	X(REASSEMBLE, reassemble)   /* fragments of filtered peers, and for the translation */     \
 	X(FILTER, filter)	    /* of a tailnet: who may begin what */                         \
 	X(NAT, nat)		    /* of a tailnet: new addresses for what leaves */              \
 	X(NAT_RETURN, nat_return)   /* and the old ones for what answers */                        \
@@ -199,7 +200,9 @@ struct capture; // node/capture.h
 	X(KEEPALIVES_TX, "keepalives_sent", "keepalives sent")                                     \
 	X(MSS_CLAMPED, "mss_clamped", "TCP SYNs whose MSS was lowered")                            \
 	X(ICMP_SENT, "icmp_errors_sent", "ICMP errors sent")                                       \
-	X(FRAGMENTED, "fragmented", "IPv4 packets without DF fragmented before encryption")        \
+	X(FRAGMENTED, "fragmented",                                                                \
+		"packets fragmented: IPv4 without DF, and what was put together")                  \
+	X(REASSEMBLED, "reassembled", "packets put together of fragments, to be judged whole")     \
 	X(FLOWS_EVICTED, "flows_evicted",                                                          \
 		"flows that the packet filter forgot early: more than 65536 of a worker")          \
 	X(REJECTS_SENT, "rejects_sent", "TSMP messages to peers whose connections were refused")   \

@@ -2,12 +2,14 @@
 
 #include <stdlib.h>
 
-struct node_state *node_state_create(struct graph *)
+struct node_state *node_state_create(struct graph *g)
 {
 	struct node_state *s = mem_alloc(sizeof(*s));
 	s->gro = gro_create(SOCKET_ID_ANY);
 	if (!s->gro)
 		abort(); // a few KiB at start
+	s->fragments = fragments_create(rte_get_tsc_hz() / 1000, g->gw->pool);
+	s->fragment_id = (uint32_t)rte_rdtsc();
 	return s;
 }
 
@@ -16,6 +18,7 @@ void node_state_destroy(struct node_state *s)
 	for (unsigned i = 0; i < CHAINS; i++)
 		rte_pktmbuf_free(s->chain[i].head);
 	gro_destroy(s->gro);
+	fragments_destroy(s->fragments);
 	free(s);
 }
 
@@ -25,6 +28,8 @@ void node_state_flush(struct graph *g, enum node_id node)
 		wg_send_flush(g);
 	else if (node == NODE_LINK_OUTPUT)
 		link_output_flush(g);
+	else if (node == NODE_REASSEMBLE)
+		reassemble_flush(g);
 	else if (node == NODE_TX)
 		tx_flush(g);
 }

@@ -3,6 +3,7 @@
 
 #include "dataplane/node/node.h"
 #include "dataplane/port/gso.h"
+#include "dataplane/table/fragments.h"
 
 enum {
 	CHAINS = 4,		 // peers whose datagrams are being collected at once
@@ -25,12 +26,15 @@ struct chain {
 enum {
 	STATE_CHAINS = 1,
 	STATE_GRO = 2,
+	STATE_FRAGMENTS = 4,
 };
 
-struct node_state {		    // wrk only
-	unsigned collecting;	    // STATE_*: what holds packets
-	struct gro *gro;	    // link_output
-	struct chain chain[CHAINS]; // wg_encrypt
+struct node_state {		     // wrk only
+	unsigned collecting;	     // STATE_*: what holds packets
+	struct gro *gro;	     // link_output
+	struct chain chain[CHAINS];  // wg_encrypt
+	struct fragments *fragments; // reassemble
+	uint32_t fragment_id;	     // the last that was given
 };
 
 struct node_state *node_state_create(struct graph *g); // [ctl]
@@ -42,7 +46,9 @@ void node_state_flush(struct graph *g, enum node_id node);
 static inline bool node_state_holds(const struct graph *g, enum node_id node)
 {
 	return (node == NODE_WG_ENCRYPT && g->state->collecting & STATE_CHAINS) ||
-	       (node == NODE_LINK_OUTPUT && g->state->collecting & STATE_GRO) || node == NODE_TX;
+	       (node == NODE_LINK_OUTPUT && g->state->collecting & STATE_GRO) ||
+	       (node == NODE_REASSEMBLE && g->state->collecting & STATE_FRAGMENTS) ||
+	       node == NODE_TX;
 }
 
 // Datagram m (a sealed WireGuard message, pkt.ip.tos = outer TOS) towards its peer. [wrk]
@@ -50,3 +56,5 @@ void wg_send(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, 
 void wg_send_flush(struct graph *g);	 // [wrk]
 void link_output_flush(struct graph *g); // [wrk]
 void tx_flush(struct graph *g);		 // [wrk]
+// Fragments stay for longer than a round: only what is too old ends.
+void reassemble_flush(struct graph *g); // [wrk]

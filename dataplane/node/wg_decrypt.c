@@ -192,7 +192,9 @@ static void admit(struct graph *g, struct rte_mbuf *m, struct tally *t, struct p
 	m->l2_len = 0;
 	capture_copy(g, m, CAPTURE_PLAIN_IN, p->peer);
 	m->ol_flags &= PKT_BUFFER_FLAGS;
-	graph_to(g, t->next, m);
+	// What is judged is judged whole.
+	bool fragment = p->ip.flags & IP_FLAG_FRAG && t->next == NODE_FILTER;
+	graph_to(g, unlikely(fragment) ? NODE_REASSEMBLE : t->next, m);
 }
 
 // Packets worth decrypting, in order: the rest is dropped and counted.

@@ -28,6 +28,8 @@ enum ip_flag {
 	IP_FLAG_FRAG = 1 << 1,	    // a fragment: first, middle or last
 	IP_FLAG_FRAG_TAIL = 1 << 2, // a fragment with offset > 0: no L4 header follows
 	IP_FLAG_OPTIONS = 1 << 3,   // IPv4 options or IPv6 extension headers between
+	// Not of ip_parse: put together of fragments here, so that it may be cut again.
+	IP_FLAG_WHOLE = 1 << 4,
 };
 
 // What ip_parse learned. Offsets count from the first byte of the IP header.

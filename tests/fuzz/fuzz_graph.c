@@ -306,6 +306,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run();
 	check_sent(&a);
 	check_sent(&b);
+	fragments_clear(a.gw.graph[0]->state->fragments);
+	fragments_clear(b.gw.graph[0]->state->fragments);
 	check(rte_mempool_in_use_count(a.gw.pool) == 0);
 	check(rte_mempool_in_use_count(a.gw.super_pool) == 0);
 	check(rte_mempool_in_use_count(b.gw.pool) == 0);

@@ -146,37 +146,6 @@ static inline void to_metadata(struct flat *p)
 	put32(p->b + 16, gw_ip4(169, 254, 169, 254));
 }
 
-static inline void fragment(struct flat *p, uint32_t offset, bool more)
-{
-	put16(p->b + 6, (more ? 0x2000 : 0) | offset / 8);
-}
-
-static inline void first_fragment(struct flat *p)
-{
-	fragment(p, 0, true);
-}
-
-static inline void fragment_72(struct flat *p)
-{
-	fragment(p, 72, true);
-}
-
-static inline void fragment_80(struct flat *p)
-{
-	fragment(p, 80, true);
-}
-
-static inline void last_fragment(struct flat *p)
-{
-	fragment(p, 1480, false);
-}
-
-static inline void far_fragment_to_other(struct flat *p)
-{
-	fragment(p, 1480, false);
-	to_other(p);
-}
-
 static inline void echo_reply(struct flat *p)
 {
 	p->b[flow_l3_len(p->b)] = flow_is_v4(p->b) ? 0 : 129;
@@ -199,47 +168,24 @@ static inline void options4(struct flat *p) // 4 bytes of NOPs
 }
 
 // 8 bytes of an extension header of this kind behind the IPv6 header.
-static inline void extend(struct flat *p, uint8_t kind, uint32_t offset)
+static inline void extend(struct flat *p, uint8_t kind)
 {
 	memmove(p->b + 48, p->b + 40, p->len - 40);
 	memset(p->b + 40, 0, 8);
 	p->b[40] = p->b[6];
 	p->b[6] = kind;
-	if (kind == IPPROTO_FRAGMENT)
-		put16(p->b + 42, offset | 1);
 	p->len += 8;
 	put16(p->b + 4, p->len - 40);
 }
 
-static inline void first_fragment6(struct flat *p)
-{
-	extend(p, IPPROTO_FRAGMENT, 0);
-}
-
-static inline void fragment6_72(struct flat *p)
-{
-	extend(p, IPPROTO_FRAGMENT, 72);
-}
-
-static inline void fragment6_80(struct flat *p)
-{
-	extend(p, IPPROTO_FRAGMENT, 80);
-}
-
 static inline void destination_options(struct flat *p)
 {
-	extend(p, IPPROTO_DSTOPTS, 0);
+	extend(p, IPPROTO_DSTOPTS);
 }
 
 static inline void routing_header(struct flat *p)
 {
-	extend(p, IPPROTO_ROUTING, 0);
-}
-
-static inline void fragment_behind_options(struct flat *p)
-{
-	extend(p, IPPROTO_FRAGMENT, 800);
-	extend(p, IPPROTO_HOPOPTS, 0);
+	extend(p, IPPROTO_ROUTING);
 }
 
 static inline void source_3(struct flat *p)

@@ -141,11 +141,7 @@ static const struct {
 	void (*change)(struct flat *);
 } bad_tsmp[] = {
 	{"nothing in it", IP_V4, cut3},
-	{"first fragment", IP_V4, first_fragment},
-	{"later fragment", IP_V4, fragment_72},
 	{"nothing in it, IPv6", IP_V6, cut3},
-	{"first fragment, IPv6", IP_V6, first_fragment6},
-	{"later fragment, IPv6", IP_V6, fragment6_72},
 	{"behind options, IPv6", IP_V6, destination_options},
 };
 
@@ -213,7 +209,6 @@ static const struct {
 	{"SYN with IP options", TCP(SYN, 81), options4, .reason = 'A'},
 	{"ACK to no address of ours", TCP(ACK, 80), to_other},
 	{"SYN over IPv6", TCP6(SYN, 81)},
-	{"SYN in a later fragment", TCP(SYN, 81), fragment_72},
 	{"SYN cut", TCP(SYN, 81), cut19},
 	{"SYN to multicast", TCP(SYN, 81), to_multicast},
 	{"UDP", L4(IPPROTO_UDP, 81)},

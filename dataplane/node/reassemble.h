@@ -1,0 +1,19 @@
+// Fragments to whole packets and back, for nodes that meet them. [wrk]
+#pragma once
+
+#include "dataplane/node/node.h"
+#include "dataplane/node/output.h"
+
+enum {
+	// What every way takes (RFC 8200 5): a sender of fragments learns of no packet too big that
+	// is not his.
+	FRAGMENT_AGAIN6_MTU = 1280,
+};
+
+// Whether a fragment that came from a port may be of a packet for the translation's addresses.
+// True: it is taken, and what comes of it enters at NAT_RETURN or is left to the kernel. All
+// fragments of a packet meet at one worker.
+bool reassemble_return(struct graph *g, struct rte_mbuf *m, const struct nexthop *nh);
+// An IPv6 packet that was put together here (IP_FLAG_WHOLE), in one piece and with its checksum
+// complete, is larger than mtu: fragments of it to node.
+void fragment_again6(struct graph *g, struct rte_mbuf *m, uint16_t mtu, enum node_id node);
