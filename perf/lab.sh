@@ -47,7 +47,7 @@ other_load() { # busy cores in the next half second
 	jq -n "($(busy_ticks) - $before) / $hz / 0.5"
 }
 
-# measure GATEWAY CASE SECONDS: one iperf3 run from client to server; prints a JSON object
+# measure GATEWAY CASE SECONDS: one iperf3 run from $lab_from to $lab_to; prints a JSON object
 measure() {
 	local args=(-t "$3") load busy process server programs times
 	case $2 in
@@ -56,11 +56,11 @@ measure() {
 	esac
 	load=$(other_load)
 	programs=$(program_ticks)
-	busy=$(busy_ticks) process=$(gateway_ticks) server=$(cpu_ticks "${lab_pid[iperf-server]}")
+	busy=$(busy_ticks) process=$(gateway_ticks) server=$(cpu_ticks "${lab_pid[iperf-$lab_at]}")
 	TIMEFORMAT='%U %S'
-	times=$({ time iperf client 10.2.0.2 "${args[@]}" >"$lab_dir/iperf.json"; } 2>&1)
+	times=$({ time iperf "$lab_from" "$lab_to" "${args[@]}" >"$lab_dir/iperf.json"; } 2>&1)
 	busy=$(($(busy_ticks) - busy)) process=$(($(gateway_ticks) - process))
-	server=$(($(cpu_ticks "${lab_pid[iperf-server]}") - server))
+	server=$(($(cpu_ticks "${lab_pid[iperf-$lab_at]}") - server))
 	programs=$(($(program_ticks) - programs))
 	jq -c --arg gateway "$1" --arg case "$2" --argjson hz "$hz" --argjson busy $busy \
 		--argjson process $process --argjson server $server --argjson client "$(jq -n "${times/ / + }")" \
@@ -101,13 +101,18 @@ two='def two: (. * 100 | round / 100) + 0;'
 #   tailgate-1280     tailgate with static peers and the tunnel MTU of a tailnet
 #   tailgate-tailnet  nodes of a tailnet, with a direct path between them
 #   tailscaled        the same, the real ones
+#   tailgate-exit     a client, gwa itself, that reaches a server in the wan through gwb as exit node
+#   tailscaled-exit   the same, the real ones
+#   tailscaled-by-tailgate-exit    a real client, and Tailgate as its exit node
 need_gateway() { # KIND...: skip when it cannot be run
 	local kind
 	for kind; do
 		case $kind in
 		tailgate-1280) need_kind tailgate ;;
 		tailgate-tailnet) tn_programs headscale derper tailscale && need_node tailgate ;;
-		tailscaled) tn_programs headscale derper tailscale && need_node tailscaled ;;
+		tailgate-exit) tn_programs headscale derper tailscale && need_node tailgate ;;
+		tailscaled-by-tailgate-exit) need_node tailgate tailscaled ;;
+		tailscaled | tailscaled-exit) tn_programs headscale derper tailscale && need_node tailscaled ;;
 		*) need_kind "$kind" ;;
 		esac
 	done
@@ -115,27 +120,39 @@ need_gateway() { # KIND...: skip when it cannot be run
 
 gateways_up() { # KIND: the lab with two of a kind; returns when packets pass
 	tunnel_mtu=1420
+	lab_from=client lab_to=10.2.0.2 lab_at=server
 	case $1 in
 	tailgate-1280) tunnel_mtu=1280 && lab_up tailgate tailgate ;;
 	tailgate-tailnet) tailnet_up tailgate ;;
 	tailscaled) tailnet_up tailscaled ;;
+	tailgate-exit) exit_up tailgate tailgate ;;
+	tailscaled-exit) exit_up tailscaled tailscaled ;;
+	tailscaled-by-tailgate-exit) exit_up tailscaled tailgate ;;
 	*) lab_up "$1" "$1" ;;
 	esac
 }
 
-# The same picture. Headscale and the DERP servers are in wan; the gateways advertise and accept the
-# LANs of each other. No IPv6 on the wan, for the static peers use IPv4, too.
-tailnet_up() { # tailgate|tailscaled
-	local gw n=0
+# The same picture. Headscale and the DERP servers are in wan. No IPv6 there, for the static peers use
+# IPv4, too.
+tailnet_hosts() {
+	local gw
 	lab_hosts
 	tn_net=wan
 	addr wan br 10.77.0.1/24 10.77.0.2/24 10.77.0.3/24
 	tn_servers
 	for gw in gwa gwb; do
-		tn_number[$gw]=$((++n))
 		own_resolv_conf $gw
 		ip -n "$lab_id-$gw" -6 addr flush dev wan scope global
 		ip -n "$lab_id-$gw" route add default via 192.0.2.254
+	done
+}
+
+# The gateways advertise and accept the LANs of each other.
+tailnet_up() { # tailgate|tailscaled
+	local gw n=0
+	tailnet_hosts
+	for gw in gwa gwb; do
+		tn_number[$gw]=$((++n))
 		tn_daemon $gw "$1"
 		tn_up $gw --accept-routes --accept-dns=false --snat-subnet-routes=false \
 			--advertise-routes="10.$n.0.0/24,fd0$n::/64"
@@ -146,14 +163,39 @@ tailnet_up() { # tailgate|tailscaled
 	wait_pong gwb gwa direct
 }
 
+# gwa uses gwb, which has but one interface to the world, as exit node.
+exit_up() { # CLIENT_KIND EXIT_KIND
+	tailnet_hosts
+	lab_from=gwa lab_to=203.0.113.9 lab_at=wan
+	addr wan br $lab_to/32
+	tn_number=([gwb]=1 [gwa]=2)
+	tn_daemon gwb "$2"
+	tn_up gwb --accept-dns=false --advertise-exit-node
+	approve gwb 0.0.0.0/0,::/0
+	tn_daemon gwa "$1"
+	tn_up gwa --accept-dns=false
+	wait_pong gwa gwb direct
+	wait_for 10 offers_exit gwa gwb
+	ts gwa set --exit-node="$(ip4 gwb)" --exit-node-allow-lan-access=false
+	wait_for 20 leaves_by gwb
+}
+offers_exit() { [[ $(peer_status "$1" "$2" .ExitNodeOption) == true ]]; } # NAME PEER
+# leaves_by NAME: what gwa sends to the server comes from that gateway's address
+leaves_by() {
+	local log=$lab_dir/seen.txt
+	in_ns wan timeout 2 tcpdump -n -c 1 -i br "dst host $lab_to and src host ${wan4[$1]} and icmp" >"$log" 2>&1 &
+	sleep 0.3
+	reaches gwa "$lab_to" && wait $!
+}
+
 # visit KIND SECONDS OFFLOAD PROGRESS...: one lab, all cases. The objects are added to raw.json;
 # PROGRESS is called with the PID of each measurement while it runs.
 visit() {
 	local case_
 	gateways_up "$1" >"$lab_dir/visit.log"
 	[[ $3 == yes ]] || no_offload
-	ping_lossless client 10.2.0.2 -c 5 -i 0.2 >>"$lab_dir/visit.log"
-	iperf_server server >>"$lab_dir/visit.log"
+	ping_lossless "$lab_from" "$lab_to" -c 5 -i 0.2 >>"$lab_dir/visit.log"
+	iperf_server "$lab_at" >>"$lab_dir/visit.log"
 	for case_ in forward reverse parallel; do
 		measure "$1" $case_ "$2" >"$lab_dir/measured.json" &
 		"${@:4}" $!
