@@ -182,6 +182,7 @@ static void plan_next(struct tailnet *t)
 static void on_report(void *arg, const struct netcheck_report *r)
 {
 	struct tailnet *t = arg;
+	tn_icmp_over(t);
 	if (t->active && r->preferred && r->preferred != t->home) {
 		t->home = (uint16_t)r->preferred;
 		log_info("tailnet", "home DERP region %u (%s)", t->home,
@@ -241,6 +242,7 @@ void tn_netcheck(struct tailnet *t, bool full)
 	}
 	if (t->home && derp_pool_region(t->derp, t->home, &home))
 		netcheck_home_heard(t->netcheck, home.heard_ns);
+	tn_icmp_over(t); // of a run that ended without a report
 	netcheck_start(t->netcheck, full, only_tcp, tn_now_ns(t), unix_now_ns());
 	arm_netcheck(t);
 }
@@ -291,6 +293,7 @@ void tn_net_tick(struct tailnet *t)
 	if (t->active && !netcheck_running(t->netcheck) && tn_now_ns(t) >= t->next_netcheck_ns)
 		tn_netcheck(t, false);
 	tn_ping_tick(t);
+	tn_echo_tick(t);
 }
 
 // Gateway of the default route and our address towards it, for port mapping.
@@ -323,6 +326,7 @@ void tn_net_settled(struct tailnet *t)
 	log_info("tailnet", "our addresses changed: looking at the network again");
 	mesh_rebind(t->mesh);
 	derp_pool_rebind(t->derp);
+	portmap_refresh(t->portmap); // another router may have the address of the one before
 	coord_client_update(t->coord);
 	coord_client_retry(t->coord);
 	if (t->active)
@@ -364,6 +368,7 @@ int tn_net_create(struct tailnet *t)
 		.send = send_udp,
 		.resolve = tn_resolve,
 		.https = tn_https,
+		.icmp = tn_icmp,
 		.captive = tn_captive,
 		.random = fill_random,
 		.done = on_report,
@@ -388,6 +393,7 @@ int tn_net_create(struct tailnet *t)
 void tn_net_destroy(struct tailnet *t)
 {
 	tn_probes_end(t);
+	tn_echo_end(t);
 	portmap_destroy(t->portmap);
 	netcheck_destroy(t->netcheck);
 	derp_pool_destroy(t->derp);

@@ -1,17 +1,11 @@
 // Pings for people and for the server: disco by the mesh, TSMP through the tunnel, ICMP through the
 // host's own stack and the tunnel, peerAPI over HTTP.
 #include <errno.h>
-#include <netinet/icmp6.h>
-#include <netinet/in.h>
-#include <netinet/ip_icmp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "control/tailnet/priv.h"
 #include "dataplane/base/mem.h"
-#include "dataplane/wire/csum.h"
 
 struct tn_ping {
 	struct tailnet *t;
@@ -20,9 +14,9 @@ struct tn_ping {
 	struct key node;
 	enum tailnet_ping_type type;
 	uint64_t begin_ns, end_ns;
-	uint8_t data[8]; // what the answer carries
-	int fd;		 // ICMP
-	struct event *readable;
+	uint8_t data[8];   // what the answer carries
+	struct ip_addr to; // ICMP
+	uint16_t echo_seq;
 	struct fetch *fetch;
 	bool in_mesh; // ended by mesh_ping alone
 	void (*done)(void *arg, const struct tailnet_pong *);
@@ -43,10 +37,6 @@ static void finish(struct tn_ping *p, const char *error)
 		p->pong.seconds = (double)(tn_now_ns(t) - p->begin_ns) / 1e9;
 	// The netmap may have changed meanwhile.
 	p->pong.peer = key_is_zero(&p->node) ? NULL : netmap_peer_by_key(t->netmap, &p->node);
-	if (p->readable)
-		event_free(p->readable);
-	if (p->fd >= 0)
-		close(p->fd);
 	fetch_cancel(p->fetch);
 	p->done(p->arg, &p->pong);
 	free(p);
@@ -78,43 +68,24 @@ void tn_tsmp_pong(struct tailnet *t, const struct nm_peer *peer, const uint8_t d
 	}
 }
 
-static void on_echo(evutil_socket_t fd, short, void *arg)
+bool tn_ping_echoed(struct tailnet *t, const struct ip_addr *from, uint16_t seq)
 {
-	struct tn_ping *p = arg;
-	uint8_t answer[1500];
-	ssize_t n = recv(fd, answer, sizeof(answer), 0);
-	// An IPv4 raw socket gives the IP header as well.
-	size_t at = n > 0 && answer[0] >> 4 == 4 && p->data[0] == 4 ? (answer[0] & 15) * 4u : 0;
-	uint8_t type = p->data[0] == 4 ? ICMP_ECHOREPLY : ICMP6_ECHO_REPLY;
-	if (n < (ssize_t)at + 8 || answer[at] != type ||
-		memcmp(answer + at + 4, p->data + 4, 4) != 0)
-		return;
-	finish(p, NULL);
+	for (struct tn_ping *p = t->pings; p; p = p->next) {
+		if (p->type != TAILNET_PING_ICMP || p->echo_seq != seq ||
+			!ip_addr_equal(&p->to, from))
+			continue;
+		finish(p, NULL);
+		return true;
+	}
+	return false;
 }
 
-// data[0]: family; data[4..7]: identifier and sequence number.
-static int icmp_begin(struct tn_ping *p, const struct ip_addr *to)
+bool tn_ping_waits_for_echo(const struct tailnet *t)
 {
-	bool v4 = to->family == IP_V4;
-	struct sockaddr_in a4 = {.sin_family = AF_INET};
-	struct sockaddr_in6 a6 = {.sin6_family = AF_INET6};
-	uint8_t echo[16] = {v4 ? ICMP_ECHO : ICMP6_ECHO_REQUEST};
-	memcpy(&a4.sin_addr, to->bytes, 4);
-	memcpy(&a6.sin6_addr, to->bytes, 16);
-	p->data[0] = (uint8_t)to->family;
-	memcpy(echo + 4, p->data + 4, 4);
-	uint16_t sum = csum_finish(csum_add(echo, sizeof(echo), 0));
-	memcpy(echo + 2, &sum, sizeof(sum)); // the kernel writes that of ICMPv6
-	p->fd = socket(v4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK,
-		v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
-	if (p->fd < 0)
-		return -errno;
-	int r = v4 ? connect(p->fd, (struct sockaddr *)&a4, sizeof(a4))
-		   : connect(p->fd, (struct sockaddr *)&a6, sizeof(a6));
-	if (r < 0 || send(p->fd, echo, sizeof(echo), 0) < 0)
-		return -errno;
-	p->readable = event_new(p->t->params.base, p->fd, EV_READ | EV_PERSIST, on_echo, p);
-	return p->readable && event_add(p->readable, NULL) == 0 ? 0 : -ENOMEM;
+	for (const struct tn_ping *p = t->pings; p; p = p->next)
+		if (p->type == TAILNET_PING_ICMP)
+			return true;
+	return false;
 }
 
 static void on_peerapi(void *arg, const struct fetch_answer *a)
@@ -160,7 +131,8 @@ static const char *begin(struct tn_ping *p, const struct ip_addr *to, const stru
 		tn_tsmp_send(p->t, peer, (enum ip_family)to->family, body, sizeof(body));
 		return NULL;
 	case TAILNET_PING_ICMP:
-		r = icmp_begin(p, to);
+		p->to = *to;
+		r = tn_echo_send(p->t, to, &p->echo_seq);
 		return r < 0 ? strerror(-r) : NULL;
 	case TAILNET_PING_PEERAPI:
 		r = peerapi_begin(p, peer, timeout_ms);
@@ -196,7 +168,6 @@ void tailnet_ping(struct tailnet *t, const struct ip_addr *to, enum tailnet_ping
 		.node = peer->node->key,
 		.type = type,
 		.begin_ns = tn_now_ns(t),
-		.fd = -1,
 		.in_mesh = type == TAILNET_PING_DISCO,
 		.done = done,
 		.arg = arg,

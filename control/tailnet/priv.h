@@ -1,6 +1,7 @@
 // What the files of control/tailnet share.
 #pragma once
 
+#include "control/net/echo.h"
 #include "control/path/derp_pool.h"
 #include "control/path/mesh.h"
 #include "control/tailnet/hooks.h"
@@ -29,6 +30,13 @@ struct tailnet_listener {
 struct tn_waiter { // for a report
 	void (*done)(void *arg, const struct netcheck_report *);
 	void *arg;
+};
+
+struct tn_echo { // of netcheck, not answered yet
+	uint32_t region;
+	uint16_t seq;
+	struct ip_addr to;
+	uint64_t sent_ns;
 };
 
 struct tn_probe; // one, of probes.c
@@ -109,6 +117,10 @@ struct tailnet { // ctl only
 	uint16_t home;
 
 	struct tn_probe *probes;
+	struct echo *echo, *netcheck_echo; // NULL: nothing waits
+	uint16_t echo_seq;
+	struct tn_echo echoes[NETCHECK_REGIONS_MAX];
+	unsigned n_echoes;
 	struct evdns_base *dns; // made when it is needed
 	struct dns *names;	// the resolver
 	struct tn_ping *pings;
@@ -184,6 +196,12 @@ void tn_resolve(void *t, const char *host);
 void tn_https(void *t, uint32_t region, const struct nm_derp_node *);
 void tn_captive(void *t, const struct nm_derp_node *);
 void tn_probes_end(struct tailnet *);
+// icmp.c: a ping, answered by tn_ping_echoed or to netcheck. 0 or -errno.
+int tn_echo_send(struct tailnet *, const struct ip_addr *to, uint16_t *seq) must_check;
+void tn_icmp(void *t, uint32_t region, const struct ip_addr *); // for struct netcheck_io
+void tn_icmp_over(struct tailnet *);				// netcheck waits no more
+void tn_echo_tick(struct tailnet *);
+void tn_echo_end(struct tailnet *);
 // tsmp.c: to an address of that family, if both of us have one; else of the other.
 void tn_tsmp_send(
 	struct tailnet *, const struct nm_peer *, enum ip_family, const void *body, size_t len);
@@ -191,6 +209,8 @@ void tn_tsmp_pong(struct tailnet *, const struct nm_peer *, const uint8_t data[s
 	uint16_t peerapi_port); // ping.c
 void tn_ping_end(struct tailnet *);
 void tn_ping_tick(struct tailnet *);
+bool tn_ping_echoed(struct tailnet *, const struct ip_addr *from, uint16_t seq); // false: not ours
+bool tn_ping_waits_for_echo(const struct tailnet *);
 // requests.c: what the server asks for.
 void tn_ping_request(void *t, const char *request);
 char *tn_c2n(void *t, const char *request, size_t len, size_t *answer_len);

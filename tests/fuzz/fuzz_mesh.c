@@ -52,7 +52,7 @@ static void on_route(void *, const struct key *node, const struct mesh_route *ro
 	check(mesh_knows(mesh, node) && route);
 }
 
-static uint64_t on_last_tx(void *, const struct key *node)
+static uint64_t on_last_packet(void *, const struct key *node)
 {
 	return node->bytes[0] & 1 ? now_ns : 0;
 }
@@ -123,8 +123,8 @@ static void set_peer(unsigned i, const struct key *disco)
 
 static void start(void)
 {
-	const struct mesh_env env = {NULL, on_now, on_send, on_derp_send, on_route, on_last_tx,
-		on_endpoints, on_fresh, on_nat, on_open_ports, on_close_ports};
+	const struct mesh_env env = {NULL, on_now, on_send, on_derp_send, on_route, on_last_packet,
+		on_endpoints, on_fresh, on_nat, on_open_ports, on_close_ports, on_last_packet};
 
 	now_ns = 1000 * 1000 * MESH_MS;
 	mesh = mesh_create(base, &env);
@@ -219,6 +219,9 @@ static void speak(uint8_t how, uint8_t from, const uint8_t *data, size_t len)
 
 static void do_step(uint8_t how, uint8_t arg)
 {
+	const struct endpoint addr = {
+		ip_addr_v4((uint8_t[]){192, 0, 2, 3}), (uint16_t)(arg / 16 + 1)};
+
 	switch (how % 8) {
 	case 0:
 		mesh_peer_remove(mesh, &nodes[arg % PEERS]);
@@ -232,6 +235,10 @@ static void do_step(uint8_t how, uint8_t arg)
 	case 4:
 		return mesh_derp_gone(mesh, arg % 4, &nodes[arg % PEERS]);
 	case 5:
+		if (arg & 1)
+			return mesh_set_silent(mesh, arg & 2);
+		if (arg & 2)
+			return mesh_heard(mesh, &nodes[arg / 4 % PEERS], &addr);
 		return mesh_endpoints_ready(mesh);
 	case 6:
 		return mesh_peer_disco_key(mesh, &nodes[arg % PEERS], &discos[arg / 8 % PEERS]);

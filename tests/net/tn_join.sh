@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A node joins by an auth key: each side sees the other, they talk over DERP while UDP between them is
-# dropped, and directly as soon as it is not. The way back to DERP when it is dropped again.
-# timeout: 90
+# dropped, and directly as soon as it is not. The way back to DERP when it is dropped again, and how
+# soon traffic goes directly once more.
+# timeout: 120
 #
 #   alice (device under test) ---- inet ---- bob-nat ---- bob
 set -euo pipefail
@@ -47,3 +48,19 @@ say "relayed again"
 udp_between alice bob block
 wait_pong alice bob derp 40
 wait_reach alice "$(ip4 bob)"
+
+say "direct again, by what traffic makes it try"
+has_path() { [[ $(peer_status "$1" "$2" .CurAddr) ]]; } # NAME PEER
+no_path() { ! has_path "$1" "$2"; }
+# A path lost less than a minute ago is tried each second by us, each 5 to 6 s by the real client.
+bound=$([[ $dut == tailgate ]] && echo 3000 || echo 8000)
+start traffic alice ping -q -i 0.1 "$(ip4 bob)"
+wait_for 10 no_path alice bob
+sleep 3 # traffic that finds no way
+begin=$(now_ms)
+udp_between alice bob allow
+wait_for 15 has_path alice bob
+took=$(($(now_ms) - begin))
+check "direct $took ms after UDP passed again, $bound at most" test $took -le "$bound"
+stop traffic INT
+both_ways alice bob

@@ -22,6 +22,7 @@ tn_join alice "$dut"
 show alice netcheck >"$lab_dir/netcheck.txt" 2>&1
 grep -E 'UDP:|Nearest|lab90' "$lab_dir/netcheck.txt"
 check "netcheck says so" grep -q 'UDP: false' "$lab_dir/netcheck.txt"
+check "ICMP is what is left to measure by" test "$(ts alice netcheck --format json 2>/dev/null | jq .ICMPv4)" = true
 check "alice has a home all the same" at_home alice
 wait_pong alice bob derp
 wait_pong bob alice derp

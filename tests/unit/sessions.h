@@ -32,6 +32,8 @@ struct end {
 	struct key private_key;
 	struct session *s; // the other end, as seen here; NULL: not configured
 	bool no_path;
+	struct endpoint heard_from; // see struct wg_env
+	unsigned n_heard;
 };
 
 struct net {
@@ -79,6 +81,14 @@ static inline bool end_path(void *arg, const struct endpoint *, struct peer_path
 	return !e->no_path;
 }
 
+static inline void end_heard_from(void *arg, const struct peer *peer, const struct endpoint *from)
+{
+	struct end *e = arg;
+	assert_ptr_equal(peer, e->s->peer);
+	e->heard_from = *from;
+	e->n_heard++;
+}
+
 static inline int end_configure(struct end *e, const struct key *peer, const struct endpoint *to,
 	const struct key *psk, uint32_t keepalive_s, bool roaming)
 {
@@ -102,7 +112,8 @@ static inline int end_configure(struct end *e, const struct key *peer, const str
 
 static inline void end_open(struct net *n, struct end *e, uint8_t number)
 {
-	const struct wg_env env = {.arg = e, .send = end_send, .resolve_path = end_path};
+	const struct wg_env env = {
+		.arg = e, .send = end_send, .resolve_path = end_path, .heard = end_heard_from};
 	gw_open(&e->g, number, &(struct gw_params){.pkts = 1023, .large = 63});
 	e->net = n;
 	e->at = end_at(number, GW_PORT);

@@ -397,6 +397,29 @@ static void packets_move_endpoints(void **state)
 	assert_int_equal(wg_peer_endpoint(n->b.w, wg_public_key(n->a.w), &at), 0);
 	assert_true(endpoint_equal(&n->b.s->endpoint, &at));
 	assert_int_equal(wg_peer_endpoint(n->b.w, wg_public_key(n->b.w), &at), -ENOENT);
+	assert_int_equal(n->b.n_heard, 0);
+}
+
+// That of a meshed peer stays: it is news for who chooses its ways.
+static void packets_of_meshed_peers_are_told(void **state)
+{
+	struct net *n = *state;
+	struct endpoint at = end_at(88, 8888);
+	struct config_peer c = {.public_key = *wg_public_key(n->a.w), .name = "other"};
+	net_shake(n, &n->a, &n->b);
+	assert_int_equal(wg_peer_set(n->b.w, &c, WG_MESHED), 0);
+	struct worker_event e = {.type = EVENT_ROAM,
+		.peer_id = n->b.s->peer->id,
+		.index = n->b.s->current->local_index + 1,
+		.source = at,
+		.local = n->b.at.addr};
+	wg_event(n->b.w, &e); // of a session that is no more
+	assert_int_equal(n->b.n_heard, 0);
+	e.index = n->b.s->current->local_index;
+	wg_event(n->b.w, &e);
+	assert_int_equal(n->b.n_heard, 1);
+	assert_true(endpoint_equal(&n->b.heard_from, &at));
+	assert_false(endpoint_equal(&n->b.s->endpoint, &at));
 }
 
 static void a_peer_that_is_nowhere_is_not_called(void **state)
@@ -447,6 +470,7 @@ int main(void)
 		net_test(indices_may_run_out),
 		net_test(initiations_move_endpoints),
 		net_test(packets_move_endpoints),
+		net_test(packets_of_meshed_peers_are_told),
 		bare_test(a_peer_that_is_nowhere_is_not_called),
 		net_test(no_way_to_the_peer_is_counted),
 	};

@@ -176,6 +176,47 @@ static void derp_beside_udp(void **)
 	}
 }
 
+// What comes directly from a peer that is reached over DERP is told, and no more often than other
+// events; through a relay it is not the peer's address.
+static void direct_is_news_over_derp(void **)
+{
+	static const struct {
+		const char *name;
+		uint32_t vni;
+		bool udp, derp, told; // of the path back
+	} cases[] = {
+		{"directly, DERP alone back", 0, false, true, true},
+		{"directly, as the path is, and DERP", 0, true, true, false},
+		{"directly, as the path is", 0, true, false, false},
+		{"directly, no way back", 0, false, false, false},
+		{"through a relay, DERP back", VNI, false, true, false},
+	};
+	for (unsigned i = 0; i < 2 * RTE_DIM(cases); i++) {
+		const unsigned c = i / 2;
+		struct two *t = open_two(i & 1 ? IP_V6 : IP_V4, true);
+		struct worker_event e;
+		print_message("%s, %s\n", cases[c].name, i & 1 ? "IPv6" : "IPv4");
+		atomic_store(&t->b.peer->roaming, false);
+		set_path(&t->a, true, cases[c].vni, false);
+		set_path(&t->b, cases[c].udp, 0, cases[c].derp);
+		for (unsigned n = 0; n < 3; n++) {
+			push_plain(&t->a, RUN);
+			assert_true(carry(&t->a, &t->b) > 0);
+			run(&t->b);
+			expect_arrivals(t, RUN);
+		}
+		assert_int_equal(take_event(&t->b, &e), cases[c].told);
+		if (cases[c].told) {
+			assert_int_equal(e.type, EVENT_ROAM);
+			assert_int_equal(e.peer_id, t->b.peer->id);
+			assert_int_equal(e.index, t->b.keypair->local_index);
+			assert_int_equal(e.source.port, GW_PORT);
+		}
+		expect_no_event(&t->b);
+		two_close(t);
+	}
+}
+
 static void neither(void **)
 {
 	struct two *t = open_two(IP_V4, true);
@@ -284,6 +325,7 @@ int main(void)
 		cmocka_unit_test(paths_change_between_packets),
 		cmocka_unit_test(derp_alone),
 		cmocka_unit_test(derp_beside_udp),
+		cmocka_unit_test(direct_is_news_over_derp),
 		cmocka_unit_test(neither),
 		cmocka_unit_test(handshakes_are_asked_for),
 		cmocka_unit_test(derp_has_a_share),
