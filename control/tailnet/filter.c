@@ -217,9 +217,29 @@ static bool add_rule(struct building *b, const struct netmap *nm, const struct n
 	return true;
 }
 
-static bool add_rules(struct building *b, const struct netmap *nm)
+// From anybody to the peerAPI.
+static void add_peerapi(struct building *b, const struct tn_filter_spec *of)
 {
-	size_t rules = 0, targets = 0;
+	struct rule_spec spec = {.targets = b->targets + b->n_targets};
+	const struct nm_node *self = of->netmap->self;
+	uint32_t before = b->sources.n;
+	for (uint32_t i = 0; i < self->n_addresses; i++) {
+		const struct ip_addr *a = &self->addresses[i].addr;
+		uint16_t port = a->family == IP_V4 ? of->peerapi4 : of->peerapi6;
+		if (port)
+			b->targets[b->n_targets++] = (struct rule_target){{*a, *a}, port, port};
+	}
+	add_any(&b->sources);
+	spec.n_sources = b->sources.n - before;
+	spec.n_targets = (uint32_t)(b->targets + b->n_targets - spec.targets);
+	rule_protocol(&spec, IPPROTO_TCP);
+	b->rules[b->n_rules++] = spec;
+}
+
+static bool add_rules(struct building *b, const struct tn_filter_spec *of)
+{
+	const struct netmap *nm = of->netmap;
+	size_t rules = 1, targets = nm->self->n_addresses;
 	bool all = true;
 	for (size_t i = 0; i < nm->n_filter; i++) {
 		rules += nm->filter[i].n_rules;
@@ -232,6 +252,7 @@ static bool add_rules(struct building *b, const struct netmap *nm)
 		for (uint32_t j = 0; j < nm->filter[i].n_rules && all; j++)
 			all = add_rule(b, nm, &nm->filter[i].rules[j]);
 	}
+	add_peerapi(b, of);
 	uint32_t at = 0;
 	for (uint32_t i = 0; i < b->n_rules && b->sources.list; i++) {
 		b->rules[i].sources = &b->sources.list[at]; // it does not move any more
@@ -249,7 +270,7 @@ struct rules *tn_filter_compile(const struct tn_filter_spec *spec)
 	bool fits = true;
 	if (spec->netmap->self) {
 		add_local(&local, spec);
-		fits = spec->shields_up || add_rules(&b, spec->netmap);
+		fits = spec->shields_up || add_rules(&b, spec);
 	}
 	if (fits)
 		rules = rules_try_create(
@@ -304,12 +325,13 @@ bool tn_interface_address(const struct ifaddrs *i, struct ip_ifaddr *out)
 	return false;
 }
 
-struct rules *tn_filter_rules(
-	const struct netmap *nm, const struct ip_prefix *routes, uint32_t n_routes, bool shields_up)
+struct rules *tn_filter_rules(const struct tn_filter_spec *of)
 {
 	struct ip_ifaddr *attached = mem_alloc(TN_FILTER_ATTACHED_MAX * sizeof(*attached));
 	struct ifaddrs *all = NULL;
-	struct tn_filter_spec spec = {nm, routes, n_routes, attached, 0, shields_up};
+	struct tn_filter_spec spec = *of;
+	spec.attached = attached;
+	spec.n_attached = 0;
 	bool known = getifaddrs(&all) == 0;
 	for (struct ifaddrs *i = all; i && known; i = i->ifa_next) {
 		known = spec.n_attached < TN_FILTER_ATTACHED_MAX;

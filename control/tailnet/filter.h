@@ -21,16 +21,17 @@ struct tn_filter_spec {
 	const struct ip_ifaddr *attached; // the machine's addresses with their networks
 	uint32_t n_attached;
 	bool shields_up;
+	uint16_t peerapi4, peerapi6; // ports at our addresses; 0: none
 };
 
 // Without netmap nothing may come in. NULL, with a line in the log: the policy is beyond what is
 // compiled (dataplane/table/rules.h), whoever holds the rules before keeps them. Default routes
 // among routes stand for the internet alone: not for attached networks (our addresses in them
-// excepted), private, link-local, tailnet and multicast ranges.
+// excepted), private, link-local, tailnet and multicast ranges. Every peer may reach the peerAPI,
+// which judges for itself, but not with shields up.
 struct rules *tn_filter_compile(const struct tn_filter_spec *) must_check;
-// The same with the networks that the machine has now.
-struct rules *tn_filter_rules(const struct netmap *, const struct ip_prefix *routes,
-	uint32_t n_routes, bool shields_up) must_check;
+// The same with the networks that the machine has now for attached.
+struct rules *tn_filter_rules(const struct tn_filter_spec *) must_check;
 
 // An interface's address with its network; false: of no family that we know.
 bool tn_interface_address(const struct ifaddrs *, struct ip_ifaddr *out);

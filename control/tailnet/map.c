@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "control/tailnet/filter.h"
+#include "control/tailnet/peerapi.h"
 #include "control/tailnet/priv.h"
 #include "dataplane/base/log.h"
 #include "dataplane/table/peer_table.h"
@@ -152,8 +153,15 @@ static void filter_apply(struct tailnet *t)
 {
 	struct gateway *gw = t->params.gw;
 	t->filter_dirty = false;
-	struct rules *rules = tn_filter_rules(
-		t->netmap, t->prefs->routes, t->prefs->n_routes, t->prefs->shields_up);
+	const struct tn_filter_spec spec = {
+		.netmap = t->netmap,
+		.routes = t->prefs->routes,
+		.n_routes = t->prefs->n_routes,
+		.peerapi4 = peerapi_port_of(t->peerapi, IP_V4),
+		.peerapi6 = peerapi_port_of(t->peerapi, IP_V6),
+		.shields_up = t->prefs->shields_up,
+	};
+	struct rules *rules = tn_filter_rules(&spec);
 	if (rules)
 		rules_publish(&gw->rules, gw->rcu, rules);
 	tn_nat_apply(t);
@@ -172,6 +180,7 @@ void tn_up(struct tailnet *t)
 		if (t->netmap->peers[i]->unusable == NM_USABLE)
 			peer_set(t, t->netmap->peers[i]);
 	}
+	tn_peerapi_settle(t);
 	filter_apply(t);
 	set_relays(t);
 	t->routes_dirty = true;
@@ -183,6 +192,7 @@ void tn_up(struct tailnet *t)
 void tn_down(struct tailnet *t)
 {
 	struct peer *peer;
+	peerapi_close(t->peerapi);
 	tn_routes_clear(t);
 	tn_nat_apply(t);
 	for (uint32_t id = 0; (peer = peer_table_next(t->params.gw->peers, &id));) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "control/tailnet/peerapi.h"
 #include "control/tailnet/priv.h"
 #include "dataplane/base/log.h"
 #include "dataplane/table/peer_table.h"
@@ -337,6 +338,11 @@ void tailnet_tun_lost(struct tailnet *t)
 {
 	tn_routes_forget(t);
 	tn_routes_apply(t);
+	if (t->active) { // it was bound to the one before
+		peerapi_close(t->peerapi);
+		tn_peerapi_settle(t);
+		tn_changed(t, 0);
+	}
 }
 
 int tn_net_create(struct tailnet *t)

@@ -15,7 +15,8 @@ enum {
 	TN_HEALTH_MAX = 8,
 	TN_HEALTH_LEN = COORD_TEXT_LEN + 32,
 	TN_PINGS_MAX = 32,
-	TN_SETTLE_MS = 20, // changes of one burst become one change of routes and filter
+	TN_SERVICES_MAX = 3, // that other nodes are told of
+	TN_SETTLE_MS = 20,   // changes of one burst become one change of routes and filter
 	TN_NETMAP_SAVE_S = 5,
 	TN_NETMAP_SAVE_SHARE = 100, // of the time goes into saving: one in so many
 };
@@ -123,6 +124,8 @@ struct tailnet { // ctl only
 	unsigned n_echoes;
 	struct evdns_base *dns; // made when it is needed
 	struct dns *names;	// the resolver
+	struct peerapi *peerapi;
+	struct hostinfo_service services[TN_SERVICES_MAX];
 	struct tn_ping *pings;
 	unsigned n_pings;
 	char health_text[TN_HEALTH_MAX][TN_HEALTH_LEN];
@@ -172,6 +175,11 @@ bool tn_uses_exit(const struct prefs *);
 const struct nm_peer *tn_exit_peer(const struct tailnet *); // NULL: none, or not known
 // Prefs, peers, routes or latencies changed: which one it is may have, too.
 void tn_exit_settle(struct tailnet *);
+// peerapi_node.c
+int tn_peerapi_create(struct tailnet *) must_check;
+void tn_peerapi_settle(struct tailnet *); // our addresses, or the TUN, may be others
+uint32_t tn_peerapi_services(
+	const struct tailnet *, struct hostinfo_service *out); // at most TN_SERVICES_MAX
 // self.c: what we say of ourselves.
 void tn_self_init(struct tailnet *);
 const struct hostinfo *tn_hostinfo(void *t);

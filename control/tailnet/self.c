@@ -75,6 +75,8 @@ const struct hostinfo *tn_hostinfo(void *arg)
 	h->n_routes = t->n_offered;
 	h->tags = (const char *const *)t->prefs->tags;
 	h->n_tags = t->prefs->n_tags;
+	h->services = t->services;
+	h->n_services = tn_peerapi_services(t, t->services);
 	h->exit_node_id = t->prefs->exit_node_id;
 	h->shields_up = t->prefs->shields_up;
 	h->netinfo = t->netinfo.working_udp >= 0 ? &t->netinfo : NULL;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "control/dns/dns.h"
+#include "control/tailnet/peerapi.h"
 #include "control/tailnet/priv.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/log.h"
@@ -152,6 +153,7 @@ static void on_settle(evutil_socket_t, short, void *arg)
 	t->pending_changes = 0;
 	tn_net_settled(t);
 	tn_exit_settle(t);
+	tn_peerapi_settle(t);
 	tn_routes_apply(t);
 	tn_map_settled(t);
 	tn_names_settled(t);
@@ -295,7 +297,7 @@ static int create_parts(struct tailnet *t)
 	t->reach = reach_create(base, 0, tn_reach_changed, t);
 	if (!t->net || !t->settle || !t->save || !t->second || !t->reach ||
 		event_add(t->second, &second) < 0 || tn_lookup_init(t) < 0 ||
-		tn_net_create(t) < 0 || tn_names_create(t) < 0)
+		tn_net_create(t) < 0 || tn_names_create(t) < 0 || tn_peerapi_create(t) < 0)
 		return -ENOMEM;
 	tailnet_set_probes(t, &t->params.probes);
 	t->coord = coord_client_create(base, t->net, &t->persist, t->netmap, &env);
@@ -341,6 +343,7 @@ void tailnet_destroy(struct tailnet *t)
 		tn_down(t);
 	tn_net_destroy(t);
 	tn_ping_end(t);
+	peerapi_destroy(t->peerapi);
 	dns_destroy(t->names);
 	net_destroy(t->net);
 	struct event *const events[] = {t->settle, t->second, t->save, t->rules_again};

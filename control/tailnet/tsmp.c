@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "control/tailnet/peerapi.h"
 #include "control/tailnet/priv.h"
 #include "dataplane/base/log.h"
 #include "dataplane/wire/csum.h"
@@ -88,8 +89,11 @@ void tailnet_keyed(struct tailnet *t, const struct peer *peer)
 static void pong(
 	struct tailnet *t, const struct nm_peer *peer, enum ip_family family, const uint8_t *data)
 {
-	uint8_t body[1 + TSMP_PING_DATA] = {TSMP_PONG};
+	uint16_t port = peerapi_port_of(t->peerapi, family);
+	uint8_t body[1 + TSMP_PING_DATA + 2] = {TSMP_PONG};
 	memcpy(body + 1, data, TSMP_PING_DATA);
+	body[1 + TSMP_PING_DATA] = (uint8_t)(port >> 8);
+	body[2 + TSMP_PING_DATA] = (uint8_t)port;
 	tn_tsmp_send(t, peer, family, body, sizeof(body));
 }
 

@@ -266,7 +266,8 @@ static void without_netmap_nothing_comes_in(void **)
 {
 	struct netmap *nm = new_netmap();
 	struct ip_prefix route = {.addr.family = IP_V4};
-	struct rules *r = tn_filter_rules(nm, &route, 1, false);
+	struct rules *r = tn_filter_rules(
+		&(struct tn_filter_spec){.netmap = nm, .routes = &route, .n_routes = 1});
 	assert_non_null(r);
 	assert_false(is_local(r, ME));
 	assert_false(is_local(r, "8.8.8.8"));
@@ -280,12 +281,38 @@ static void loopback_is_never_outside(void **)
 {
 	struct netmap *nm = a_netmap(RULES(""));
 	struct ip_prefix routes[] = {{.addr.family = IP_V4}, {.addr.family = IP_V6}};
-	struct rules *r = tn_filter_rules(nm, routes, 2, true);
+	struct rules *r = tn_filter_rules(&(struct tn_filter_spec){
+		.netmap = nm, .routes = routes, .n_routes = 2, .shields_up = true});
 	assert_true(rules_shields_up(r));
 	assert_true(is_local(r, ME));
 	assert_false(is_local(r, "127.0.0.1"));
 	assert_false(is_local(r, "::1"));
 	assert_false(is_local(r, "fe80::1"));
+	rules_destroy(r);
+	netmap_destroy(nm);
+}
+
+// From any peer, whatever the rules say; at our own addresses and this port alone.
+static void peerapi_is_let_in(void **)
+{
+	struct netmap *nm = a_netmap(RULES(""));
+	struct tn_filter_spec spec = {.netmap = nm, .peerapi4 = 40000};
+	struct rules *r = tn_filter_compile(&spec);
+	assert_true(allows(r, "100.64.0.2", ME, 6, 40000));
+	assert_true(allows(r, "192.0.2.1", ME, 6, 40000));
+	assert_false(allows(r, "100.64.0.2", ME, 17, 40000));
+	assert_false(allows(r, "100.64.0.2", ME, 6, 40001));
+	assert_false(allows(r, "100.64.0.2", "100.64.0.3", 6, 40000));
+	rules_destroy(r);
+	spec.peerapi4 = 0;
+	r = tn_filter_compile(&spec);
+	assert_false(allows(r, "100.64.0.2", ME, 6, 0));
+	assert_false(allows(r, "100.64.0.2", ME, 6, 40000));
+	rules_destroy(r);
+	spec.peerapi4 = 40000;
+	spec.shields_up = true;
+	r = tn_filter_compile(&spec);
+	assert_false(allows(r, "100.64.0.2", ME, 6, 40000));
 	rules_destroy(r);
 	netmap_destroy(nm);
 }
@@ -325,6 +352,7 @@ int main(void)
 		cmocka_unit_test(many_attached_networks),
 		cmocka_unit_test(without_netmap_nothing_comes_in),
 		cmocka_unit_test(loopback_is_never_outside),
+		cmocka_unit_test(peerapi_is_let_in),
 		cmocka_unit_test(too_many_sources_are_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
