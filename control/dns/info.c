@@ -78,12 +78,12 @@ static json_t *listeners(const struct dns *d)
 		if (l->serve)
 			serve_count(l->serve, &c);
 		json_array_append_new(
-			out, json_pack("{s:s, s:b, s:s, s:I, s:I, s:I, s:I, s:I}", "address",
+			out, json_pack("{s:s, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "address",
 				     endpoint_format(&l->at, text), "service", l->service, "error",
 				     l->error ? strerror(-l->error) : "", "udp", (json_int_t)c.udp,
 				     "tcp", (json_int_t)c.tcp, "refused", (json_int_t)c.refused,
-				     "oversized", (json_int_t)c.oversized, "unsent",
-				     (json_int_t)c.unsent));
+				     "foreign", (json_int_t)c.foreign, "oversized",
+				     (json_int_t)c.oversized, "unsent", (json_int_t)c.unsent));
 	}
 	return out;
 }

@@ -30,6 +30,7 @@ struct asked {
 struct serve { // ctl only
 	struct dns *dns;
 	enum dns_asker who;
+	struct ip_addr own; // family IP_NONE: everybody may ask
 	int fd;
 	struct event *event;
 	struct evconnlistener *listener;
@@ -46,6 +47,16 @@ struct serve { // ctl only
 	unsigned n_out;
 	bool gathers; // a burst is being worked off
 };
+
+// What this machine sends to an address of its own comes from that address, or a loopback one; the
+// kernel lets nothing of the kind in from outside.
+static bool is_foreign(struct serve *s, const struct ip_addr *from)
+{
+	if (s->own.family == IP_NONE || ip_addr_equal(&s->own, from) || ip_addr_is_loopback(from))
+		return false;
+	s->counters.foreign++;
+	return true;
+}
 
 // -- UDP ------------------------------------------------------------------------------------------
 
@@ -97,6 +108,8 @@ static void take(struct serve *s, const struct mmsghdr *m)
 	const struct dns_client client = {
 		.who = s->who, .addr = dns_address_of(m->msg_hdr.msg_name)};
 
+	if (is_foreign(s, &client.addr))
+		return;
 	if (m->msg_len > DNS_QUERY_MAX) {
 		s->counters.oversized++;
 		return;
@@ -194,15 +207,16 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	struct serve *s = arg;
 	struct sockaddr_storage sa = {0};
 
-	if (s->n_connections == SERVE_CONNECTIONS_MAX) {
+	memcpy(&sa, from, (size_t)len < sizeof(sa) ? (size_t)len : sizeof(sa));
+	const struct ip_addr addr = dns_address_of(&sa);
+	if (s->n_connections == SERVE_CONNECTIONS_MAX || is_foreign(s, &addr)) {
 		s->counters.refused++;
 		close(fd);
 		return;
 	}
-	memcpy(&sa, from, (size_t)len < sizeof(sa) ? (size_t)len : sizeof(sa));
 	struct connection *c = mem_alloc(sizeof(*c));
 	*c = (struct connection){
-		.serve = s, .client = {.who = s->who, .addr = dns_address_of(&sa), .stream = true}};
+		.serve = s, .client = {.who = s->who, .addr = addr, .stream = true}};
 	c->be = bufferevent_socket_new(evconnlistener_get_base(listener), fd,
 		BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
 	if (!c->be)
@@ -218,7 +232,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 
 // -- the whole ------------------------------------------------------------------------------------
 
-static int bind_socket(const struct endpoint *at, int type, bool own_only)
+static int bind_socket(const struct endpoint *at, int type)
 {
 	const int on = 1, room = 1 << 20;
 	struct sockaddr_storage sa;
@@ -232,7 +246,6 @@ static int bind_socket(const struct endpoint *at, int type, bool own_only)
 	// The address may come later, or go for a while.
 	well = well && (v6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on))
 			   : setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on))) == 0;
-	well = well && (!own_only || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3) == 0);
 	well = well && bind(fd, (struct sockaddr *)&sa, len) == 0;
 	if (well)
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)); // at best
@@ -251,10 +264,12 @@ int serve_open(struct serve **out, struct dns *dns, struct event_base *base,
 
 	s->dns = dns;
 	s->who = who;
+	if (own_only)
+		s->own = at->addr;
 	LIST_INIT(&s->connections);
 	LIST_INIT(&s->asked);
-	s->fd = bind_socket(at, SOCK_DGRAM, own_only);
-	const int tcp = s->fd < 0 ? s->fd : bind_socket(at, SOCK_STREAM, own_only);
+	s->fd = bind_socket(at, SOCK_DGRAM);
+	const int tcp = s->fd < 0 ? s->fd : bind_socket(at, SOCK_STREAM);
 	int error = tcp < 0 ? tcp : 0;
 	if (!error) {
 		s->listener = evconnlistener_new(

@@ -12,7 +12,8 @@ enum {
 
 struct serve_counters {
 	uint64_t udp, tcp;  // queries
-	uint64_t refused;   // connections over the limit
+	uint64_t refused;   // connections over the limit, or foreign
+	uint64_t foreign;   // not of this machine, where only that may ask
 	uint64_t oversized; // queries over DNS_QUERY_MAX
 	uint64_t unsent;    // answers that the kernel did not take
 };

@@ -1,7 +1,9 @@
 // The resolver as its clients see it: by UDP and TCP at a listener, and by dns_answer.
 #include "control/dns/dns_priv.h"
 #include "tests/unit/dns_server.h"
+#include "tests/unit/netns.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -396,6 +398,41 @@ static void test_taken(void **)
 	assert_string_equal(h.listen_error, "");
 }
 
+// An answer to the query from this address?
+static bool answered_from(const char *from, const struct endpoint *to)
+{
+	const struct message q = ask_for("alice.lab.test", ns_t_a);
+	struct sockaddr_in sa = {.sin_family = AF_INET}, dst = {.sin_family = AF_INET};
+	const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	assert_int_equal(inet_pton(AF_INET, from, &sa.sin_addr), 1);
+	memcpy(&dst.sin_addr, to->addr.bytes, 4);
+	dst.sin_port = htons(to->port);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_int_equal(
+		sendto(fd, q.bytes, q.len, 0, (struct sockaddr *)&dst, sizeof(dst)), q.len);
+	const bool answered = receive(fd, 200).len > 0;
+	close(fd);
+	return answered;
+}
+
+// At the service addresses only the machine itself is answered.
+static void test_own_only(void **)
+{
+	const struct endpoint service = {{.bytes = {10, 99, 0, 1}, .family = IP_V4}, 53};
+	struct serve_counters c;
+	struct serve *s;
+	assert_int_equal(serve_open(&s, dns, base, &service, DNS_ASKER_HOST, true), 0);
+	assert_true(answered_from("10.99.0.1", &service));
+	assert_true(answered_from("127.0.0.1", &service));
+	assert_false(answered_from("10.99.0.2", &service));
+	serve_count(s, &c);
+	assert_int_equal(c.foreign, 1);
+	serve_close(s);
+	assert_int_equal(serve_open(&s, dns, base, &service, DNS_ASKER_LAN, false), 0);
+	assert_true(answered_from("10.99.0.2", &service));
+	serve_close(s);
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -412,6 +449,11 @@ int main(void)
 		CASE(test_probe),
 		CASE(test_info),
 		CASE(test_taken),
+		CASE(test_own_only),
 	};
+	netns_enter();
+	netns_run("ip link set lo up");
+	netns_run("ip addr add 10.99.0.1/32 dev lo");
+	netns_run("ip addr add 10.99.0.2/32 dev lo");
 	return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
 }
