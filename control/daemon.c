@@ -25,6 +25,7 @@
 #include "control/tailnet/hooks.h"
 #include "control/underlay.h"
 #include "dataplane/base/clock.h"
+#include "dataplane/base/heap.h"
 #include "dataplane/base/log.h"
 
 enum {
@@ -191,6 +192,7 @@ static void on_refresh(evutil_socket_t, short, void *arg)
 	if (changed)
 		wg_paths_changed(r->d.wg);
 	rcu_reclaim(gw->rcu);
+	heap_trim();
 }
 
 static void on_rule_gone(void *arg)

@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "control/options.h"
 #include "control/run.h"
+#include "dataplane/base/heap.h"
 
 enum {
 	EXIT_USAGE = 2,
@@ -78,6 +79,7 @@ int main(int argc, char **argv)
 {
 	struct daemon_args args;
 	char err[DAEMON_OPTIONS_ERROR_LEN];
+	heap_init();
 	if (sodium_init() < 0)
 		return EXIT_FAILURE;
 	if (daemon_options_parse(argc, argv, &args, err) < 0) {
