@@ -1,8 +1,11 @@
 # shellcheck shell=bash
 # A tailnet of tests/net/tailnet.sh with testcontrol in headscale's place, for what headscale cannot do:
-# thousands of nodes, patches at a rate, any member of a map response. To be sourced behind it.
+# thousands of nodes, patches at a rate, any member of a map response. To be sourced in its place.
 # tests/net/testcontrol has the program; control asks it, and GET / says what can be asked for.
 set -euo pipefail
+
+# shellcheck source=tests/net/tailnet.sh
+source "$(dirname "${BASH_SOURCE[0]}")/tailnet.sh"
 
 tn_servers() { # in place of tailnet.sh's
 	tn_programs testcontrol

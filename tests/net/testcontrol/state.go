@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log"
 	"maps"
 	"net/netip"
 	"slices"
@@ -165,10 +166,15 @@ func (c *control) full(n *tailcfg.Node) *tailcfg.MapResponse {
 		m.Peers = append(m.Peers, c.show(p))
 	}
 	slices.SortFunc(m.Peers, func(a, b *tailcfg.Node) int { return int(a.ID - b.ID) })
-	if out, err := overlay(m, c.maps[everybody], c.maps[n.ID]); err == nil {
-		return out
+	if c.maps[everybody] == nil && c.maps[n.ID] == nil {
+		return m // a large one takes its time
 	}
-	return m
+	out, err := overlay(m, c.maps[everybody], c.maps[n.ID])
+	if err != nil { // of patches that do not fit together
+		log.Printf("map of %s: %v", n.Name, err)
+		return m
+	}
+	return out
 }
 
 // tell queues a message for everybody but one. c.mu is held.
