@@ -107,8 +107,7 @@ static void test_derp_pong_is_told_in_time(void **)
 	net_run(net, 2 * NET_DERP_MS + 10);
 	assert_int_equal(n_done, 1);
 	assert_int_equal(last.region, 2);
-	for (unsigned i = 0; i < 10; i++) // a slow one: late to answer
-		net_run(net, 1000);
+	net_run(net, 10000);
 	ping(0, 5000);
 	const struct mesh_ping *p = a->mesh->pings;
 	uint8_t packet[DISCO_PACKET_MAX];
@@ -116,7 +115,8 @@ static void test_derp_pong_is_told_in_time(void **)
 	for (unsigned i = 0; i < p->n_tries; i++)
 		if (p->tries[i].region)
 			memcpy(pong.pong.txid, p->tries[i].txid, DISCO_TXID_LEN);
-	net->n_flights = 0; // lost (the test's end frees nothing of them)
+	while (net->n_flights > 0) // lost
+		free(net->flights[--net->n_flights].data);
 	net_run(net, 3000);
 	const size_t len = seal_from(b, a, &pong, packet);
 	assert_true(mesh_derp_input(a->mesh, 2, &b->node, packet, len));
