@@ -25,7 +25,7 @@ peers_of_gwa() { # WHO_HAS_10.9
 answered_by() { # HOST: the one of the two 10.9.0.1 that gets client's pings
 	local before after
 	before=$(echo_requests "$1")
-	ping_lossless client 10.9.0.1 -c 3 -i 0.2
+	ping_lossless client 10.9.0.1 -c 3 -i 0.02
 	after=$(echo_requests "$1")
 	((after - before == 3))
 }

@@ -33,22 +33,22 @@ pings() { # both ways, both families, small and large, and between the gateways 
 	ping_lossless server 10.1.0.2 -f -c 50
 	ping_lossless client fd02::2 -f -c 50
 	ping_lossless server fd01::2 -f -c 50
-	ping_lossless client 10.2.0.2 -c 3 -i 0.2 -s 1392
-	ping_lossless client fd02::2 -c 3 -i 0.2 -s 1372
-	ping_lossless client 10.2.0.2 -c 3 -i 0.2 -s 8000
-	ping_lossless gwa 10.99.2.1 -c 3 -i 0.2 -I 10.99.1.1
-	ping_lossless gwb 10.99.1.1 -c 3 -i 0.2 -I 10.99.2.1
-	ping_lossless gwa fd99::2:1 -c 3 -i 0.2 -I fd99::1:1
+	ping_lossless client 10.2.0.2 -c 3 -i 0.02 -s 1392
+	ping_lossless client fd02::2 -c 3 -i 0.02 -s 1372
+	ping_lossless client 10.2.0.2 -c 3 -i 0.02 -s 8000
+	ping_lossless gwa 10.99.2.1 -c 3 -i 0.02 -I 10.99.1.1
+	ping_lossless gwb 10.99.1.1 -c 3 -i 0.02 -I 10.99.2.1
+	ping_lossless gwa fd99::2:1 -c 3 -i 0.02 -I fd99::1:1
 }
 
 streams() { # TCP both ways over both families, and UDP
 	iperf_server server
-	on client iperf3 -c 10.2.0.2 -t 2 -C cubic
-	on client iperf3 -c 10.2.0.2 -t 2 -C cubic -R
-	on client iperf3 -c fd02::2 -t 2 -C cubic
-	on client iperf3 -c fd02::2 -t 2 -C cubic -R
-	on client iperf3 -c 10.2.0.2 -t 2 -u -b 50M -l 1200
-	iperf client 10.2.0.2 -t 2 -P 8 >"$lab_dir/iperf.json"
+	on client iperf3 -c 10.2.0.2 -t 1 -C cubic
+	on client iperf3 -c 10.2.0.2 -t 1 -C cubic -R
+	on client iperf3 -c fd02::2 -t 1 -C cubic
+	on client iperf3 -c fd02::2 -t 1 -C cubic -R
+	on client iperf3 -c 10.2.0.2 -t 1 -u -b 50M -l 1200
+	iperf client 10.2.0.2 -t 1 -P 8 >"$lab_dir/iperf.json"
 	check "eight streams got through" jq -e '.end.sum_received.bits_per_second > 1e7' "$lab_dir/iperf.json"
 	stop iperf-server
 }

@@ -45,8 +45,8 @@ check "nothing of it went in the clear" test "$(captured clear)" = 0
 
 say "what carries the tunnel does not enter it"
 check "the endpoint is reached over wan" test "$(tailgate_peer gwa gwb .port)" = wan
-ping_lossless gwa 192.0.2.2 -c 3 -i 0.2 # on-link: the longer route counts
-ping_lossless gwa 192.0.2.254 -c 3 -i 0.2
+ping_lossless gwa 192.0.2.2 -c 3 -i 0.02 # on-link: the longer route counts
+ping_lossless gwa 192.0.2.254 -c 3 -i 0.02
 check "the old default routes are still there" grep -q 'default via 192.0.2.254' < <(ip -n "$lab_id-gwa" route)
 
 say "a new handshake does not loop either, nor to an endpoint that is beyond the default route"
@@ -65,4 +65,4 @@ say "after the end everything is as it was"
 gateway_stop gwa
 check "the same routes" test "$(routes)" = "$before"
 check "no route of ours" test -z "$(ip -n "$lab_id-gwa" route show table all | grep tailgate0)"
-ping_lossless gwa 192.0.2.254 -c 3 -i 0.2
+ping_lossless gwa 192.0.2.254 -c 3 -i 0.02

@@ -2,6 +2,7 @@
 # An idle gateway uses under 2 % of one core and under 150 MB.
 # timeout: 60
 # sanitizer: no
+# alone: yes
 #
 #   client ---- gwa (tailgate) ==== wan ==== gwb (wireguard-go) ---- server
 set -euo pipefail

@@ -68,7 +68,7 @@ start gwa gwa "$(program tailgated)" --config "$lab_dir/gwa.conf"
 gateway_wait gwa tailgate_cli gwa status --json
 lab_ready
 ping_lossless server 10.1.0.2 -f -c 50
-ping_lossless gwa 10.99.2.1 -c 3 -i 0.2 -I 10.99.1.1
+ping_lossless gwa 10.99.2.1 -c 3 -i 0.02 -I 10.99.1.1
 check "the same public key" test \
 	"$(tailgate_cli gwa status --json | jq -r .public_key)" = "$(cat "$lab_dir/gwa.pub")"
 check "the preshared key is in use" test "$(tailgate_peer gwa gwb .preshared_key)" = true

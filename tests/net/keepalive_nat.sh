@@ -43,10 +43,10 @@ cases() { # KIND_BEHIND_NAT KIND_IN_PUBLIC
 	# No packet from inside but the keepalive: it must make the handshake by itself.
 	wait_for 15 flow_known
 	wait_for 15 in_ns server ping -c 1 -W 1 10.1.0.2
-	ping_lossless client 10.2.0.2 -c 3 -i 0.2
+	ping_lossless client 10.2.0.2 -c 3 -i 0.02
 	# Longer than the NAT remembers: only time shows that the keepalives go on.
 	sleep 5
-	ping_lossless server 10.1.0.2 -c 3 -i 0.2
+	ping_lossless server 10.1.0.2 -c 3 -i 0.02
 	lab_clear
 }
 

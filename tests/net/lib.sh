@@ -103,8 +103,8 @@ build_dir() { # release | sanitize: outside the tree, one pair per checkout
 # -- life and death -------------------------------------------------------------------------------
 
 lab_begin() {
-	local missing
-	missing=$(lab_missing)
+	local missing=''
+	[[ ${TAILGATE_LAB_CHECKED:-} ]] || missing=$(lab_missing)
 	[[ -z $missing ]] || skip "$missing"
 	exec {lab_out}>&1 # the end may come inside of a redirected command
 	lab_dir=$(mktemp -d "${TMPDIR:-/tmp}/$lab_id.XXXXXX")
@@ -280,6 +280,16 @@ ping_lossless() {
 	read -r sent received < <(awk '/packets transmitted/ {print $1, $4}' <<<"$out") || true
 	[[ " ${*:3} " != *' -f '* ]] || sent=$((sent - 1))
 	[[ $received && $received -ge $sent && $out != *errors* ]] || fail "ping $2 from $1: $out"
+}
+
+pings_lossless() { # 'ARGS...' 'NAMESPACE TARGET'...: all at the same time
+	local pair pid pids=()
+	for pair in "${@:2}"; do
+		# shellcheck disable=SC2086 # words
+		ping_lossless $pair $1 &
+		pids+=($!)
+	done
+	for pid in "${pids[@]}"; do wait "$pid" || exit 1; done
 }
 
 # ping_begin LABEL NAMESPACE TARGET [INTERVAL]: pings beside what the test does, until ping_end

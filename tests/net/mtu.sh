@@ -22,8 +22,8 @@ lab_begin
 lab_up "$dut" "$peer_kind"
 
 say "exactly the MTU passes"
-ping_lossless client 10.2.0.2 -M "do" -c 3 -i 0.2 -s $((1420 - 28))
-ping_lossless client fd02::2 -M "do" -c 3 -i 0.2 -s $((1420 - 48))
+ping_lossless client 10.2.0.2 -M "do" -c 3 -i 0.02 -s $((1420 - 28))
+ping_lossless client fd02::2 -M "do" -c 3 -i 0.02 -s $((1420 - 48))
 
 say "a byte more is too big"
 too_big 10.2.0.2 $((1421 - 28)) 1420
@@ -38,10 +38,10 @@ for ((size = 1380; size <= 1392; size++)); do ping_lossless client 10.2.0.2 -M "
 
 say "fragments are carried"
 in_ns client ip route flush cache
-ping_lossless client 10.2.0.2 -M dont -c 3 -i 0.2 -s 4000
-ping_lossless server 10.1.0.2 -M dont -c 3 -i 0.2 -s 4000
+ping_lossless client 10.2.0.2 -M dont -c 3 -i 0.02 -s 4000
+ping_lossless server 10.1.0.2 -M dont -c 3 -i 0.02 -s 4000
 wait_for 5 in_ns client ping -c 1 -W 1 -s 4000 fd02::2 # both ends learn the MTU first
-ping_lossless client fd02::2 -c 3 -i 0.2 -s 4000
+ping_lossless client fd02::2 -c 3 -i 0.02 -s 4000
 
 say "a smaller MTU behind the peer is learned through the tunnel"
 run ip -n "$lab_id-server" link set eth0 mtu 1300

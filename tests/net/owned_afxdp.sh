@@ -57,16 +57,16 @@ check "two owned ports are up" ports_are owned >/dev/null
 check "two mirrors are up" ports_are mirror >/dev/null
 ping_lossless client 10.2.0.2 -f -c 200
 ping_lossless server fd01::2 -f -c 200
-ping_lossless client 10.2.0.2 -c 3 -i 0.2 -s 1392
-ping_lossless client 10.2.0.2 -c 3 -i 0.2 -s 8000
+ping_lossless client 10.2.0.2 -c 3 -i 0.02 -s 1392
+ping_lossless client 10.2.0.2 -c 3 -i 0.02 -s 8000
 transfer client server 10.2.0.2 50
 transfer server client fd01::2 20
 
 say "the host's own traffic goes through the mirrors"
-ping_lossless client 10.1.0.1 -c 5 -i 0.1
-ping_lossless client fd01::1 -c 5 -i 0.1
-ping_lossless gwa 192.0.2.2 -c 5 -i 0.1
-ping_lossless wan 2001:db8:99::1 -c 5 -i 0.1
+ping_lossless client 10.1.0.1 -c 5 -i 0.02
+ping_lossless client fd01::1 -c 5 -i 0.02
+ping_lossless gwa 192.0.2.2 -c 5 -i 0.02
+ping_lossless wan 2001:db8:99::1 -c 5 -i 0.02
 check "the kernel knows the client's MAC on the mirror" \
 	grep -q lladdr < <(ip -n "$lab_id-gwa" neigh show 10.1.0.2 dev lan)
 start echo gwa socat TCP-LISTEN:2222,fork,reuseaddr SYSTEM:cat
@@ -86,7 +86,7 @@ say "streams, both gateways Tailgate"
 lab_clear
 lab tailgate
 iperf_server server
-on client iperf3 -c 10.2.0.2 -t 2 -C cubic
-on client iperf3 -c fd02::2 -t 2 -C cubic -R
-iperf client 10.2.0.2 -t 2 -P 4 >"$lab_dir/iperf.json"
+on client iperf3 -c 10.2.0.2 -t 1 -C cubic
+on client iperf3 -c fd02::2 -t 1 -C cubic -R
+iperf client 10.2.0.2 -t 1 -P 4 >"$lab_dir/iperf.json"
 check "four streams got through" jq -e '.end.sum_received.bits_per_second > 1e7' "$lab_dir/iperf.json" >/dev/null

@@ -36,18 +36,18 @@ lab_ready
 check "with it, it is up" wan_is gwa true
 
 say "the kernels talk over it"
-ping_lossless gwa 192.0.2.2 -c 5 -i 0.1
-ping_lossless gwb 2001:db8:99::1 -c 5 -i 0.1
+ping_lossless gwa 192.0.2.2 -c 5 -i 0.02
+ping_lossless gwb 2001:db8:99::1 -c 5 -i 0.02
 
 say "the tunnel"
 ping_lossless client 10.2.0.2 -f -c 200
 ping_lossless server fd01::2 -f -c 200
-ping_lossless client 10.2.0.2 -c 3 -i 0.2 -s 8000
+ping_lossless client 10.2.0.2 -c 3 -i 0.02 -s 8000
 transfer client server 10.2.0.2 100
 transfer server client fd01::2 30
 iperf_server server
-on client iperf3 -c 10.2.0.2 -t 2 -C cubic
-on client iperf3 -c 10.2.0.2 -t 2 -C cubic -R
+on client iperf3 -c 10.2.0.2 -t 1 -C cubic
+on client iperf3 -c 10.2.0.2 -t 1 -C cubic -R
 
 say "the other side is killed and comes back"
 stop gwb KILL

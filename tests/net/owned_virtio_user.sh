@@ -43,15 +43,15 @@ run ip -n "$lab_id-gwc" route add fd01::/64 via fd02::1
 
 say "the kernels talk over it"
 wait_for 10 in_ns gwb ping -c 1 -W 1 10.2.0.3
-ping_lossless gwb 10.2.0.3 -c 5 -i 0.1
-ping_lossless gwc fd02::1 -c 5 -i 0.1
+ping_lossless gwb 10.2.0.3 -c 5 -i 0.02
+ping_lossless gwc fd02::1 -c 5 -i 0.02
 
 say "from the tunnel to the hosts behind it"
 wait_for 15 in_ns client ping -c 1 -W 1 10.3.0.2
 wait_for 15 in_ns client ping -c 1 -W 1 fd03::2
 ping_lossless client 10.3.0.2 -f -c 100
 ping_lossless other fd01::2 -f -c 100
-ping_lossless client 10.3.0.2 -c 3 -i 0.2 -s 8000
+ping_lossless client 10.3.0.2 -c 3 -i 0.02 -s 8000
 transfer client other 10.3.0.2 50
 transfer other client fd01::2 20
 transfer other client 10.1.0.2 50

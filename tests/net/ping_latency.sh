@@ -2,6 +2,7 @@
 # A ping through an idle gateway takes at most 150 microseconds longer (median), each gateway.
 # timeout: 60
 # sanitizer: no
+# alone: yes
 #
 #   client ---- gwa (tailgate or none) ==== wan ==== gwb (tailgate or none) ---- server
 set -euo pipefail

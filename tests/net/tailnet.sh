@@ -427,8 +427,5 @@ wait_reach() { # NAME ADDRESS [SECONDS]
 both_ways() { # A B: pings over IPv4 and IPv6, none lost once the first has passed
 	wait_reach "$1" "$(ip4 "$2")"
 	wait_reach "$2" "$(ip4 "$1")"
-	ping_lossless "$1" "$(ip4 "$2")" -c 10 -i 0.05 -W 2
-	ping_lossless "$2" "$(ip4 "$1")" -c 10 -i 0.05 -W 2
-	ping_lossless "$1" "$(ip6 "$2")" -c 10 -i 0.05 -W 2
-	ping_lossless "$2" "$(ip6 "$1")" -c 10 -i 0.05 -W 2
+	pings_lossless '-c 10 -i 0.05 -W 2' "$1 $(ip4 "$2")" "$2 $(ip4 "$1")" "$1 $(ip6 "$2")" "$2 $(ip6 "$1")"
 }

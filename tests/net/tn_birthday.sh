@@ -26,8 +26,7 @@ through() { # PEER
 	wait_pong alice "$1" direct
 	wait_pong "$1" alice direct
 	stop "traffic-$1" INT
-	ping_lossless alice "$(ip4 "$1")" -c 10 -i 0.05 -W 2
-	ping_lossless "$1" "$(ip6 alice)" -c 10 -i 0.05 -W 2
+	pings_lossless '-c 10 -i 0.05 -W 2' "alice $(ip4 "$1")" "$1 $(ip6 alice)"
 	why "$1"
 }
 

@@ -22,8 +22,7 @@ pair() { # NAT_A NAT_B
 		wait_pong "$b" "$a" direct
 	fi
 	wait_reach "$a" "$(ip4 "$b")"
-	ping_lossless "$a" "$(ip4 "$b")" -c 10 -i 0.05 -W 2
-	ping_lossless "$b" "$(ip6 "$a")" -c 10 -i 0.05 -W 2
+	pings_lossless '-c 10 -i 0.05 -W 2' "$a $(ip4 "$b")" "$b $(ip6 "$a")"
 }
 
 lab_begin

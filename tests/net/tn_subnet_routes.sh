@@ -21,10 +21,8 @@ lan_to_lan() {
 	wait_reach bob-lan 10.88.1.2
 	wait_reach alice-lan fd88:0:0:2::2
 	wait_reach bob-lan fd88:0:0:1::2
-	ping_lossless alice-lan 10.88.2.2 -c 20 -i 0.02 -W 2
-	ping_lossless bob-lan 10.88.1.2 -c 20 -i 0.02 -W 2
-	ping_lossless alice-lan fd88:0:0:2::2 -c 20 -i 0.02 -W 2
-	ping_lossless bob-lan fd88:0:0:1::2 -c 20 -i 0.02 -W 2
+	pings_lossless '-c 20 -i 0.02 -W 2' "alice-lan 10.88.2.2" "bob-lan 10.88.1.2" \
+		"alice-lan fd88:0:0:2::2" "bob-lan fd88:0:0:1::2"
 }
 
 lab_begin

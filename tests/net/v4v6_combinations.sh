@@ -14,11 +14,11 @@ for outer in 4 6; do
 	lab_up "$dut" "$peer_kind" $outer
 	for host in 10.2.0.2 fd02::2; do
 		ping_lossless client $host -f -c 50
-		ping_lossless client $host -c 3 -i 0.2 -s 1300
+		ping_lossless client $host -c 3 -i 0.02 -s 1300
 	done
 	for host in 10.1.0.2 fd01::2; do
 		ping_lossless server $host -f -c 50
-		ping_lossless server $host -c 3 -i 0.2 -s 1300
+		ping_lossless server $host -c 3 -i 0.02 -s 1300
 	done
 	transfer client server 10.2.0.2 30
 	transfer server client fd01::2 30
