@@ -11,7 +11,7 @@ enum {
 	CLI_OK = 0,
 	CLI_FAILED = 1,
 	CLI_USAGE = 2,
-	CLI_ARGS_MAX = 3,
+	CLI_ARGS_MAX = 4,
 	CLI_OPTIONS_MAX = 20,
 	CLI_ERROR_LEN = 512,
 };
@@ -95,6 +95,7 @@ int cmd_netcheck(const struct cli *);
 int cmd_exit_node(const struct cli *);
 int cmd_doctor(const struct cli *);
 int cmd_dns(const struct cli *);
+int cmd_explain(const struct cli *);
 int cmd_4via6(const struct cli *);
 int cmd_import(const struct cli *);
 int cmd_check(const struct cli *);

@@ -106,6 +106,13 @@ const struct command commands[] = {
 		{{"--client", "IP", "Only flows of this peer's address."},
 			{"--limit", "N", "Show no more flows than this."}},
 		cmd_nat},
+	{"explain", "SRC DST PROTO [PORT]", 3, 4,
+		"Tell which rule of the tailnet's policy lets something in, or why none does.",
+		"SRC and DST are addresses or names of nodes, PROTO is tcp, udp, icmp, sctp, gre, "
+		"esp or a number. Also tells whose address SRC is and which way it would take. "
+		"What answers comes in without a rule. Ends with status 0 when it is let in, 1 "
+		"when not, 2 when the daemon cannot be asked or an argument is wrong.",
+		{}, cmd_explain},
 	{"routes", "", 0, 0, "Show the networks that this node advertises, and who serves them.",
 		"A network that is not used says why and what to do.", {}, cmd_routes},
 	{"drain", "", 0, 0, "Hand the advertised networks over to other nodes.",

@@ -206,6 +206,7 @@ struct nm_rule {
 	struct nm_grant *grants;
 	uint8_t *protocols; // none: TCP, UDP, ICMP, ICMPv6
 	uint32_t n_sources, n_destinations, n_grants, n_protocols;
+	uint32_t number; // in the chunk as it came, from 1
 };
 
 struct nm_rules { // one chunk of the filter

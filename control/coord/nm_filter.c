@@ -7,7 +7,7 @@
 
 struct reader {
 	struct nm_rules *rules;
-	uint32_t room;
+	uint32_t room, number;
 	uint64_t *skipped;
 };
 
@@ -163,7 +163,7 @@ static int rule_read(void *arg, struct slice value)
 	struct reader *r = arg;
 	struct nm_rules *const rules = r->rules;
 	json_t *const v = json_piece(value);
-	struct nm_rule rule = {0};
+	struct nm_rule rule = {.number = ++r->number};
 
 	if (!v)
 		return -EBADMSG;

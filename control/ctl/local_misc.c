@@ -4,6 +4,7 @@
 
 #include "control/coord/json.h"
 #include "control/ctl/local_priv.h"
+#include "control/tailnet/filter.h"
 
 // The node attribute of an administrator who allows it.
 
@@ -152,64 +153,15 @@ static const char *find_node(const struct netmap *nm, const char *text, const st
 	return NULL;
 }
 
-static bool within(const struct ip_addr *a, const struct ip_addr *first, const struct ip_addr *last)
-{
-	return a->family == first->family &&
-	       memcmp(a->bytes, first->bytes, sizeof(a->bytes)) >= 0 &&
-	       memcmp(a->bytes, last->bytes, sizeof(a->bytes)) <= 0;
-}
-
-static bool is_source(
-	const struct nm_rule *rule, const struct nm_node *n, const struct ip_addr *src)
-{
-	for (uint32_t i = 0; i < rule->n_sources; i++) {
-		const struct nm_source *s = &rule->sources[i];
-		if (s->match == NM_MATCH_ANY ||
-			(s->match == NM_MATCH_RANGE && within(src, &s->first, &s->last)) ||
-			(s->match == NM_MATCH_CAP && nm_node_cap(n, s->cap) != NULL))
-			return true;
-	}
-	return false;
-}
-
-// Adds the values of a capability to those that are there.
-static void add_cap(json_t *caps, const struct nm_cap *cap)
-{
-	json_t *old = json_object_get(caps, cap->name);
-	json_t *values = cap->values != NULL ? json_loads(cap->values, 0, NULL) : NULL;
-
-	if (json_is_array(old) && json_is_array(values))
-		json_array_extend(old, values);
-	else if (old == NULL)
-		json_object_set(caps, cap->name, values != NULL ? values : json_null());
-	json_decref(values);
-}
-
-static void add_grants(json_t *caps, const struct nm_rule *rule, const struct ip_addr *dst)
-{
-	for (uint32_t i = 0; i < rule->n_grants; i++) {
-		const struct nm_grant *g = &rule->grants[i];
-		bool is_for_us = false;
-		for (uint32_t d = 0; d < g->n_destinations; d++)
-			is_for_us |= ip_prefix_contains(&g->destinations[d], dst);
-		for (uint32_t c = 0; is_for_us && c < g->n_caps; c++)
-			add_cap(caps, &g->caps[c]);
-	}
-}
-
 // What the node may do here by grants of the packet filter, judged by its first address.
 static json_t *caps_of(const struct netmap *nm, const struct nm_node *n)
 {
 	const struct ip_addr *src = n->n_addresses > 0 ? &n->addresses[0].addr : NULL, *dst = NULL;
-	json_t *caps = json_object();
 
 	for (uint32_t i = 0; src != NULL && dst == NULL && i < nm->self->n_addresses; i++)
 		if (nm->self->addresses[i].addr.family == src->family)
 			dst = &nm->self->addresses[i].addr;
-	for (size_t i = 0; dst != NULL && i < nm->n_filter; i++)
-		for (uint32_t k = 0; k < nm->filter[i].n_rules; k++)
-			if (is_source(&nm->filter[i].rules[k], n, src))
-				add_grants(caps, &nm->filter[i].rules[k], dst);
+	json_t *caps = dst != NULL ? tn_peer_caps(nm, src, dst) : NULL;
 	if (json_object_size(caps) > 0)
 		return caps;
 	json_decref(caps);

@@ -13,6 +13,7 @@
 #include "control/ctl/dns.h"
 #include "control/ctl/local.h"
 #include "control/ctl/metrics.h"
+#include "control/ctl/explain.h"
 #include "control/ctl/nat.h"
 #include "control/ctl/node.h"
 #include "control/ctl/report.h"
@@ -174,6 +175,8 @@ static const struct route {
 		"peers of the tailnet and why their paths are what they are"},
 	{EVHTTP_REQ_GET, CTL_PREFIX "nat", ctl_nat_handle,
 		"?client=&next=: the address translation and its flows"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "explain", ctl_explain_handle,
+		"?src=&dst=&proto=&port=: which rule lets it in, or why none does"},
 	{EVHTTP_REQ_GET, CTL_PREFIX "routes", ctl_routes_handle,
 		"the advertised networks and what became of each"},
 	{EVHTTP_REQ_POST, CTL_PREFIX "drain", ctl_drain_handle,

@@ -5,6 +5,8 @@
 
 #include <ifaddrs.h>
 
+#include <jansson.h>
+
 #include "control/coord/netmap.h"
 #include "dataplane/table/rules.h"
 
@@ -36,3 +38,16 @@ struct rules *tn_filter_rules(const struct tn_filter_spec *) must_check;
 // An interface's address with its network; false: of no family that we know.
 bool tn_interface_address(const struct ifaddrs *, struct ip_ifaddr *out);
 struct ip_prefix tn_network_of(const struct ip_ifaddr *);
+
+// Whether a rule's source is this address, of this node (NULL: nobody's).
+bool tn_source_matches(
+	const struct nm_source *, const struct ip_addr *src, const struct nm_node *node);
+
+// What the peer with address src may do towards dst by capability grants: {name: [values] or null},
+// of all that match together. A new reference. What services ask about who talks to them.
+json_t *tn_peer_caps(
+	const struct netmap *, const struct ip_addr *src, const struct ip_addr *dst) must_check;
+bool tn_peer_has_cap(const struct netmap *, const struct ip_addr *src, const struct ip_addr *dst,
+	const char *name);
+// ... of the node from any of its addresses towards any of ours.
+bool tn_node_granted(const struct netmap *, const struct nm_node *, const char *name);

@@ -51,53 +51,6 @@ bool tn_route_wanted(const struct tailnet *t, const struct nm_peer *peer, const 
 	return t->prefs->route_all;
 }
 
-static bool rule_is_from(const struct nm_rule *r, const struct nm_node *n)
-{
-	for (uint32_t i = 0; i < r->n_sources; i++) {
-		const struct nm_source *s = &r->sources[i];
-		if (s->match == NM_MATCH_ANY ||
-			(s->match == NM_MATCH_CAP && nm_node_cap(n, s->cap)))
-			return true;
-		for (uint32_t j = 0; s->match == NM_MATCH_RANGE && j < n->n_addresses; j++) {
-			const struct ip_addr *a = &n->addresses[j].addr;
-			if (a->family == s->first.family &&
-				memcmp(a->bytes, s->first.bytes, sizeof(a->bytes)) >= 0 &&
-				memcmp(a->bytes, s->last.bytes, sizeof(a->bytes)) <= 0)
-				return true;
-		}
-	}
-	return false;
-}
-
-static bool grants(const struct nm_grant *g, const struct nm_node *self, const char *cap)
-{
-	bool ours = false, named = false;
-	for (uint32_t i = 0; i < g->n_destinations; i++) {
-		for (uint32_t j = 0; j < self->n_addresses; j++)
-			ours |= ip_prefix_contains(&g->destinations[i], &self->addresses[j].addr);
-	}
-	for (uint32_t i = 0; i < g->n_caps; i++)
-		named |= strcmp(g->caps[i].name, cap) == 0;
-	return ours && named;
-}
-
-// Whether the filter grants the peer this capability towards us.
-bool tn_peer_granted(const struct tailnet *t, const struct nm_node *n, const char *cap)
-{
-	for (size_t i = 0; i < t->netmap->n_filter; i++) {
-		const struct nm_rules *chunk = &t->netmap->filter[i];
-		for (uint32_t j = 0; j < chunk->n_rules; j++) {
-			const struct nm_rule *r = &chunk->rules[j];
-			bool granted = false;
-			for (uint32_t k = 0; k < r->n_grants && !granted; k++)
-				granted = grants(&r->grants[k], t->netmap->self, cap);
-			if (granted && rule_is_from(r, n))
-				return true;
-		}
-	}
-	return false;
-}
-
 // Who may be asked for a place on its relay (tailscale magicsock.go, updateRelayServersSet).
 static void set_relays(struct tailnet *t)
 {
@@ -108,7 +61,7 @@ static void set_relays(struct tailnet *t)
 	for (size_t i = 0; i < t->netmap->n_peers && !off; i++) {
 		const struct nm_peer *p = t->netmap->peers[i];
 		if (p->unusable == NM_USABLE && p->node->cap >= MESH_CAP_RELAY &&
-			tn_peer_granted(t, p->node, "tailscale.com/cap/relay-target"))
+			tn_node_granted(t->netmap, p->node, "tailscale.com/cap/relay-target"))
 			list[n++] = p->node->key;
 	}
 	t->relays_dirty = false;

@@ -154,7 +154,6 @@ void tn_down(struct tailnet *);					// nothing of it
 void tn_map_settled(struct tailnet *);				// a burst of changes is over
 void tn_peers_again(struct tailnet *);				// prefs that concern peers changed
 bool tn_is_own(const struct tailnet *, const struct ip_addr *); // an address of this node
-bool tn_peer_granted(const struct tailnet *, const struct nm_node *, const char *cap);
 // offer.c: which networks we offer to stand for.
 void tn_offer_update(struct tailnet *);
 void tn_reach_changed(void *t);

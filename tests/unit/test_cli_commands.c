@@ -39,6 +39,13 @@
 	"\"static\"}],\"ports\":[]}"
 
 // out and err: all of it when they begin with '=', else parts; asked: parts of the requests.
+#define EXPLAIN "/tailgate/v0/explain?"
+#define EXPLAINED(allowed, verdict, why, way)                                                      \
+	"{\"allowed\":" allowed ",\"verdict\":\"" verdict "\",\"why\":\"" why                      \
+	"\",\"peer\":{\"id\":2,\"name\":\"b.t.\"},\"rule\":{\"filter\":\"base\",\"number\":2,"     \
+	"\"source\":\"100.64.0.0/24\",\"destination\":\"*:80\"},\"way\":{" way                     \
+	"\"route\":\"link\",\"port\":\"lan\"},\"routes\":[\"10.3.0.0/16\",\"fd00::/64\"]}"
+
 static const struct {
 	const char *name;
 	const char *words[WORDS_MAX];
@@ -112,6 +119,49 @@ static const struct {
 			"{\"error\":\"parameter 'client' is no address\"}"}},
 		1, "=", "is no address", {}},
 	{"nat, bad limit", {"nat", "--limit=all"}, {}, 2, "=", "--limit takes a number", {}},
+	{"explain, allowed", {"explain", "b", "10.1.0.5", "tcp", "80"},
+		{{STATUS, 200, RUNNING},
+			{"GET " EXPLAIN "src=100.64.0.2&dst=10.1.0.5&proto=6&port=80", 200,
+				EXPLAINED("true", "allowed", "the rule",
+					"\"translation\":\"remap\",\"to\":\"10.9.0.5\","
+					"\"from\":\"10.9.0.1\",")}},
+		0,
+		"=allowed: the rule\n  peer: b.t.\n"
+		"  rule: number 2 of filter 'base', from 100.64.0.0/24 to *:80\n"
+		"  translated: to 10.9.0.5 (remap)\n  way: link lan\n  leaves as: 10.9.0.1\n",
+		"=", {}},
+	{"explain, denied", {"explain", "100.64.0.2", "10.1.0.5", "icmp"},
+		{{STATUS, 200, RUNNING},
+			{"GET " EXPLAIN "src=100.64.0.2&dst=10.1.0.5&proto=1&port=0", 200,
+				EXPLAINED("false", "not_local", "not ours", "")}},
+		1,
+		"=denied: not ours\n  peer: b.t.\n"
+		"  nearest rule: number 2 of filter 'base', from 100.64.0.0/24 to *:80\n"
+		"  advertised: 10.3.0.0/16, fd00::/64\n  way: link lan\n",
+		"=", {}},
+	{"explain, ICMP over IPv6", {"explain", "fd7a::2", "fd00::5", "icmp"},
+		{{STATUS, 200, RUNNING},
+			{"GET " EXPLAIN "src=fd7a%3A%3A2&dst=fd00%3A%3A5&proto=58&port=0", 200,
+				"{\"allowed\":false,\"why\":\"w\",\"peer\":null,\"rule\":null}"}},
+		1, "=denied: w\n  peer: none\n  way: \n", "=", {}},
+	{"explain, JSON", {"--json", "explain", "b", "10.1.0.5", "47"},
+		{{STATUS, 200, RUNNING},
+			{"GET " EXPLAIN "src=100.64.0.2&dst=10.1.0.5&proto=47&port=0", 200,
+				"{\"allowed\":false}"}},
+		1, "\"allowed\": false", "=", {}},
+	{"explain, no daemon's answer", {"explain", "b", "10.1.0.5", "47"},
+		{{STATUS, 200, RUNNING}, {"GET " EXPLAIN, 409, "{\"error\":\"no node\"}"}}, 2, "=",
+		"no node", {}},
+	{"explain, protocol", {"explain", "b", "10.1.0.5", "http"}, {{STATUS, 200, RUNNING}}, 2,
+		"=", "PROTO is", {}},
+	{"explain, number", {"explain", "b", "10.1.0.5", "256"}, {{STATUS, 200, RUNNING}}, 2, "=",
+		"PROTO is", {}},
+	{"explain, TCP without port", {"explain", "b", "10.1.0.5", "tcp"}, {{STATUS, 200, RUNNING}},
+		2, "=", "PORT is needed", {}},
+	{"explain, GRE with port", {"explain", "b", "10.1.0.5", "gre", "1"},
+		{{STATUS, 200, RUNNING}}, 2, "=", "PORT is needed", {}},
+	{"explain, port", {"explain", "b", "10.1.0.5", "udp", "65536"}, {{STATUS, 200, RUNNING}}, 2,
+		"=", "up to 65535", {}},
 	{"routes", {"routes"}, {{"GET /tailgate/v0/routes", 200, ROUTES("false")}}, 0,
 		"=Route        State     Why\n10.1.0.0/24  serves    \n10.2.0.0/24  not used  "
 		"why\n"

@@ -294,6 +294,39 @@ static void test_whois(void **)
 	local_expect("GET", API "whois?addr=10.88.2.1", "", 404, "no match for IP:port");
 }
 
+// Of a daemon whose workers have no rules, nor routes.
+static void test_explain(void **)
+{
+	static const struct {
+		const char *query;
+		int code;
+		const char *says;
+	} cases[] = {
+		{"src=100.64.0.2&dst=100.64.0.1&proto=6&port=22", 200, "\"not_local\""},
+		{"src=100.64.0.2&dst=100.64.0.1&proto=6&port=22", 200, "\"bob.lab.test.\""},
+		{"src=100.64.0.1&dst=10.1.0.1", 200, "\"own_source\""},
+		{"src=10.99.0.1&dst=10.1.0.1&proto=17", 200, "\"unknown_source\""},
+		{"src=fd7a:115c:a1e0::2&dst=ff02::1&proto=58", 200, "\"scope\""},
+		{"dst=10.1.0.1", 400, "src must be an IP address"},
+		{"src=bob&dst=10.1.0.1", 400, "src must be an IP address"},
+		{"src=100.64.0.2&dst=10.1.0.1/24", 400, "dst must be an IP address"},
+		{"src=100.64.0.2&dst=fd00::1", 400, "one family"},
+		{"src=100.64.0.2&dst=10.1.0.1&proto=256", 400, "proto"},
+		{"src=100.64.0.2&dst=10.1.0.1&port=65536", 400, "port"},
+		{"src=100.64.0.2&dst=10.1.0.1&state=new", 400, "unknown parameter"},
+	};
+	char path[160];
+
+	for (unsigned i = 0; i < RTE_DIM(cases); i++) {
+		snprintf(path, sizeof(path), "/tailgate/v0/explain?%s", cases[i].query);
+		local_expect("GET", path, "", cases[i].code, cases[i].says);
+	}
+	fixture.daemon.tailnet = NULL;
+	snprintf(path, sizeof(path), "/tailgate/v0/explain?%s", cases[0].query);
+	local_expect("GET", path, "", 409, "static peers are not filtered");
+	fixture.daemon.tailnet = &tailnet;
+}
+
 static void test_grants(void **)
 {
 	json_t *map = json_loads(
@@ -409,6 +442,7 @@ int main(void)
 		cmocka_unit_test(test_start),
 		cmocka_unit_test(test_logout),
 		cmocka_unit_test(test_grants),
+		cmocka_unit_test(test_explain),
 		cmocka_unit_test(test_exit_node),
 	};
 
