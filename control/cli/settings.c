@@ -23,9 +23,11 @@ const struct setting settings[] = {
 	{"--exit-node-allow-lan-access", "ExitNodeAllowLANAccess", SETTING_SWITCH},
 	{"--hostname", "Hostname", SETTING_HOST},
 	{"--login-server", "ControlURL", SETTING_SERVER},
+	{"--netfilter-mode", "NetfilterMode", SETTING_NETFILTER},
 	{"--operator", "OperatorUser", SETTING_TEXT},
 	{"--shields-up", "ShieldsUp", SETTING_SWITCH},
 	{"--snat-subnet-routes", "NoSNAT", SETTING_SWITCH_NOT, true},
+	{"--stateful-filtering", "NoStatefulFiltering", SETTING_SWITCH_NOT, false},
 };
 const unsigned n_settings = sizeof(settings) / sizeof(settings[0]);
 
@@ -181,6 +183,19 @@ static int set_exit_node(
 	return 0;
 }
 
+const char *const settings_netfilter[] = {"off", "nodivert", "on", NULL};
+
+static bool set_netfilter(json_t *prefs, const char *text)
+{
+	int mode = 0;
+	while (settings_netfilter[mode] && strcmp(settings_netfilter[mode], text) != 0)
+		mode++;
+	if (!settings_netfilter[mode])
+		return false;
+	json_object_set_new(prefs, "NetfilterMode", json_integer(mode));
+	return true;
+}
+
 static int refuse(char err[static CLI_ERROR_LEN], const struct setting *s, const char *value,
 	const char *expected)
 {
@@ -204,6 +219,10 @@ static int set_one(const struct setting *s, const json_t *status, json_t *prefs,
 		return set_tags(prefs, text, err);
 	case SETTING_EXIT_NODE:
 		return set_exit_node(status, prefs, text, err);
+	case SETTING_NETFILTER:
+		if (set_netfilter(prefs, value != NULL ? value : "on"))
+			return 0;
+		return refuse(err, s, text, "on, nodivert or off");
 	case SETTING_HOST:
 		if (!is_hostname(text))
 			return refuse(err, s, text,

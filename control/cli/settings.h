@@ -17,7 +17,13 @@
 		{"--shields-up", NULL, "Let no connections in."},                                  \
 		{"--snat-subnet-routes", NULL,                                                     \
 			"Hide the tailnet's addresses from advertised networks (on by default)."}, \
-		{"--exit-node", "NODE", "Address or name of the exit node to use; empty: none."},  \
+		{"--stateful-filtering", NULL,                                                     \
+			"Let the host forward nothing into the tunnel but answers."},              \
+		{"--netfilter-mode", "MODE",                                                       \
+			"Firewall rules for what the host forwards: on (default), nodivert, "      \
+			"off."},                                                                   \
+		{"--exit-node", "NODE",                                                            \
+			"Address or name of the exit node to use, or auto:any; empty: none."},     \
 		{"--exit-node-allow-lan-access", NULL,                                             \
 			"Reach the local network past the exit node."},                            \
 	{                                                                                          \

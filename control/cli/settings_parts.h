@@ -13,6 +13,7 @@ enum setting_kind {
 	SETTING_EXIT_ROUTES,
 	SETTING_TAGS,
 	SETTING_EXIT_NODE,
+	SETTING_NETFILTER,
 };
 
 struct setting {
@@ -23,6 +24,7 @@ struct setting {
 
 extern const struct setting settings[]; // by name
 extern const unsigned n_settings;
+extern const char *const settings_netfilter[]; // by number; NULL behind the last
 
 #define EACH_SETTING(s) for (const struct setting *s = settings; s < settings + n_settings; s++)
 

@@ -63,6 +63,11 @@ static void print_flag(
 		return;
 	}
 	fprintf(out, "%s=", s->flag);
+	if (s->kind == SETTING_NETFILTER) {
+		json_int_t mode = json_integer_value(json_object_get(prefs, s->pref));
+		fputs(mode >= 0 && mode <= 2 ? settings_netfilter[mode] : "on", out);
+		return;
+	}
 	if (s->kind == SETTING_ROUTES || s->kind == SETTING_TAGS)
 		print_list(out, json_object_get(prefs, s->pref), s->kind == SETTING_ROUTES);
 	else
@@ -119,7 +124,9 @@ static bool is_reverted(const struct setting *s, const char *now, const char *th
 	bool is_same =
 		s->kind == SETTING_SERVER &&
 		settings_same_server(show_text(current, s->pref), show_text(wanted, s->pref));
-	return now != NULL && then != NULL && strcmp(now, then) != 0 && !is_same;
+	// Left out is unset, which is as good as the default.
+	bool is_unset = json_object_get(current, s->pref) == NULL;
+	return now != NULL && then != NULL && strcmp(now, then) != 0 && !is_same && !is_unset;
 }
 
 char *settings_reverted(

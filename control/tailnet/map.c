@@ -134,6 +134,7 @@ void tn_up(struct tailnet *t)
 			peer_set(t, t->netmap->peers[i]);
 	}
 	tn_peerapi_settle(t);
+	tn_firewall_settle(t);
 	filter_apply(t);
 	set_relays(t);
 	t->routes_dirty = true;
@@ -146,6 +147,7 @@ void tn_down(struct tailnet *t)
 {
 	struct peer *peer;
 	peerapi_close(t->peerapi);
+	tn_firewall_settle(t);
 	tn_routes_clear(t);
 	tn_nat_apply(t);
 	for (uint32_t id = 0; (peer = peer_table_next(t->params.gw->peers, &id));) {

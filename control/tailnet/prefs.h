@@ -28,6 +28,7 @@ struct prefs {
 	char **tags;
 	uint32_t n_tags;
 	int32_t relay_server_port; // -1: off
+	int32_t netfilter_mode;	   // 0 off, 1 no divert, 2 on
 	json_t *all; // every field as the LocalAPI gives it; the above are read from it
 };
 

@@ -125,6 +125,7 @@ struct tailnet { // ctl only
 	struct evdns_base *dns; // made when it is needed
 	struct dns *names;	// the resolver
 	struct peerapi *peerapi;
+	struct netfilter *firewall; // NULL: never needed
 	struct hostinfo_service services[TN_SERVICES_MAX];
 	struct tn_ping *pings;
 	unsigned n_pings;
@@ -174,6 +175,8 @@ bool tn_uses_exit(const struct prefs *);
 const struct nm_peer *tn_exit_peer(const struct tailnet *); // NULL: none, or not known
 // Prefs, peers, routes or latencies changed: which one it is may have, too.
 void tn_exit_settle(struct tailnet *);
+// firewall.c
+void tn_firewall_settle(struct tailnet *); // prefs, the TUN or whether we are up changed
 // peerapi_node.c
 int tn_peerapi_create(struct tailnet *) must_check;
 void tn_peerapi_settle(struct tailnet *); // our addresses, or the TUN, may be others

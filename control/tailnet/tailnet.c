@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "control/dns/dns.h"
+#include "control/kernel/netfilter.h"
 #include "control/tailnet/peerapi.h"
 #include "control/tailnet/priv.h"
 #include "dataplane/base/clock.h"
@@ -154,6 +155,7 @@ static void on_settle(evutil_socket_t, short, void *arg)
 	tn_net_settled(t);
 	tn_exit_settle(t);
 	tn_peerapi_settle(t);
+	tn_firewall_settle(t);
 	tn_routes_apply(t);
 	tn_map_settled(t);
 	tn_names_settled(t);
@@ -344,6 +346,7 @@ void tailnet_destroy(struct tailnet *t)
 	tn_net_destroy(t);
 	tn_ping_end(t);
 	peerapi_destroy(t->peerapi);
+	netfilter_destroy(t->firewall);
 	dns_destroy(t->names);
 	net_destroy(t->net);
 	struct event *const events[] = {t->settle, t->second, t->save, t->rules_again};

@@ -67,6 +67,11 @@ static void test_one_flag(void **)
 		{"--shields-up=T", "ShieldsUp", "true"},
 		{"--snat-subnet-routes=false", "NoSNAT", "true"},
 		{"--snat-subnet-routes", "NoSNAT", "false"},
+		{"--stateful-filtering", "NoStatefulFiltering", "false"},
+		{"--stateful-filtering=false", "NoStatefulFiltering", "true"},
+		{"--netfilter-mode=on", "NetfilterMode", "2"},
+		{"--netfilter-mode=nodivert", "NetfilterMode", "1"},
+		{"--netfilter-mode=off", "NetfilterMode", "0"},
 		{"--exit-node-allow-lan-access", "ExitNodeAllowLANAccess", "true"},
 		{"--hostname=gw-1", "Hostname", "\"gw-1\""},
 		{"--hostname=", "Hostname", "\"\""},
@@ -249,7 +254,8 @@ static void test_reverted(void **)
 		"\"ExitNodeID\":\"n2\",\"ExitNodeIP\":\"\",\"AdvertiseTags\":[\"tag:a\",\"tag:b\"],"
 		"\"Hostname\":\"it's\",\"AdvertiseRoutes\":[\"0.0.0.0/0\",\"::/0\",\"10.1.0.0/"
 		"16\"],"
-		"\"NoSNAT\":true,\"OperatorUser\":\"ada\",\"ShieldsUp\":true}";
+		"\"NoSNAT\":true,\"NoStatefulFiltering\":false,\"NetfilterMode\":1,"
+		"\"OperatorUser\":\"ada\",\"ShieldsUp\":true}";
 	static const struct {
 		const char *before;
 		const char *words[WORDS_MAX];
@@ -266,7 +272,8 @@ static void test_reverted(void **)
 			" --accept-dns=false --auth-key=KEY --shields-up --timeout=5s "
 			"--accept-routes --advertise-exit-node --advertise-routes=10.1.0.0/16 "
 			"--advertise-tags=tag:a,tag:b --exit-node=100.64.0.2 --hostname='it'\\''s' "
-			"--login-server=http://hs.test --operator=ada --snat-subnet-routes=false"},
+			"--login-server=http://hs.test --netfilter-mode=nodivert --operator=ada "
+			"--snat-subnet-routes=false --stateful-filtering"},
 	};
 	unsetenv("USER");
 	for (unsigned i = 0; i < N(cases); i++) {
