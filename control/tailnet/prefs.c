@@ -110,8 +110,7 @@ static bool read_members(struct prefs *p)
 	p->run_ssh = flag(p, "RunSSH");
 	// Unset is off, too: only an explicit false filters.
 	p->no_stateful = !json_is_false(json_object_get(p->all, "NoStatefulFiltering"));
-	p->netfilter_mode =
-		(int32_t)json_integer_value(json_object_get(p->all, "NetfilterMode"));
+	p->netfilter_mode = (int32_t)json_integer_value(json_object_get(p->all, "NetfilterMode"));
 	p->relay_server_port = json_is_integer(port) ? (int32_t)json_integer_value(port) : -1;
 	return read_routes(p, json_object_get(p->all, "AdvertiseRoutes")) &&
 	       read_tags(p, json_object_get(p->all, "AdvertiseTags"));
