@@ -260,7 +260,7 @@ static void test_memory(void **)
 	lpm_destroy(l);
 }
 
-// Peers of a tailnet: hosts spread over a /96 and a /12. Without tails they took 29 MiB.
+// Peers of a tailnet: hosts spread over a /96 took 19 MiB without tails. (IPv4: over a /16.)
 static void test_hosts(void **)
 {
 	struct lpm *v4 = lpm_create(IP_V4, rcu), *v6 = lpm_create(IP_V6, rcu);
