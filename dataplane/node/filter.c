@@ -316,28 +316,34 @@ static void set_judged(struct nat_flow *f, uint32_t generation, bool jailed)
 	f->flags = (uint8_t)((f->flags & ~NAT_JAILED) | (jailed ? NAT_JAILED : 0));
 }
 
+// The same for a burst.
+struct judge {
+	const struct rules *rules;
+	uint32_t generation, now_ms;
+	struct local_cache local;
+};
+
 // As judge, by the translated flow that the packet belongs to where it has one; pkt.flow is that.
-static int judge_flow(struct graph *g, const struct rules *rules, struct rte_mbuf *m,
-	struct local_cache *local, struct nat_flow *f, const struct nat_key *key)
+static int judge_flow(struct graph *g, struct judge *j, struct rte_mbuf *m, struct nat_flow *f,
+	const struct nat_key *key)
 {
 	struct pkt *p = pkt_of(m);
 	p->flow = NULL;
 	if (!f)
-		return judge(g, rules, m, local);
-	uint32_t generation = rules_generation(rules);
+		return judge(g, j->rules, m, &j->local);
 	bool jailed = atomic_load_explicit(&p->peer->jailed, memory_order_relaxed);
 	// What goes on is let through by its looks alone: that says nothing of what begins.
 	bool begins = p->ip.proto == IPPROTO_TCP && is_syn(m, &p->ip);
-	if (unlikely(begins || !is_judged(f, key, generation, jailed))) {
-		int verdict = judge(g, rules, m, local);
+	if (unlikely(begins || !is_judged(f, key, j->generation, jailed))) {
+		int verdict = judge(g, j->rules, m, &j->local);
 		if (verdict != ACCEPT)
 			return verdict;
 		// One for any remote is NAT's to set to this one.
 		if ((f->flags & NAT_ANY_REMOTE) && !nat_same_remote(&f->side[NAT_INSIDE], key))
 			return ACCEPT;
-		set_judged(f, generation, jailed);
+		set_judged(f, j->generation, jailed);
 	}
-	f->last_ms = nat_ms(g->now, g->gw->tsc_per_ns); // it stays for this round
+	f->last_ms = j->now_ms; // it stays for this round
 	p->flow = f;
 	return ACCEPT;
 }
@@ -347,11 +353,13 @@ static int judge_flow(struct graph *g, const struct rules *rules, struct rte_mbu
 static unsigned judge_burst(struct graph *g, struct rte_mbuf **pkts, uint16_t n, bool translates)
 {
 	const struct rules *rules = atomic_load_explicit(&g->gw->rules, memory_order_acquire);
-	struct local_cache local = {0};
+	struct judge j = {.rules = rules,
+		.generation = rules_generation(rules),
+		.now_ms = nat_ms(g->now, g->gw->tsc_per_ns)};
 	struct nat_burst b;
 	unsigned accepted = 0;
 	if (translates)
-		nat_burst_find(g, pkts, n, NAT_INSIDE, nat_ms(g->now, g->gw->tsc_per_ns), &b);
+		nat_burst_find(g, pkts, n, NAT_INSIDE, j.now_ms, &b);
 	for (unsigned i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		const struct ip_info *ip = &pkt_of(m)->ip;
@@ -359,8 +367,8 @@ static unsigned judge_burst(struct graph *g, struct rte_mbuf **pkts, uint16_t n,
 			tsmp(g, m);
 			continue;
 		}
-		int verdict = translates ? judge_flow(g, rules, m, &local, b.flow[i], &b.key[i])
-					 : judge(g, rules, m, &local);
+		int verdict = translates ? judge_flow(g, &j, m, b.flow[i], &b.key[i])
+					 : judge(g, rules, m, &j.local);
 		if (likely(verdict == ACCEPT)) {
 			pkts[accepted++] = m;
 			continue;

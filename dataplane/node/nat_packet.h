@@ -48,20 +48,37 @@ static inline const uint8_t *nat_dst(const uint8_t *l3, uint8_t family)
 	return l3 + (family == IP_V4 ? 16 : 24);
 }
 
-// Addresses and protocol of a packet that side sent; no ports.
+// An address into a key, in whole words: they are read as such at once.
+static inline void nat_put_address(uint8_t *to, const uint8_t *addr, uint8_t family)
+{
+	uint64_t word[2] = {csum_load32(addr), 0};
+	if (family == IP_V6)
+		memcpy(word, addr, sizeof(word));
+	memcpy(to, &word[0], sizeof(word[0]));
+	memcpy(to + 8, &word[1], sizeof(word[1]));
+}
+
+// Addresses and protocol of a packet that side sent; ports: as both lie in it, or 0.
+static inline void nat_put_key(const uint8_t *l3, const struct ip_info *ip, enum nat_side side,
+	uint32_t ports, struct nat_key *key)
+{
+	const uint8_t *src = nat_src(l3, ip->family), *dst = nat_dst(l3, ip->family);
+	uint16_t kind = (uint16_t)(ip->proto << 8 | ip->family);
+	if (side == NAT_INSIDE) // the remote one comes first
+		ports = ports << 16 | ports >> 16;
+	nat_put_address(key->local, side == NAT_INSIDE ? src : dst, ip->family);
+	nat_put_address(key->remote, side == NAT_INSIDE ? dst : src, ip->family);
+	memcpy(&key->remote_port, &ports, sizeof(ports));
+	memcpy(&key->family, &kind, sizeof(kind));
+}
+static_assert(RTE_BYTE_ORDER == RTE_LITTLE_ENDIAN, "family and proto in one store");
+static_assert(offsetof(struct nat_key, local_port) == offsetof(struct nat_key, remote_port) + 2);
+static_assert(offsetof(struct nat_key, proto) == offsetof(struct nat_key, family) + 1);
+
 static inline void nat_key_of(
 	const uint8_t *l3, const struct ip_info *ip, enum nat_side side, struct nat_key *key)
 {
-	const uint8_t *src = nat_src(l3, ip->family), *dst = nat_dst(l3, ip->family);
-	*key = (struct nat_key){.family = ip->family, .proto = ip->proto};
-	unsigned len = ip->family == IP_V4 ? 4 : 16;
-	if (ip->family == IP_V4) {
-		memcpy(key->local, side == NAT_INSIDE ? src : dst, 4);
-		memcpy(key->remote, side == NAT_INSIDE ? dst : src, 4);
-	} else {
-		memcpy(key->local, side == NAT_INSIDE ? src : dst, len);
-		memcpy(key->remote, side == NAT_INSIDE ? dst : src, len);
-	}
+	nat_put_key(l3, ip, side, 0, key);
 }
 
 // Of a packet that side sent; *key is written for shapes up to NAT_SHAPE_ERROR.
@@ -74,11 +91,7 @@ static inline enum nat_shape nat_shape_of(
 	if (unlikely((ip->proto != IPPROTO_TCP && ip->proto != IPPROTO_UDP) || !plain ||
 		     m->data_len < ip->l3_len + least))
 		return nat_shape_slow(m, ip, side, key);
-	rte_be16_t port[2];
-	memcpy(port, l3 + ip->l3_len, sizeof(port));
-	nat_key_of(l3, ip, side, key);
-	key->local_port = port[side == NAT_OUTSIDE];
-	key->remote_port = port[side == NAT_INSIDE];
+	nat_put_key(l3, ip, side, (uint32_t)csum_load32(l3 + ip->l3_len), key);
 	return NAT_SHAPE_PORTS;
 }
 

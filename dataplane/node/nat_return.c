@@ -3,13 +3,12 @@
 #include "dataplane/port/gso.h"
 
 // Out of the translation: into the tunnel, and nowhere else.
-static void finish(struct graph *g, struct rte_mbuf *m)
+static void finish(struct graph *g, struct rte_mbuf *m, struct fib_cache *cache)
 {
 	struct pkt *p = pkt_of(m);
-	const uint8_t *dst = nat_dst(rte_pktmbuf_mtod(m, const uint8_t *), p->ip.family);
 	p->nat = PKT_NAT_IN;
 	p->nexthop =
-		p->ip.family == IP_V4 ? fib_lookup4(g->gw->fib, dst) : fib_lookup6(g->gw->fib, dst);
+		fib_cached(g->gw->fib, cache, rte_pktmbuf_mtod(m, const uint8_t *), p->ip.family);
 	if (unlikely(!p->nexthop))
 		icmp_reply(g, m, ICMP_NO_ROUTE, 0);
 	else if (unlikely(p->nexthop->type != NH_TUNNEL))
@@ -75,8 +74,8 @@ static bool complete_icmp(struct graph *g, struct rte_mbuf *m)
 	return true;
 }
 
-static void one(
-	struct graph *g, struct rte_mbuf *m, struct nat_burst *b, unsigned i, uint32_t now_ms)
+static void one(struct graph *g, struct rte_mbuf *m, struct nat_burst *b, unsigned i,
+	struct fib_cache *cache, uint32_t now_ms)
 {
 	enum nat_shape shape = (enum nat_shape)b->shape[i];
 	struct nat_flow *f = b->flow[i];
@@ -100,21 +99,22 @@ static void one(
 	if (unlikely(shape == NAT_SHAPE_ERROR)) {
 		m = nat_error(g, m, NAT_OUTSIDE, f);
 		if (m)
-			finish(g, m);
+			finish(g, m, cache);
 		return;
 	}
 	nat_seen(g, m, f, NAT_OUTSIDE, now_ms);
 	if (translate(g, m, f, shape, &b->key[i]))
-		finish(g, m);
+		finish(g, m, cache);
 }
 
 void node_nat_return(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct nat_burst b;
+	struct fib_cache cache = {0};
 	uint32_t now_ms = nat_ms(g->now, g->gw->tsc_per_ns);
 	nat_burst_find(g, pkts, n, NAT_OUTSIDE, now_ms, &b);
 	for (unsigned i = 0; i < n; i++)
-		one(g, pkts[i], &b, i, now_ms);
+		one(g, pkts[i], &b, i, &cache, now_ms);
 }
 
 bool nat_is_return(struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip,

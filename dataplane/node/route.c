@@ -96,16 +96,38 @@ static void route(struct graph *g, struct rte_mbuf *m, const struct nexthop *nh)
 	}
 }
 
+// Next hops of a burst. A large table lies outside of the caches: all packets wait for it at once.
+// NULL: no route.
+static void lookup(
+	const struct fib *fib, struct rte_mbuf **pkts, uint16_t n, const struct nexthop **nh)
+{
+	const uint8_t *dst[BURST];
+	const struct lpm *lpm[BURST];
+	uint32_t root[BURST];
+	for (unsigned i = 0; i < n; i++) {
+		bool v4 = pkt_of(pkts[i])->ip.family == IP_V4;
+		dst[i] = rte_pktmbuf_mtod_offset(pkts[i], const uint8_t *, v4 ? 16 : 24);
+		lpm[i] = v4 ? fib->v4 : fib->v6;
+		lpm_prefetch_root(lpm[i], dst[i]);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		root[i] = lpm_root(lpm[i], dst[i]);
+		lpm_prefetch_node(lpm[i], dst[i], root[i]);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t value = lpm[i] == fib->v4 ? lpm_walk(lpm[i], dst[i], 4, root[i])
+						   : lpm_walk(lpm[i], dst[i], 16, root[i]);
+		nh[i] = fib_nexthop(fib, value);
+	}
+}
+
 void node_route(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
-	struct fib_cache cache = {0};
+	const struct nexthop *nh[BURST];
+	lookup(g->gw->fib, pkts, n, nh);
 	for (unsigned i = 0; i < n; i++) {
-		struct pkt *p = pkt_of(pkts[i]);
-		const uint8_t *l3 = rte_pktmbuf_mtod(pkts[i], const uint8_t *);
+		const struct pkt *p = pkt_of(pkts[i]);
 		// classify has looked up already what came from a port
-		const struct nexthop *nh =
-			p->from == FROM_PORT ? p->nexthop
-					     : fib_cached(g->gw->fib, &cache, l3, p->ip.family);
-		route(g, pkts[i], nh);
+		route(g, pkts[i], p->from == FROM_PORT ? p->nexthop : nh[i]);
 	}
 }

@@ -50,15 +50,42 @@ static inline uint32_t lpm_tail_lookup(
 	return atomic_load_explicit(match ? &t->value : &t->under, memory_order_acquire);
 }
 
-// bytes: how many the address has, a constant for the compiler.
-static inline uint32_t lpm_lookup(const struct lpm *l, const uint8_t *addr, unsigned bytes)
+// The entry of the first 16 bits.
+static inline uint32_t lpm_root(const struct lpm *l, const uint8_t *addr)
 {
-	uint32_t e = lpm_entry(l, (size_t)addr[0] << 8 | addr[1]);
+	return lpm_entry(l, (size_t)addr[0] << 8 | addr[1]);
+}
+
+// The rest of a lookup. bytes: how many the address has, a constant for the compiler.
+static inline uint32_t lpm_walk(
+	const struct lpm *l, const uint8_t *addr, unsigned bytes, uint32_t root)
+{
+	uint32_t e = root;
 	for (unsigned i = 2; i < bytes && (e & LPM_CHILD); i++)
 		e = lpm_entry(l, (size_t)(e & ~LPM_CHILD) << LPM_NODE_BITS | addr[i]);
 	if (e & LPM_TAIL)
 		e = lpm_tail_lookup(&l->tails[e & LPM_VALUE_MAX], addr, bytes);
 	return e & LPM_VALUE_MAX;
+}
+
+static inline uint32_t lpm_lookup(const struct lpm *l, const uint8_t *addr, unsigned bytes)
+{
+	return lpm_walk(l, addr, bytes, lpm_root(l, addr));
+}
+
+// Ask memory for the root's entry, and for the one behind it.
+static inline void lpm_prefetch_root(const struct lpm *l, const uint8_t *addr)
+{
+	rte_prefetch0((const void *)&l->entries[(size_t)addr[0] << 8 | addr[1]]);
+}
+
+static inline void lpm_prefetch_node(const struct lpm *l, const uint8_t *addr, uint32_t root)
+{
+	size_t node = (size_t)(root & ~LPM_CHILD) << LPM_NODE_BITS;
+	if (root & LPM_CHILD)
+		rte_prefetch0((const void *)&l->entries[node | addr[2]]);
+	else if (root & LPM_TAIL)
+		rte_prefetch0(&l->tails[root & LPM_VALUE_MAX]);
 }
 
 // The value of the longest prefix, or LPM_NONE; 1 to 3 dependent loads, or a tail as one of them.

@@ -192,11 +192,14 @@ static inline uint64_t nat_word(const uint8_t *p)
 	return word;
 }
 
+// What lies behind the addresses, in one.
 static inline uint64_t nat_last_word(const struct nat_key *k)
 {
-	uint64_t word = 0;
-	memcpy(&word, &k->remote_port, sizeof(*k) - offsetof(struct nat_key, remote_port));
-	return word;
+	uint32_t ports;
+	uint16_t kind;
+	memcpy(&ports, &k->remote_port, sizeof(ports));
+	memcpy(&kind, &k->family, sizeof(kind));
+	return (uint64_t)kind << 32 | ports;
 }
 
 // NH (RFC 4418, 5.2.2) with 64-bit words, folded: who does not know the secret cannot aim at a
