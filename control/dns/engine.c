@@ -134,7 +134,7 @@ static size_t reverse(struct job *j)
 	struct ip_addr v4;
 
 	if (is_bonjour(j->q->name))
-		return bare(j, ns_r_nxdomain);
+		return dns_engine_refuse(j->message, j->q, ns_r_nxdomain, j->answer, j->room);
 	const struct ip_addr a = dns_reverse_read(j->q->name);
 	if (a.family == IP_NONE)
 		return 0;
@@ -170,15 +170,6 @@ static size_t local(struct job *j)
 	return dns_view_route(j->view, q->name)->local ? negative(j, ns_r_nxdomain) : 0;
 }
 
-size_t dns_engine_refuse(const uint8_t *message, const struct dns_query *q, unsigned rcode,
-	uint8_t *answer, size_t room)
-{
-	struct dns_writer w;
-
-	dns_answer_begin(&w, answer, room, message, q, rcode, false);
-	return dns_answer_end(&w, q, rcode);
-}
-
 enum dns_verdict dns_engine(const struct dns_view *view, const struct dns_client *client,
 	const uint8_t *message, size_t len, uint32_t now_s, struct dns_query *q, uint8_t *answer,
 	size_t room, size_t *answer_len, const struct dns_route **route)
@@ -208,4 +199,13 @@ enum dns_verdict dns_engine(const struct dns_view *view, const struct dns_client
 		return DNS_FORWARD;
 	*answer_len = dns_engine_refuse(message, q, ns_r_servfail, answer, j.room);
 	return DNS_ANSWER;
+}
+
+size_t dns_engine_refuse(const uint8_t *message, const struct dns_query *q, unsigned rcode,
+	uint8_t *answer, size_t room)
+{
+	struct dns_writer w;
+
+	dns_answer_begin(&w, answer, room, message, q, rcode, false);
+	return dns_answer_end(&w, q, rcode);
 }

@@ -161,8 +161,8 @@ static void test_pointers(void **)
 		{"77.0.64.100.in-addr.arpa", ns_t_ptr, "NXDOMAIN aa soa"},
 		{"1.0.128.100.in-addr.arpa", ns_t_ptr, "> 192.0.2.53"},
 		{"1.0.0.10.in-addr.arpa", ns_t_ptr, "> 192.0.2.53"},
-		{"b._dns-sd._udp.0.0.0.10.in-addr.arpa", ns_t_ptr, "NXDOMAIN aa"},
-		{"lb._dns-sd._udp.lab.test", ns_t_ptr, "NXDOMAIN aa"},
+		{"b._dns-sd._udp.0.0.0.10.in-addr.arpa", ns_t_ptr, "NXDOMAIN"},
+		{"lb._dns-sd._udp.lab.test", ns_t_ptr, "NXDOMAIN"},
 		{"alice.lab.test", ns_t_ptr, "NXDOMAIN aa soa"},
 		{"2.0.64.100.in-addr.arpa", ns_t_a, "NXDOMAIN aa soa"},
 	};

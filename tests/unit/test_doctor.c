@@ -135,6 +135,38 @@ static void clock_far(struct doctor_facts *f)
 {
 	f->clock_offset_s = 86400 * 400;
 }
+static const struct dns_probe probes[] = {
+	{.text = "192.0.2.1", .answers = true},
+	{.text = "192.0.2.2", .why = "does not answer"},
+};
+static void resolver_well(struct doctor_facts *f)
+{
+	f->dns.probe = probes;
+	f->dns.n_probes = 1;
+}
+static void resolver_silent(struct doctor_facts *f)
+{
+	f->dns.probe = probes;
+	f->dns.n_probes = 2;
+}
+static void resolver_needed(struct doctor_facts *f)
+{
+	resolver_silent(f);
+	f->dns.accept = true;
+}
+static void resolver_unsupported(struct doctor_facts *f)
+{
+	f->dns.unsupported = 2;
+}
+static void host_refuses(struct doctor_facts *f)
+{
+	f->dns.accept = true;
+	snprintf(f->dns.host_error, sizeof(f->dns.host_error), "cannot be written");
+}
+static void port_53_taken(struct doctor_facts *f)
+{
+	snprintf(f->dns.listen_error, sizeof(f->dns.listen_error), "cannot listen");
+}
 static void expiring(struct doctor_facts *f)
 {
 	f->key_expiry = NOW_S + 86400;
@@ -291,6 +323,13 @@ static const struct {
 	{"silent server", silent, {{"F199", DOCTOR_WARN}}},
 	{"clock off", clock_off, {{"time", DOCTOR_WARN}}},
 	{"clock far off", clock_far, {{"time", DOCTOR_ERROR}}},
+	{"a resolver that answers", resolver_well, {}},
+	{"a resolver that does not", resolver_silent, {{"F246", DOCTOR_WARN}}},
+	{"one that this machine needs", resolver_needed,
+		{{"F246", DOCTOR_ERROR}, {"F248", DOCTOR_INFO}}},
+	{"resolvers by DNS over TLS", resolver_unsupported, {{"F244", DOCTOR_WARN}}},
+	{"resolv.conf is read-only", host_refuses, {{"F245", DOCTOR_WARN}}},
+	{"port 53 is taken", port_53_taken, {{"F238", DOCTOR_WARN}}},
 	{"key expires tomorrow", expiring, {{"F010", DOCTOR_WARN}}},
 	{"key expired", expired, {{"F010", DOCTOR_ERROR}}},
 	{"peer of 1.36", old_peer, {{"F201", DOCTOR_WARN}}},
