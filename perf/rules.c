@@ -20,6 +20,7 @@ enum {
 	SLICES_MAX = 2001,
 	SLICES_MIN = 11,
 	RULES_MOST = 10000,
+	FEW = 10,
 	SOURCES = 20, // of a rule of groups
 	GROUPS = 100,
 };
@@ -134,15 +135,17 @@ static void fill_policy(struct policy *p, enum shape shape, uint8_t family, uint
 
 // A packet that a rule lets in, or one from a host that a rule names to the destination of another
 // on a port that none has; with ranges, anything goes.
-static void fill_packets(struct packets *out, const struct policy *p, uint8_t family, bool hits,
-	const struct rules *r)
+// few: of ten of the rules, so that traffic is the same however many rules there are.
+static void fill_packets(struct packets *out, const struct policy *p, uint8_t family, bool few,
+	bool hits, const struct rules *r)
 {
+	uint32_t n = p->spec.n_rules, step = few ? n / FEW : 1;
 	for (unsigned i = 0; i < QUERIES; i++) {
 		struct rule_query *q = &out->query[i];
-		uint32_t n = p->spec.n_rules;
 		do {
-			const struct rule_spec *from = &p->rule[next_random() % n];
-			const struct rule_spec *to = hits ? from : &p->rule[next_random() % n];
+			const struct rule_spec *from = &p->rule[next_random() % (n / step) * step];
+			const struct rule_spec *to =
+				hits ? from : &p->rule[next_random() % (n / step) * step];
 			const struct ip_range *s = &from->sources[next_random() % from->n_sources];
 			const struct rule_target *t = &to->targets[next_random() % to->n_targets];
 			memcpy(out->src[i], next_random() % 2 ? s->first.bytes : s->last.bytes, 16);
@@ -157,7 +160,8 @@ static void fill_packets(struct packets *out, const struct policy *p, uint8_t fa
 }
 
 struct row {
-	double own[2], acl[2]; // cycles per lookup: misses, hits
+	// Cycles per lookup: of packets of all rules, of few of them; of refused, of allowed ones.
+	double own[2][2], acl[2][2];
 	double own_build_ms, acl_build_ms;
 	size_t own_bytes, acl_lines;
 	bool acl_built;
@@ -201,7 +205,7 @@ static double acl_slice(struct acl *a, bool want)
 }
 
 static void measure(struct row *row, const struct rules *r, struct acl *a,
-	const struct packets *packets, bool hits, double seconds)
+	const struct packets *packets, bool few, bool hits, double seconds)
 {
 	static double own[SLICES_MAX], acl[SLICES_MAX];
 	uint64_t end = rte_rdtsc() + (uint64_t)(seconds * (double)rte_get_tsc_hz());
@@ -214,8 +218,8 @@ static void measure(struct row *row, const struct rules *r, struct acl *a,
 		acl[n] = a ? acl_slice(a, hits) : 0;
 		n++;
 	} while (n < SLICES_MAX && (n < SLICES_MIN || rte_rdtsc() < end));
-	row->own[hits] = median(own, n);
-	row->acl[hits] = median(acl, n);
+	row->own[few][hits] = median(own, n);
+	row->acl[few][hits] = median(acl, n);
 }
 
 static double ms_since(uint64_t start)
@@ -239,9 +243,10 @@ static bool measure_row(struct row *row, struct policy *p, uint8_t family, doubl
 	struct acl *a = acl_create(&p->spec, family, &row->acl_lines);
 	row->acl_build_ms = ms_since(start);
 	row->acl_built = a != NULL;
-	for (unsigned hits = 0; hits < 2; hits++) {
-		fill_packets(&packets, p, family, hits, r);
-		measure(row, r, a, &packets, hits, seconds / 2);
+	for (unsigned kind = 0; kind < 4; kind++) {
+		bool few = kind & 2, hits = kind & 1;
+		fill_packets(&packets, p, family, few, hits, r);
+		measure(row, r, a, &packets, few, hits, seconds / 4);
 	}
 	acl_destroy(a);
 	rules_destroy(r);
@@ -250,28 +255,34 @@ static bool measure_row(struct row *row, struct policy *p, uint8_t family, doubl
 
 static void print_row(const char *shape, uint8_t family, uint32_t n, const struct row *r)
 {
-	printf("%-7s %2u %6u %8.1f %8.1f %8.2f %8zu  ", shape, family, n, r->own[1], r->own[0],
-		r->own_build_ms, r->own_bytes / 1024);
+	printf("%-7s %2u %6u %8.1f %8.1f %8.1f %8.1f %8.2f %8zu  ", shape, family, n, r->own[1][1],
+		r->own[1][0], r->own[0][1], r->own[0][0], r->own_build_ms, r->own_bytes / 1024);
 	if (r->acl_built)
-		printf("%8.1f %8.1f %9.1f %7zu\n", r->acl[1], r->acl[0], r->acl_build_ms,
-			r->acl_lines);
+		printf("%8.1f %8.1f %8.1f %8.1f %9.1f %7zu\n", r->acl[1][1], r->acl[1][0],
+			r->acl[0][1], r->acl[0][0], r->acl_build_ms, r->acl_lines);
 	else
 		printf("not built: %zu lines, %.0f ms\n", r->acl_lines, r->acl_build_ms);
 	fflush(stdout);
 }
 
+static void put_cycles(json_t *o, const double cycles[2][2])
+{
+	static const char *const names[2][2] = {{"cycles_per_refused_all", "cycles_per_packet_all"},
+		{"cycles_per_refused", "cycles_per_packet"}};
+	for (unsigned i = 0; i < 4; i++)
+		json_object_set_new(o, names[i / 2][i % 2], json_real(cycles[i / 2][i % 2]));
+}
+
 static json_t *json_row(const char *shape, uint8_t family, uint32_t n, const struct row *r)
 {
-	json_t *o = json_pack("{s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:I}", "stage", "rules", "shape",
-		shape, "family", (int)family, "rules", (int)n, "cycles_per_packet", r->own[1],
-		"cycles_per_refused", r->own[0], "build_ms", r->own_build_ms, "bytes",
+	json_t *o = json_pack("{s:s, s:s, s:i, s:i, s:f, s:I}", "stage", "rules", "shape", shape,
+		"family", (int)family, "rules", (int)n, "build_ms", r->own_build_ms, "bytes",
 		(json_int_t)r->own_bytes);
 	json_t *acl = json_pack(
 		"{s:I, s:f}", "lines", (json_int_t)r->acl_lines, "build_ms", r->acl_build_ms);
-	if (r->acl_built) {
-		json_object_set_new(acl, "cycles_per_packet", json_real(r->acl[1]));
-		json_object_set_new(acl, "cycles_per_refused", json_real(r->acl[0]));
-	}
+	put_cycles(o, r->own);
+	if (r->acl_built)
+		put_cycles(acl, r->acl);
 	json_object_set_new(o, "rte_acl", acl);
 	return o;
 }
@@ -312,10 +323,11 @@ int main(int argc, char **argv)
 	if (rte_eal_init(RTE_DIM(eal) - 1, eal) < 0)
 		rte_panic("cannot start the EAL\n");
 	json_t *rows = json_array();
-	printf("%-7s %2s %6s %8s %8s %8s %8s  rte_acl\n%-7s %2s %6s %8s %8s %8s %8s  %8s %8s %9s "
-	       "%7s\n",
-		"", "", "", "cycles", "cycles", "build", "", "rules", "IP", "number", "allowed",
-		"refused", "ms", "KiB", "allowed", "refused", "build ms", "lines");
+	printf("%-7s %2s %6s %-17s %-17s %8s %8s  rte_acl\n", "", "", "", " of ten rules",
+		" of all rules", "", "");
+	printf("%-7s %2s %6s %8s %8s %8s %8s %8s %8s  %8s %8s %8s %8s %9s %7s\n", "rules", "IP",
+		"number", "allowed", "refused", "allowed", "refused", "build ms", "KiB", "allowed",
+		"refused", "allowed", "refused", "build ms", "lines");
 	bool ok = run(seconds, rows);
 	if (argc > 2 && json_dump_file(rows, argv[2], JSON_INDENT(2)) < 0) {
 		fprintf(stderr, "perf_rules: cannot write %s\n", argv[2]);

@@ -94,12 +94,6 @@ static void add_range(struct events *e, wide_addr first, wide_addr last, uint32_
 		add_event(e, last + 1, number, -1);
 }
 
-static bool is_range(const struct ip_range *r)
-{
-	return (r->first.family == IP_V4 || r->first.family == IP_V6) &&
-	       r->first.family == r->last.family && ip_addr_compare(&r->first, &r->last) <= 0;
-}
-
 static struct side_events *side_of(struct builder *b, uint8_t family)
 {
 	return family == IP_V4 ? &b->v4 : &b->v6;
@@ -123,7 +117,7 @@ static int source_list(struct builder *b, const struct rule_spec *r, uint32_t *l
 {
 	*any = false;
 	for (uint32_t i = 0; i < r->n_sources && !*any; i++)
-		*any = is_range(&r->sources[i]);
+		*any = ip_range_is_sound(&r->sources[i]);
 	if (!*any)
 		return 0;
 	if (r->n_sources > RULES_RANGES_MAX)
@@ -134,7 +128,7 @@ static int source_list(struct builder *b, const struct rule_spec *r, uint32_t *l
 		return too_much_memory(b);
 	for (uint32_t i = 0; i < r->n_sources && new; i++) {
 		const struct ip_range *range = &r->sources[i];
-		if (is_range(range) &&
+		if (ip_range_is_sound(range) &&
 			add_ip_range(b, &side_of(b, range->first.family)->source, range, *list) < 0)
 			return -E2BIG;
 	}
@@ -214,7 +208,7 @@ static int add_targets(struct builder *b, const struct rule_spec *r, uint32_t li
 	int result = 0;
 	for (uint32_t i = 0; i < r->n_targets; i++) {
 		const struct rule_target *t = &r->targets[i];
-		if (is_range(&t->range) && t->port_first <= t->port_last)
+		if (ip_range_is_sound(&t->range) && t->port_first <= t->port_last)
 			sorted[n++] = t;
 	}
 	qsort(sorted, n, sizeof(const struct rule_target *), compare_targets);
@@ -229,25 +223,33 @@ static int add_targets(struct builder *b, const struct rule_spec *r, uint32_t li
 	return result;
 }
 
+static int add_rule(struct builder *b, const struct rule_spec *r)
+{
+	uint32_t list = NONE;
+	bool any;
+	if (source_list(b, r, &list, &any) < 0)
+		return -E2BIG;
+	return any ? add_targets(b, r, list) : 0;
+}
+
 static int add_rules(struct builder *b, const struct rules_spec *spec)
 {
-	for (uint32_t i = 0; i < spec->n_rules && !spec->shields_up; i++) {
-		const struct rule_spec *r = &spec->rules[i];
-		uint32_t list = NONE;
-		bool any;
-		if (source_list(b, r, &list, &any) < 0)
-			return -E2BIG;
-		if (any && add_targets(b, r, list) < 0)
-			return -E2BIG;
+	bool *covered = rules_covered(spec);
+	int result = 0;
+	for (uint32_t i = 0; i < spec->n_rules && result == 0 && !spec->shields_up; i++) {
+		if (!covered[i])
+			result = add_rule(b, &spec->rules[i]);
 	}
-	return 0;
+	free(covered);
+	return result;
 }
 
 static int add_local(struct builder *b, const struct rules_spec *spec)
 {
 	for (uint32_t i = 0; i < spec->n_local; i++) {
 		const struct ip_range *r = &spec->local[i];
-		if (is_range(r) && add_ip_range(b, &side_of(b, r->first.family)->local, r, 0) < 0)
+		if (ip_range_is_sound(r) &&
+			add_ip_range(b, &side_of(b, r->first.family)->local, r, 0) < 0)
 			return -E2BIG;
 	}
 	return 0;

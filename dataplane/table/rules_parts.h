@@ -22,6 +22,16 @@ struct rules { // fixed once published
 	size_t memory;
 };
 
+// Whether a range counts: of one family, first <= last.
+static inline bool ip_range_is_sound(const struct ip_range *r)
+{
+	return (r->first.family == IP_V4 || r->first.family == IP_V6) &&
+	       r->first.family == r->last.family && ip_addr_compare(&r->first, &r->last) <= 0;
+}
+
+// rules_prune.c: by rule, whether others let in all that it lets in. The caller frees it.
+bool *rules_covered(const struct rules_spec *) must_check;
+
 static inline const struct rules_side *rules_side_of(const struct rules *r, uint8_t family)
 {
 	return family == IP_V4 ? &r->v4 : &r->v6;
