@@ -66,7 +66,9 @@ static void make_view(struct dns *d)
 
 const struct dns_view *dns_view_now(struct dns *d)
 {
-	if (!d->view || (d->view_stale && dns_now_ms() - d->view_ms >= DNS_VIEW_MS))
+	const bool large = d->view && d->view->n_hosts > DNS_VIEW_SMALL;
+
+	if (!d->view || (d->view_stale && (!large || dns_now_ms() - d->view_ms >= DNS_VIEW_MS)))
 		make_view(d);
 	return d->view;
 }

@@ -14,7 +14,8 @@ enum {
 	DNS_CLIENT_MAX = 64,  // ... of one address of the LAN, or of a peer
 	DNS_SERVES_MAX = DNS_LISTENERS_MAX + 2,
 	DNS_AGAIN_S = 10,      // between tries to listen at an address that is taken
-	DNS_VIEW_MS = 1000,    // a netmap that changes all the time is looked at this often
+	DNS_VIEW_MS = 1000,    // a large netmap that changes all the time is looked at this often
+	DNS_VIEW_SMALL = 1000, // names; with so few a new look costs next to nothing
 	DNS_PENDING_LEN = 288, // header and question
 };
 
