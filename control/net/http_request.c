@@ -7,7 +7,7 @@
 
 bool http_text_is(const struct http_text *t, const char *text)
 {
-	return t->len == strlen(text) && memcmp(t->at, text, t->len) == 0;
+	return t->len == strlen(text) && (t->len == 0 || memcmp(t->at, text, t->len) == 0);
 }
 
 static bool is_name(const struct http_text *t, const char *name)
@@ -144,9 +144,11 @@ long http_request_parse(const uint8_t *bytes, size_t len, struct http_request *o
 
 bool http_query_get(const struct http_text *query, const char *name, struct http_text *out)
 {
-	const char *at = query->at, *const end = at + query->len;
 	const size_t name_len = strlen(name);
-	while (query->len && at < end) {
+	if (query->len == 0)
+		return false;
+	const char *at = query->at, *const end = at + query->len;
+	while (at < end) {
 		const char *and = memchr(at, '&', (size_t)(end - at));
 		const char *stop = and? and : end;
 		if ((size_t)(stop - at) > name_len && at[name_len] == '=' &&
