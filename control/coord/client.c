@@ -271,6 +271,7 @@ void coord_client_destroy(struct coord_client *c)
 		return;
 	struct event *const events[] = {c->tick, c->retry, c->lite, c->logout};
 
+	probe_end(c);
 	dial_close(c->dial);
 	coord_session_close(c->session);
 	mapstream_destroy(c->stream);

@@ -121,4 +121,16 @@ void coord_client_retry(struct coord_client *);
 // POST over the noise channel; the answer counts for nothing. path: or the URL of a ping request.
 // 0, -ENOTCONN, -EINVAL.
 int coord_client_post(struct coord_client *, const char *path, const char *body, size_t len);
+// Would the server take us today? Its key, port and handshake once more, beside what runs, which is
+// left alone: an old client may have been refused since its stream began. trouble: NONE, or with a
+// line in why; why is the way ("https, port 443") when all is well.
+struct coord_probe_result {
+	enum coord_trouble trouble;
+	char why[COORD_TEXT_LEN];
+	unsigned took_ms;
+};
+// done once, from the loop, within 25 s, or from coord_client_destroy. 0, -EBUSY: one is under
+// way, -ENOTCONN: no server is known, or -errno.
+int coord_client_probe(struct coord_client *,
+	void (*done)(void *arg, const struct coord_probe_result *), void *arg) must_check;
 const struct coord_status *coord_client_status(const struct coord_client *);

@@ -31,6 +31,8 @@ struct coord_head {
 	struct fetch *fetch; // NULL: free
 };
 
+struct coord_probe; // of probe.c
+
 struct coord_client {
 	struct event_base *base;
 	struct net *net;
@@ -67,6 +69,8 @@ struct coord_client {
 	struct event *lite;
 	unsigned lite_failures;
 	bool lite_wanted, lite_busy;
+
+	struct coord_probe *probe; // NULL: none is under way
 
 	// pings.c
 	struct coord_head heads[COORD_PINGS_MAX];
@@ -108,6 +112,9 @@ struct key login_public(const struct key *private_key); // zero of zero
 void poll_start(struct coord_client *);
 void poll_tick(struct coord_client *, uint64_t now_ns);
 void on_lite_timer(evutil_socket_t, short, void *client);
+
+// probe.c
+void probe_end(struct coord_client *); // if one is under way
 
 // pings.c
 void pings_take(struct coord_client *, const char *request);

@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
+#include "control/coord/clock_hint.h"
 #include "control/coord/json.h"
 
 enum {
@@ -26,6 +28,8 @@ struct dial {
 	struct dial_events events;
 	struct fetch *key;
 	unsigned redirects;
+	struct fetch *hint;
+	struct trouble refused;	    // that the hint is for
 	struct attempt attempts[2]; // in their order
 	unsigned n_attempts;
 	struct event *begin, *second, *budget;
@@ -42,6 +46,7 @@ void dial_close(struct dial *d)
 	if (!d)
 		return;
 	fetch_cancel(d->key);
+	fetch_cancel(d->hint);
 	for (unsigned i = 0; i < d->n_attempts; i++)
 		conn_close(d->attempts[i].conn);
 	event_drop(d->begin);
@@ -246,6 +251,15 @@ static void key_trouble(struct dial *d, const struct fetch_answer *a, struct tro
 	}
 }
 
+static void on_hint(void *arg, const struct fetch_answer *a)
+{
+	struct dial *const d = arg;
+
+	d->hint = NULL;
+	clock_hint_judge(&d->refused, d->options.url, a->error ? 0 : a->date, time(NULL));
+	fail(d, &d->refused);
+}
+
 static void on_key(void *arg, const struct fetch_answer *a)
 {
 	struct dial *const d = arg;
@@ -259,6 +273,10 @@ static void on_key(void *arg, const struct fetch_answer *a)
 	if (!a->error && redirect_followed(d, a))
 		return;
 	key_trouble(d, a, &trouble);
+	d->refused = trouble;
+	if (clock_hint_wanted(&trouble) &&
+		clock_hint_start(&d->hint, d->net, d->options.url, on_hint, d) == 0)
+		return;
 	fail(d, &trouble);
 }
 

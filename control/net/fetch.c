@@ -22,6 +22,7 @@ struct fetch { // ctl only
 	bool too_large;
 	bool headed; // the empty line behind the headers came
 	char challenge_answer[VALUE_MAX];
+	char date[VALUE_MAX];
 };
 
 void fetch_cancel(struct fetch *f)
@@ -59,10 +60,25 @@ static size_t on_body(char *bytes, size_t, size_t n, void *arg)
 	return n;
 }
 
+// The value without the space around it, if the line is that header and there is room.
+static void take_header(const char *line, size_t n, const char *name, char value[static VALUE_MAX])
+{
+	size_t from = strlen(name), to = n;
+
+	if (n < from || strncasecmp(line, name, from) != 0)
+		return;
+	while (from < to && (line[from] == ' ' || line[from] == '\t'))
+		from++;
+	while (to > from && strchr("\r\n \t", line[to - 1]))
+		to--;
+	if (to - from >= VALUE_MAX)
+		return;
+	memcpy(value, line + from, to - from);
+	value[to - from] = '\0';
+}
+
 static size_t on_header(char *line, size_t, size_t n, void *arg)
 {
-	static const char name[] = "X-Tailscale-Response:";
-	const size_t name_len = sizeof(name) - 1;
 	struct fetch *f = arg;
 
 	f->head_len += n;
@@ -71,20 +87,18 @@ static size_t on_header(char *line, size_t, size_t n, void *arg)
 		return 0;
 	}
 	if (n >= 5 && memcmp(line, "HTTP/", 5) == 0) // of the next answer, behind a redirect
-		f->challenge_answer[0] = '\0';
+		f->challenge_answer[0] = f->date[0] = '\0';
 	f->headed = line[0] == '\r' || line[0] == '\n';
-	if (n < name_len || strncasecmp(line, name, name_len) != 0)
-		return n;
-	size_t from = name_len, to = n;
-	while (from < to && (line[from] == ' ' || line[from] == '\t'))
-		from++;
-	while (to > from && strchr("\r\n \t", line[to - 1]))
-		to--;
-	if (to - from < sizeof(f->challenge_answer)) {
-		memcpy(f->challenge_answer, line + from, to - from);
-		f->challenge_answer[to - from] = '\0';
-	}
+	take_header(line, n, "X-Tailscale-Response:", f->challenge_answer);
+	take_header(line, n, "Date:", f->date);
 	return n;
+}
+
+static int64_t date_of(const char *text)
+{
+	const time_t date = *text ? curl_getdate(text, NULL) : -1;
+
+	return date > 0 ? date : 0;
 }
 
 static double seconds_to_answer(CURL *easy)
@@ -118,6 +132,7 @@ static void on_done(void *arg, CURLcode code)
 	curl_easy_getinfo(f->transfer.easy, CURLINFO_REDIRECT_URL, &location);
 	answer.status = (int)status;
 	answer.location = location ? location : "";
+	answer.date = date_of(f->date);
 	answer.seconds = seconds_to_answer(f->transfer.easy);
 	f->done(f->arg, &answer);
 	fetch_cancel(f);

@@ -95,6 +95,7 @@ struct fetch_answer {
 	size_t len;
 	const char *header;   // value of the answer's header X-Tailscale-Response, or ""
 	const char *location; // of a redirect that was not followed, or ""
+	int64_t date;	      // the server's clock, seconds since 1970; 0: it does not say
 	double seconds;	      // from the request's last byte to the answer's first, no TLS or DNS
 };
 

@@ -84,6 +84,7 @@ void mesh_destroy(struct mesh *m)
 {
 	if (!m)
 		return;
+	mesh_reach_end(m);
 	for (size_t i = 0; i < MESH_BUCKETS; i++)
 		while (m->by_node[i])
 			free_peer(m, m->by_node[i]);

@@ -153,6 +153,21 @@ struct mesh_pong {
 void mesh_ping(struct mesh *, const struct key *node, unsigned size, unsigned timeout_ms,
 	void (*done)(void *arg, const struct mesh_pong *), void *arg);
 
+// Do datagrams reach us that nobody was asked for? Of the nodes those are taken to which nothing
+// went over UDP for a while, so that no firewall and no NAT expects them: over DERP they are asked
+// to ping our endpoints (call-me-maybe), which real clients do at once.
+struct mesh_reach {
+	unsigned asked, reached;
+	// From where; port 0: nobody did. Of several one that is not private.
+	struct endpoint from;
+	struct key node;
+};
+
+// done once, from the loop: when somebody of the world beyond did, or all, or after timeout_ms, or
+// from mesh_destroy. 0, -EBUSY: one is under way, -ENOENT: nobody can be asked.
+int mesh_reach_start(struct mesh *, const struct key *nodes, size_t n, unsigned timeout_ms,
+	void (*done)(void *arg, const struct mesh_reach *), void *arg) must_check;
+
 struct mesh_peer_info {
 	struct mesh_route route;
 	bool trusted; // route.udp is proven

@@ -66,6 +66,8 @@ static void on_ping(struct mesh *m, const struct inbound *in)
 		mesh_count(m, MESH_COUNTER_DISCO_MISPLACED);
 		return;
 	}
+	if (!in->vni && !in->region)
+		mesh_reach_ping(m, p, &in->from, in->now_ns);
 	struct mesh_active *a = mesh_activate(m, p, in->now_ns);
 	const struct path_addr from = {.to = in->from, .local_port = in->local_port};
 	// What comes through a relay or DERP is no way of its own.

@@ -30,6 +30,7 @@ enum {
 	MESH_RETRIES_PER_S = 1000, // pings of lost paths, of all peers
 	MESH_ASIDE_MS = 1000,	   // what came so shortly before was not of the best path
 	MESH_SIBLINGS_MAX = 64,	   // nodes of one disco key that are asked whose a pong is
+	MESH_REACH_MAX = 8,	   // peers that are asked whether they reach us
 	// Of mesh_birthday.c:
 	MESH_ATTEMPTS_MAX = 4,		// peers at a time
 	MESH_ATTEMPT_AFTER_MS = 8000,	// of traffic without a direct path
@@ -170,6 +171,16 @@ struct mesh_source {
 	uint64_t tat_ns;
 };
 
+// Of mesh_reach.c.
+struct mesh_reach_run {
+	void (*done)(void *arg, const struct mesh_reach *); // NULL: none is under way
+	void *arg;
+	uint64_t end_ns;
+	struct mesh_reach result;
+	struct key asked[MESH_REACH_MAX];
+	bool reached[MESH_REACH_MAX];
+};
+
 struct mesh {
 	struct mesh_env env;
 	struct event *timer;
@@ -191,6 +202,7 @@ struct mesh {
 	size_t n_requests, n_binds, n_pings;
 	uint32_t generation; // of requests and handshakes
 	struct mesh_attempts attempts;
+	struct mesh_reach_run reach;
 	uint64_t counters[MESH_COUNTER_COUNT];
 };
 
@@ -294,6 +306,14 @@ bool mesh_birthday_pong(
 	struct mesh *, const struct key *disco, const struct path_addr *from, uint64_t now_ns);
 // More for why, behind what is there.
 void mesh_birthday_why(const struct mesh_peer *, uint64_t now_ns, char *out, size_t max);
+
+// --- mesh_reach.c
+
+// A ping of the peer came straight over UDP.
+void mesh_reach_ping(
+	struct mesh *, const struct mesh_peer *, const struct endpoint *from, uint64_t now_ns);
+void mesh_reach_end(struct mesh *); // at once
+uint64_t mesh_reach_tick(struct mesh *, uint64_t now_ns); // when to come again
 
 // --- mesh_ping.c
 

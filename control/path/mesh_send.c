@@ -360,6 +360,7 @@ void mesh_tick(struct mesh *m)
 	mesh_arm(m, next_ns > soon_ns ? next_ns : soon_ns, now_ns);
 	tick_boxes(m, now_ns);
 	mesh_arm(m, mesh_ping_tick(m, now_ns), now_ns);
+	mesh_arm(m, mesh_reach_tick(m, now_ns), now_ns);
 }
 
 void mesh_endpoints_ready(struct mesh *m)

@@ -5,6 +5,7 @@
 #   other      some other web server                    redirect   308, to https
 #   version    closes right after the 101, as headscale does with a client that is too old
 #   old        refuses the key fetch of a client that is too old, by a 400 with a line of text
+#   date       redirects, and says it is PORT seconds since 1970
 #   key        gives another key than the server has    proxy      all is well
 set -euo pipefail
 mode=$1 host=$2 port=$3
@@ -26,6 +27,9 @@ pass_on() {
 case $mode:$path in
 other:*) answer '200 OK' '<html>It works!</html>' ;;
 redirect:*) answer '308 Permanent Redirect' '' "Location: https://control.lab.test$path" ;;
+date:*) answer '301 Moved Permanently' '' "Location: https://$host$path"$'\r\n'"Date: $(
+	LC_ALL=C date -u -d "@$port" '+%a, %d %b %Y %H:%M:%S GMT'
+)" ;;
 version:/ts2021)
 	printf 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: tailscale-control-protocol\r\nConnection: upgrade\r\n\r\n'
 	;;

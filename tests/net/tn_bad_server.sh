@@ -74,6 +74,18 @@ bad http://10.77.0.1:8105 'key|handshake|version|closed'
 bad https://10.77.0.1:8107 certificate
 bad https://10.77.0.1:8108 'clock|not yet valid|time'
 bad https://10.77.0.1:8109 'clock|expired|time'
+say "what port 80 says of the time"
+date_at() { # SECONDS
+	start date inet socat TCP-LISTEN:80,bind=10.77.0.1,fork,reuseaddr "EXEC:bash fake_control.bash date 10.77.0.1 $1,pipes"
+	wait_for 5 in_ns inet curl -sI -o /dev/null http://10.77.0.1/key
+}
+now=$(date +%s)
+date_at $((now + 2 * 365 * 86400 + 86400))
+bad https://10.77.0.1:8108 'not valid before .* port 80 of 10.77.0.1 says it is 73[01] days behind; set the clock'
+stop date
+date_at "$now"
+bad https://10.77.0.1:8109 'expired at .* port 80 of 10.77.0.1 agrees: it is the certificate'
+stop date
 bad "$(server_url)" 'auth ?key|pre auth' hskey-auth-wrong
 
 say "the good one, behind a proxy, with TLS"

@@ -11,6 +11,7 @@ struct run {
 	char why[STREAM_WHY_LEN], body[BODY_MAX + 1], header[600], location[256];
 	size_t len;
 	double seconds;
+	int64_t date;
 };
 
 static char answer[1 << 20]; // what the server says, the same to every request
@@ -74,6 +75,7 @@ static void on_done(void *arg, const struct fetch_answer *a)
 	r->status = a->status;
 	r->len = a->len;
 	r->seconds = a->seconds;
+	r->date = a->date;
 	assert_true(a->len <= BODY_MAX && strlen(a->body) <= a->len);
 	assert_int_equal(a->body[a->len], '\0');
 	snprintf(r->why, sizeof(r->why), "%s", a->why);
@@ -130,6 +132,34 @@ static void say(const char *format, ...)
 	vsnprintf(answer, sizeof(answer), format, args);
 	va_end(args);
 	next[0] = '\0';
+}
+
+// The clock of whoever answers; nothing of it is believed that is no date.
+static void takes_dates(void **)
+{
+	static const struct {
+		const char *header;
+		int64_t date;
+	} cases[] = {
+		{"Date: Sun, 01 Mar 2026 12:00:00 GMT\r\n", 1772366400},
+		{"date:Sun, 01 Mar 2026 12:00:00 GMT\r\n", 1772366400},
+		{"", 0},
+		{"Date:\r\n", 0},
+		{"Date: yesterday\r\n", 0},
+		{"Date: Sun, 01 Mar 1869 12:00:00 GMT\r\n", 0},
+		{"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n", 0},
+		{"X-Date: Sun, 01 Mar 2026 12:00:00 GMT\r\n", 0},
+	};
+	const struct server_plan plain = {.plain = true, .serve = serve_answer};
+	struct run r;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		say("HTTP/1.1 200 OK\r\n%sContent-Length: 0\r\n\r\n", cases[i].header);
+		fetch(&r, &plain, "http://localhost:%u/", &(struct fetch_request){0});
+		assert_int_equal(r.error, 0);
+		if (r.date != cases[i].date)
+			fail_msg("%s: %ld", cases[i].header, r.date);
+	}
 }
 
 static void takes_answers(void **)
@@ -353,6 +383,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_answers),
+		cmocka_unit_test(takes_dates),
 		cmocka_unit_test(asks_as_told),
 		cmocka_unit_test(redirects),
 		cmocka_unit_test(redirects_to_another_name),
