@@ -32,6 +32,10 @@ serve() { # CERTIFICATE
 	start tls inet socat "OPENSSL-LISTEN:443,bind=1.1.1.1,reuseaddr,fork,cert=$lab_dir/$1.pem,verify=0" TCP:127.0.0.1:8053
 	wait_for 5 listening_at 1.1.1.1 443
 }
+end_tls() { # with the connections that it has
+	pkill -P "${lab_pid[tls]}" || true
+	stop tls
+}
 by_udp() { # queries of alice at port 53 so far
 	in_ns inet nft -j list counter bridge lab plain | jq '.nftables[] | .counter.packets // empty'
 }
@@ -62,14 +66,14 @@ check "none by UDP" test "$(by_udp)" = 0
 show alice dns status
 
 say "another's certificate"
-stop tls
+end_tls
 serve other
 check "an answer" test "$(asks c.example)" = 203.0.113.80
 check "that server was told nothing" test "$(by_https)" = 2
 check "by UDP" test "$(by_udp)" -ge 1
 
 say "HTTPS hangs"
-stop tls
+end_tls
 drop iifname w-alice ip daddr 1.1.1.1 tcp dport 443
 before=$(by_udp)
 check "an answer" test "$(asks d.example)" = 203.0.113.80
