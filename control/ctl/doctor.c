@@ -148,6 +148,29 @@ static void note_well(const struct doctor_facts *f, struct doctor_report *r)
 		f->coord.path, (long long)f->stream_age_s, (long long)f->heard_age_s);
 }
 
+// The stream may be older than what the server takes now.
+static void note_fresh(const struct doctor_facts *f, struct doctor_report *r)
+{
+	const struct coord_probe_result *fresh = &f->tries.fresh;
+	enum coord_trouble trouble =
+		fresh->trouble < COORD_TROUBLE_COUNT ? fresh->trouble : COORD_TROUBLE_PROTOCOL;
+	char meaning[DOCTOR_TEXT_LEN];
+	if (!f->tries.coord || strncmp(fresh->why, "not tried", 9) == 0)
+		return;
+	if (trouble == COORD_TROUBLE_NONE) {
+		doctor_note(r, "F198", DOCTOR_OK, coordination, "", "",
+			"a second connection (%.60s) was taken after %u ms", fresh->why,
+			fresh->took_ms);
+		return;
+	}
+	snprintf(meaning, sizeof(meaning),
+		"What runs goes on, but after a restart or a break this node stays out: a new "
+		"connection is not taken. %s",
+		troubles[trouble].meaning);
+	doctor_note(r, "F198", DOCTOR_ERROR, coordination, meaning, troubles[trouble].remedy, "%s",
+		fresh->why);
+}
+
 static void check_coordination(const struct doctor_facts *f, struct doctor_report *r)
 {
 	enum coord_trouble trouble =
@@ -157,6 +180,7 @@ static void check_coordination(const struct doctor_facts *f, struct doctor_repor
 		return;
 	if (doctor_coord_is_well(f)) {
 		note_well(f, r);
+		note_fresh(f, r);
 		return;
 	}
 	if (trouble != COORD_TROUBLE_NONE)
@@ -313,6 +337,7 @@ void doctor_check(const struct doctor_facts *f, struct doctor_report *out)
 	check_versions(f, out);
 	check_port(f, out);
 	doctor_check_network(f, out);
+	doctor_check_tries(f, out);
 	doctor_check_peers(f, out);
 	doctor_check_dns(f, out);
 	check_health(f, out);

@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "control/dns/dns.h"
+#include "config/config.h"
 #include "control/path/derp_pool.h"
 #include "control/tailnet/tailnet.h"
 
@@ -14,6 +15,7 @@ enum {
 	DOCTOR_PEER_FINDINGS_MAX = 24, // peers with a finding of their own; the rest is counted
 	DOCTOR_TEXT_LEN = 480,
 	DOCTOR_NAME_LEN = 64,
+	DOCTOR_ADDRESSES_MAX = 8, // of a peer
 	DOCTOR_VERSION_LEN = 32,
 	DOCTOR_MINORS_BEHIND_MAX = 16, // of client versions: about a year and a half
 	DOCTOR_CAP_MIN = 113,	       // headscale 0.29 refuses older clients
@@ -45,7 +47,10 @@ struct doctor_report {
 
 struct doctor_peer {
 	char name[DOCTOR_NAME_LEN], version[DOCTOR_VERSION_LEN], region[DOCTOR_NAME_LEN];
-	char path[ENDPOINT_TEXT_LEN]; // of a direct path or a peer relay; ""
+	char path[ENDPOINT_TEXT_LEN];			// of a direct path or a peer relay; ""
+	struct ip_addr via;				// of a direct path; IP_NONE
+	struct ip_addr addresses[DOCTOR_ADDRESSES_MAX]; // where it may be found
+	unsigned n_addresses;
 	bool online, active;
 	bool direct, peer_relay; // neither and active: over DERP
 	bool talks;		 // WireGuard's handshake is younger than three minutes
@@ -62,6 +67,18 @@ struct doctor_dns {
 	unsigned unsupported;		    // resolvers that cannot be asked
 	const struct dns_probe *probe;
 	unsigned n_probes;
+};
+
+// What was tried besides looking.
+struct doctor_tries {
+	bool coord; // a second connection to the server
+	struct coord_probe_result fresh;
+	bool reach; // whether datagrams come in that nobody was asked for
+	struct mesh_reach in;
+	char in_name[DOCTOR_NAME_LEN]; // of the node that reached us
+	// What went over DERP meanwhile, all regions.
+	unsigned took_ms; // 0: not watched
+	uint64_t derp_tx_bytes, derp_rx_bytes, derp_dropped;
 };
 
 struct doctor_facts {
@@ -86,6 +103,9 @@ struct doctor_facts {
 	uint32_t n_regions;
 	char home[DOCTOR_NAME_LEN]; // code of the home region; "": none
 	struct derp_region_info home_derp;
+	bool home_is_here;			  // on an address of this machine
+	const struct config_endpoints *published; // that peers are told; NULL: none
+	struct doctor_tries tries;
 	uint16_t tunnel_mtu;
 	const struct doctor_peer *peers;
 	size_t n_peers;
@@ -102,9 +122,15 @@ struct daemon;
 struct ctl_server;
 struct evhttp_request;
 
-// The facts of the running gateway; peers are the caller's to free. 0 or -ENOMEM.
-int doctor_collect(
-	const struct daemon *, struct doctor_facts *out, struct doctor_peer **peers) must_check;
+// The facts of the running gateway, but for peers and tries.
+void doctor_collect(const struct daemon *, struct doctor_facts *out);
+// Peers of the netmap, from index at on, n at most; returns how many there were.
+size_t doctor_collect_peers(
+	const struct daemon *, size_t at, size_t n, struct doctor_peer *out) must_check;
+// GET /tailgate/v0/doctor?try=0|1: answered when what is tried has ended, as a rule within 5 s.
+void ctl_doctor_handle(struct ctl_server *, struct evhttp_request *);
+// Those that wait are refused.
+void ctl_doctor_abort(struct ctl_server *);
 
 // --- Between the files of the checks.
 
@@ -113,6 +139,7 @@ struct doctor_finding *doctor_note(struct doctor_report *, const char *id, enum 
 	const char *check, const char *meaning, const char *remedy, const char *evidence, ...)
 	__attribute__((format(printf, 7, 8)));
 bool doctor_coord_is_well(const struct doctor_facts *);
+void doctor_check_tries(const struct doctor_facts *, struct doctor_report *);
 void doctor_check_network(const struct doctor_facts *, struct doctor_report *);
 void doctor_check_peers(const struct doctor_facts *, struct doctor_report *);
 void doctor_check_dns(const struct doctor_facts *, struct doctor_report *);

@@ -89,8 +89,8 @@ static bool is_address(const struct sockaddr *sa, const struct ip_addr *a)
 	return own.family != IP_NONE && ip_addr_equal(&own, a);
 }
 
-// Whether others see an IPv4 address that one of our own interfaces has.
-static bool is_public(const struct endpoint *seen)
+// Whether one of our own interfaces has that address.
+static bool is_own(const struct endpoint *seen)
 {
 	struct ifaddrs *list;
 	bool found = false;
@@ -128,6 +128,8 @@ static void take_peer(const struct tailnet *t, const struct nm_peer *peer, uint6
 	snprintf(out->region, sizeof(out->region), "%s", tailnet_region_code(t, node->home_derp));
 	out->online = node->online == NM_ONLINE;
 	out->cap = node->cap;
+	for (uint32_t i = 0; i < node->n_endpoints && out->n_addresses < DOCTOR_ADDRESSES_MAX; i++)
+		out->addresses[out->n_addresses++] = node->endpoints[i].addr;
 	if (!tailnet_peer_info(t, peer, &info))
 		return;
 	bool has_path = info.direct.port != 0;
@@ -136,6 +138,8 @@ static void take_peer(const struct tailnet *t, const struct nm_peer *peer, uint6
 	out->peer_relay = has_path && info.relay_vni != 0;
 	if (has_path)
 		endpoint_format(&info.direct, out->path);
+	if (out->direct)
+		out->via = info.direct.addr;
 	uint64_t age_ns = now_unix_ns - RTE_MIN(info.handshake_unix_ns, now_unix_ns);
 	out->talks = info.handshake_unix_ns != 0 && age_ns < WG_REJECT_AFTER_TIME_S * second_ns;
 	out->pings_sent = info.pings_sent;
@@ -166,11 +170,12 @@ static void take_node(const struct daemon *d, struct doctor_facts *f)
 	f->cap = COORD_CAP_VERSION;
 	f->net = *tailnet_netcheck(t);
 	f->portmap = *tailnet_portmap(t);
-	f->public_address = is_public(&f->net.global_v4);
+	f->public_address = is_own(&f->net.global_v4);
 	f->n_regions = m->derp.n_regions;
 	snprintf(f->home, sizeof(f->home), "%s", tailnet_region_code(t, f->net.preferred));
 	if (!tailnet_derp_info(t, f->net.preferred, &f->home_derp))
 		f->home[0] = '\0';
+	f->home_is_here = f->home_derp.connected && is_own(&f->home_derp.remote);
 	f->health = tailnet_health(t, &f->n_health);
 }
 
@@ -184,29 +189,29 @@ static void take_dns(struct dns *dns, struct doctor_dns *out)
 	snprintf(out->listen_error, sizeof(out->listen_error), "%s", h.listen_error);
 }
 
-int doctor_collect(const struct daemon *d, struct doctor_facts *out, struct doctor_peer **peers)
+void doctor_collect(const struct daemon *d, struct doctor_facts *out)
 {
-	uint64_t now_unix_ns = unix_now_ns();
-	*out = (struct doctor_facts){.now_s = (int64_t)(now_unix_ns / second_ns),
+	*out = (struct doctor_facts){.now_s = (int64_t)(unix_now_ns() / second_ns),
 		.is_node = d->tailnet != NULL,
 		.port = d->wg_port,
 		.port_configured = d->config->listen_port,
-		.misplaced_defaults = access(misplaced, F_OK) == 0};
-	*peers = NULL;
+		.misplaced_defaults = access(misplaced, F_OK) == 0,
+		.published = &d->config->endpoints};
 	if (out->port != out->port_configured)
 		find_port_user(out->port_configured, out->port_user);
 	if (d->tailnet == NULL)
-		return 0;
-	const struct netmap *m = tailnet_netmap(d->tailnet);
-	*peers = calloc(m->n_peers + 1, sizeof(**peers));
-	if (*peers == NULL)
-		return -ENOMEM;
+		return;
 	take_node(d, out);
 	out->tunnel_mtu = atomic_load_explicit(&d->gw->tunnel_mtu, memory_order_relaxed);
-	for (size_t i = 0; i < m->n_peers; i++)
-		take_peer(d->tailnet, m->peers[i], now_unix_ns, &(*peers)[i]);
-	out->peers = *peers;
-	out->n_peers = m->n_peers;
 	take_dns(tailnet_dns(d->tailnet), &out->dns);
-	return 0;
+}
+
+size_t doctor_collect_peers(const struct daemon *d, size_t at, size_t n, struct doctor_peer *out)
+{
+	const struct netmap *m = tailnet_netmap(d->tailnet);
+	uint64_t now_unix_ns = unix_now_ns();
+	size_t done = 0;
+	for (; done < n && at + done < m->n_peers; done++)
+		take_peer(d->tailnet, m->peers[at + done], now_unix_ns, &out[done]);
+	return done;
 }

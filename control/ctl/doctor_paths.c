@@ -133,6 +133,22 @@ static bool is_relayed(const struct doctor_peer *p)
 	return p->active && !p->direct && !p->peer_relay;
 }
 
+// Another peer that is reached directly at an address where this one may be found as well: they
+// share a NAT. NULL: none.
+static const struct doctor_peer *direct_sibling(
+	const struct doctor_facts *f, const struct doctor_peer *p)
+{
+	for (size_t i = 0; i < f->n_peers; i++) {
+		const struct doctor_peer *other = &f->peers[i];
+		if (other == p || !other->active || !other->direct)
+			continue;
+		for (unsigned k = 0; k < p->n_addresses; k++)
+			if (ip_addr_equal(&p->addresses[k], &other->via))
+				return other;
+	}
+	return NULL;
+}
+
 // One relayed peer: the most telling reason.
 static void note_relayed(
 	const struct doctor_facts *f, struct doctor_report *r, const struct doctor_peer *p)
@@ -140,6 +156,7 @@ static void note_relayed(
 	bool judge = doctor_coord_is_well(f);
 	enum doctor_severity warn = judge ? DOCTOR_WARN : DOCTOR_INFO;
 	bool silent = p->pings_sent > 0 && p->pongs_received == 0;
+	const struct doctor_peer *sibling = silent ? direct_sibling(f, p) : NULL;
 	if (!f->net.udp && f->net.unix_ns != 0)
 		doctor_note(r, "F126", DOCTOR_INFO, paths, "UDP is blocked here (see above).", "",
 			"%.60s is relayed by \"%.60s\"", p->name, p->region);
@@ -149,6 +166,27 @@ static void note_relayed(
 			judge ? "Upgrade the client there, then look again." : repair_first,
 			"%.60s is relayed by \"%.60s\", its version is %.30s", p->name, p->region,
 			p->version);
+	else if (sibling != NULL)
+		doctor_note(r, "F155", warn, paths,
+			"Two nodes behind the same address connect in the same way as a rule. The "
+			"way there is open, so it is this peer: its own firewall, or its client.",
+			judge ? "On that peer, let UDP in and out, upgrade and restart the client, "
+				"run tailscale netcheck."
+			      : repair_first,
+			"%.60s is relayed by \"%.60s\", while %.60s behind the same address is "
+			"direct at %s",
+			p->name, p->region, sibling->name, sibling->path);
+	else if (silent && p->talks && f->net.mapping_varies == 1 && f->portmap.external.port == 0)
+		doctor_note(r, "F128", warn, paths,
+			"Hard NAT on both ends, most likely: neither can guess the other's port. "
+			"What is left is a relay.",
+			judge ? "Make one end reachable: a port mapping or a forwarded UDP port "
+				"(F129, F131), IPv6, or a public address (F132); or let a node "
+				"with one be a peer relay."
+			      : repair_first,
+			"%.60s is relayed by \"%.60s\", this end has a hard NAT, %u pings were "
+			"not answered; %.160s",
+			p->name, p->region, p->pings_sent, p->why);
 	else if (silent && p->talks)
 		doctor_note(r, f->public_address ? "F154" : "F161", warn, paths,
 			f->public_address

@@ -26,7 +26,7 @@ struct ctl_server {
 	struct ctl_trace *trace;	// the one that runs, or NULL
 	struct ctl_capture *capture;	// the one that runs, or NULL
 	struct ctl_netcheck *netchecks; // that wait for a report
-	struct ctl_doctor *doctors;	// that wait for the resolvers
+	struct ctl_doctor *doctors;	// requests under way
 };
 
 // Answer and forget the request. The object's reference is taken; NULL answers 500.

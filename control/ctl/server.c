@@ -11,6 +11,7 @@
 #include "control/ctl/answer.h"
 #include "control/ctl/capture.h"
 #include "control/ctl/dns.h"
+#include "control/ctl/doctor.h"
 #include "control/ctl/local.h"
 #include "control/ctl/metrics.h"
 #include "control/ctl/explain.h"

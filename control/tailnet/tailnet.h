@@ -136,6 +136,13 @@ bool tailnet_derp_info(const struct tailnet *, uint32_t region, struct derp_regi
 void tailnet_netcheck_start(struct tailnet *, bool force_full,
 	void (*done)(void *arg, const struct netcheck_report *), void *arg);
 
+// For the doctor; see coord_client_probe. done may come at once.
+void tailnet_coord_probe(
+	struct tailnet *, void (*done)(void *arg, const struct coord_probe_result *), void *arg);
+// See mesh_reach_start, with nodes that are online. done may come at once: with nobody asked.
+void tailnet_reach(struct tailnet *, unsigned timeout_ms,
+	void (*done)(void *arg, const struct mesh_reach *), void *arg);
+
 // What a listener is told of.
 enum tailnet_change {
 	TAILNET_CHANGED_STATE = 1 << 0,

@@ -226,6 +226,18 @@ void tailnet_netcheck_start(
 	done(arg, &t->report);
 }
 
+void tailnet_coord_probe(
+	struct tailnet *, void (*done)(void *arg, const struct coord_probe_result *), void *arg)
+{
+	done(arg, &(struct coord_probe_result){.why = "https, port 443", .took_ms = 7});
+}
+
+void tailnet_reach(struct tailnet *, unsigned,
+	void (*done)(void *arg, const struct mesh_reach *), void *arg)
+{
+	done(arg, &(struct mesh_reach){.asked = 1});
+}
+
 struct tailnet_listener *tailnet_listen(
 	struct tailnet *t, void (*fn)(void *arg, unsigned changes), void *arg)
 {

@@ -2,6 +2,7 @@
 #include "tests/unit/local_client.h"
 
 #include "control/ctl/answer.h"
+#include "control/dns/dns.h"
 
 enum {
 	MANY = 10000,
@@ -121,6 +122,21 @@ static void test_long_metrics(void **)
 	free(a.text);
 }
 
+// The doctor looks at all of them, too.
+static void test_doctor(void **)
+{
+	struct answer a = fetch("/tailgate/v0/doctor", true);
+	json_t *json = json_loads(body(&a), 0, NULL);
+	print_message("%zu bytes, %.1f ms at most\n", a.n, a.longest_s * 1e3);
+	assert_non_null(json_object_get(json, "findings"));
+	assert_true(json_array_size(json_object_get(json, "findings")) > 3);
+	assert_non_null(find(json_object_get(json, "findings"), "id", "F198"));
+	assert_non_null(find(json_object_get(json, "findings"), "id", "F116"));
+	assert_true(a.longest_s * 1e3 < STALL_MS);
+	json_decref(json);
+	free(a.text);
+}
+
 // Of the peers only as long as somebody reads; then nothing is left behind.
 static void test_client_leaves(void **)
 {
@@ -194,11 +210,30 @@ static void test_server_leaves(void **)
 	json_decref(ask("GET", "/tailgate/v0/status", 200));
 }
 
+static const struct netmap *netmap_of_double(void *)
+{
+	return tailnet.netmap;
+}
+
 static int setup(void **state)
 {
 	int error = local_setup(state);
+	const struct dns_params dns = {
+		.base = t.base,
+		.resolv_conf = "/nonexistent",
+		.resolved_conf = "/nonexistent",
+		.state_dir = t.folder,
+		.netmap = netmap_of_double,
+	};
+	tailnet.names = dns_create(&dns);
 	add_peers();
 	return error;
+}
+
+static int teardown(void **state)
+{
+	dns_destroy(tailnet.names);
+	return local_teardown(state);
 }
 
 int main(void)
@@ -206,9 +241,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_long_json),
 		cmocka_unit_test(test_long_metrics),
+		cmocka_unit_test(test_doctor),
 		cmocka_unit_test(test_client_leaves),
 		cmocka_unit_test(test_watch_long_status),
 		cmocka_unit_test(test_server_leaves),
 	};
-	return cmocka_run_group_tests(tests, setup, local_teardown);
+	return cmocka_run_group_tests(tests, setup, teardown);
 }
