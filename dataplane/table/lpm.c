@@ -13,6 +13,7 @@ enum {
 	NODES_MAX_V6 = 1 << 20,
 	TAILS_MAX = 1 << 22,
 	POOL_STEP = 1 << 20, // bytes made accessible at a time
+	POOL_HUGE = 2 << 20, // from here on as many, in one page where the kernel has such
 	NODE_BYTES = LPM_NODE_ENTRIES * sizeof(uint32_t),
 	LEVELS_MAX = 15, // 16 bits, then 14 times 8
 	LENGTHS = 129,
@@ -140,9 +141,13 @@ static int pool_map(struct pool *pool, uint32_t upto)
 	if (upto > pool->max)
 		return -ENOMEM;
 	size_t from = RTE_ALIGN_CEIL(pool->mapped * pool->size, POOL_STEP);
-	size_t to = RTE_MIN(RTE_ALIGN_CEIL(upto * pool->size, POOL_STEP), pool->max * pool->size);
+	size_t step = upto * pool->size > POOL_HUGE ? POOL_HUGE : POOL_STEP;
+	size_t to = RTE_MIN(RTE_ALIGN_CEIL(upto * pool->size, step), pool->max * pool->size);
 	if (mprotect(pool->items + from, to - from, PROT_READ | PROT_WRITE) < 0)
 		return -ENOMEM;
+	// What lookups in a full table wait for are translations of addresses, too.
+	if (from >= POOL_HUGE)
+		madvise(pool->items + from, to - from, MADV_HUGEPAGE);
 	pool->mapped = (uint32_t)(to / pool->size);
 	return 0;
 }
