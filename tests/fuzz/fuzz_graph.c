@@ -285,6 +285,20 @@ static void one(enum what what, const uint8_t *data, uint32_t len, uint8_t flags
 	}
 }
 
+// What waits for a way to the peer ends, as when the control thread gives it up.
+static void give_up(struct gw *g)
+{
+	struct rte_mbuf *m = g->peer->staged_n > 0 ? rte_pktmbuf_alloc(g->gw.pool) : NULL;
+	if (!m)
+		return;
+	memset(pkt_of(m), 0, sizeof(struct pkt));
+	pkt_of(m)->from = FROM_SELF;
+	pkt_of(m)->node = NODE_WG_ROUTE;
+	pkt_of(m)->reason = SELF_GIVE_UP;
+	pkt_of(m)->counter = g->peer->id;
+	check(mailbox_put(g->gw.graph[0]->inbox, &m));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	start();
@@ -303,6 +317,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	run();
 	carry(NULL, 0);
+	give_up(&a);
+	give_up(&b);
 	run();
 	check_sent(&a);
 	check_sent(&b);
