@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "control/cli/doctor_log.h"
 #include "control/cli/ipn.h"
 #include "control/cli/localapi.h"
 #include "control/cli/values.h"
@@ -73,15 +74,60 @@ int cmd_netcheck(const struct cli *cli)
 	return result;
 }
 
+// What belongs to the question whether UDP gets in and out.
+static bool is_of_udp(const json_t *finding)
+{
+	static const char *const checks[] = {"port", "UDP", "UDP in", "NAT", "port mapping"};
+	for (unsigned i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
+		if (strcmp(show_text(finding, "check"), checks[i]) == 0)
+			return true;
+	return false;
+}
+
+static void keep_udp(json_t *findings)
+{
+	for (size_t i = json_array_size(findings); i-- > 0;)
+		if (!is_of_udp(json_array_get(findings, i)))
+			json_array_remove(findings, i);
+}
+
+// The daemon's report, of a log or of itself. NULL: said why.
+static json_t *get_report(const struct cli *cli)
+{
+	const char *log = cli_option(cli, "--log"), *unit = cli_option(cli, "--journal");
+	const bool passive = cli_switch(cli, "--passive", false);
+	char err[CLI_ERROR_LEN];
+	json_t *report = NULL;
+	int error = log != NULL ? doctor_read_log(log, &report, err)
+		    : unit != NULL
+			    ? doctor_read_journal(unit, &report, err)
+			    : localapi_call(cli, "GET", passive ? API "doctor?try=0" : API "doctor",
+				      NULL, &report, err);
+	if (error == 0)
+		return report;
+	if (log != NULL || unit != NULL)
+		cli_fail(cli, "%s", err);
+	else
+		no_report(cli, error, err);
+	return NULL;
+}
+
 int cmd_doctor(const struct cli *cli)
 {
-	char err[CLI_ERROR_LEN];
-	json_t *report;
-	int error = localapi_call(cli, "GET", API "doctor", NULL, &report, err);
-	if (error < 0) {
-		no_report(cli, error, err);
+	if (cli->n_args > 0 && strcmp(cli->arg[0], "udp-reach") != 0) {
+		cli_fail(cli, "doctor: there is no check '%s': it is udp-reach, or all",
+			cli->arg[0]);
 		return DOCTOR_ERRORS;
 	}
+	if (cli_option(cli, "--log") != NULL && cli_option(cli, "--journal") != NULL) {
+		cli_fail(cli, "doctor: give --log or --journal, not both");
+		return DOCTOR_ERRORS;
+	}
+	json_t *report = get_report(cli);
+	if (report == NULL)
+		return DOCTOR_ERRORS;
+	if (cli->n_args > 0)
+		keep_udp(json_object_get(report, "findings"));
 	const json_t *findings = json_object_get(report, "findings");
 	unsigned worst = show_worst_finding(findings);
 	int result = CLI_OK;

@@ -68,13 +68,23 @@ const struct command commands[] = {
 		"another type: 'tailgate dns query db.example.com AAAA'. status shows who resolves "
 		"which names, whether this machine asks the resolver, and how resolvers answer.",
 		{}, cmd_dns},
-	{"doctor", "", 0, 0, "Look for what is wrong with the tailnet and say what to do.",
-		"Checks coordination first, then the ways packets take. Each finding has the row "
-		"of "
-		"the feature list, what was seen, what it means and the remedy. Ends with status 0 "
-		"when all is well, 1 with warnings, 2 with errors or when the daemon cannot be "
-		"asked.",
-		{{"--all", NULL, "Show in full what is well, too."}}, cmd_doctor},
+	{"doctor", "[udp-reach]", 0, 1,
+		"Look for what is wrong with the tailnet and say what to do.",
+		"Checks coordination first, then the ways packets take. Each finding has a number "
+		"to look it up by, what was seen, what it means and the remedy. A second "
+		"connection to the coordination server is tried, and quiet peers are asked to send "
+		"to this node, which takes up to 5 seconds. With udp-reach, only what concerns UDP "
+		"out and in. Ends with status 0 when all is well, 1 with warnings, 2 with errors "
+		"or when there is no report.",
+		{{"--all", NULL, "Show in full what is well, too."},
+			{"--passive", NULL, "Only look, try nothing."},
+			{"--log", "FILE",
+				"Look for known symptoms in a log of tailscaled or headscale "
+				"instead; - is standard input."},
+			{"--journal", "UNIT",
+				"The same with the journal of a unit, like tailscaled, of this "
+				"machine."}},
+		cmd_doctor},
 	{"stats", "", 0, 0, "Show what was dropped and why, counters and cycles.",
 		"Counters add up since the start of the daemon.",
 		{{"--all", NULL, "Show zeros as well."}}, cmd_stats},
