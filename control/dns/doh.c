@@ -165,6 +165,8 @@ static struct connection *connection_open(struct doh_server *s)
 		.host = host,
 		.port = 443, // with addresses: https alone
 		.address = s->target.addresses[0] ? s->target.addresses : NULL,
+		// As the machine's own packets go: through the exit node, where one is in use.
+		.inside = true,
 	};
 	c->server = s;
 	c->answer = mem_alloc(DNS_MESSAGE_MAX);

@@ -24,7 +24,7 @@ web_begin() {
 }
 seen4() { in_ns "$1" socat -u "TCP4:$web4:80,connect-timeout=2" STDOUT; } # NAME: the address that the server saw
 seen6() { in_ns "$1" socat -u "TCP6:[$web6]:80,connect-timeout=2" STDOUT; }
-is_seen() { [[ $(seen$2 "$1" 2>/dev/null) == "$3" ]]; } # NAME 4|6 ADDRESS
+is_seen() { [[ $(seen"$2" "$1" 2>/dev/null) == "$3" ]]; } # NAME 4|6 ADDRESS
 lost() { ! seen4 "$1" 2>/dev/null; }
 
 rules() { ip -n "$lab_id-alice" "$1" rule | grep -c '^52[0-9]*:'; }
@@ -41,7 +41,10 @@ tn_policy <<-'JSON'
 	 "nodeAttrs": [{"target": ["*"], "attr": ["suggest-exit-node"]}]}
 JSON
 tn_node alice "$dut"
-tn_node bob "$peer_kind" none --advertise-exit-node
+need_node "$peer_kind"
+tn_place bob none
+echo "nameserver $web4" >"/etc/netns/$lab_id-bob/resolv.conf"
+tn_join bob "$peer_kind" --advertise-exit-node
 tn_node carol "$peer_kind"
 addr bob wan fd77::12/64
 ip -n "$lab_id-bob" -6 route add default via fd77::1
@@ -75,6 +78,21 @@ wait_for 5 reaches alice 10.88.1.2
 check "the rest goes on" test "$(seen4 alice)" = 10.77.0.12
 show alice set --exit-node-allow-lan-access=false
 wait_for 5 silent alice 10.88.1.2
+
+say "names that only bob's resolver has"
+if command -v dnsmasq >/dev/null; then
+	start names inet dnsmasq --keep-in-foreground --no-resolv --no-hosts --log-facility=- --user=root --pid-file= \
+		--conf-file=/dev/null --bind-interfaces --listen-address=$web4 --host-record=only.exit.test,192.0.2.77
+	drop iifname w-alice udp dport 53
+	drop iifname w-alice tcp dport 53
+	resolved() { [[ $(ts alice dns query only.exit.test) == *192.0.2.77* ]]; }
+	wait_for 5 listening inet 53
+	wait_for 10 resolved
+	show alice dns query only.exit.test
+	drop_nothing
+else
+	echo "dnsmasq is missing: not asked"
+fi
 
 say "rules are deleted"
 ip -n "$lab_id-alice" rule del pref 5210
