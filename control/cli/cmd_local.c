@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "config/import.h"
+#include "config/state_dir.h"
 #include "control/cli/cli.h"
 #include "control/options.h"
 #include "dataplane/crypto/x25519.h"
@@ -121,6 +122,19 @@ static int check_failed(const struct cli *cli, const struct config_error *mistak
 	return CLI_FAILED;
 }
 
+// What a node of a tailnet would stumble over at its start, after it became its user.
+static bool check_state_dir(const char *file, const struct config *c, struct config_error *mistake)
+{
+	char why[STATE_DIR_WHY_LEN];
+	if (!c->tailnet || c->user[0] == '\0' || state_dir_check(c->state_dir, c->user, why) == 0)
+		return true;
+	snprintf(mistake->file, sizeof(mistake->file), "%s", file);
+	snprintf(mistake->key, sizeof(mistake->key), "state_dir");
+	snprintf(mistake->message, sizeof(mistake->message), "%.*s",
+		(int)sizeof(mistake->message) - 1, why);
+	return false;
+}
+
 int cmd_check(const struct cli *cli)
 {
 	struct config_error mistake = {};
@@ -129,6 +143,10 @@ int cmd_check(const struct cli *cli)
 		return cli_fail(cli, "check: libsodium does not start");
 	if (config_load(cli->arg[0], &c, &mistake) < 0)
 		return check_failed(cli, &mistake);
+	if (!check_state_dir(cli->arg[0], c, &mistake)) {
+		config_free(c);
+		return check_failed(cli, &mistake);
+	}
 	json_t *json = json_pack("{s:b, s:s, s:i, s:i, s:i, s:i}", "ok", true, "file", cli->arg[0],
 		"listen_port", (int)c->listen_port, "workers", (int)c->workers, "ports",
 		(int)c->n_ports, "peers", (int)c->n_peers);

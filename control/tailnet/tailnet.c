@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "config/state_dir.h"
 #include "control/dns/dns.h"
 #include "control/kernel/netfilter.h"
 #include "control/tailnet/peerapi.h"
@@ -214,11 +215,14 @@ const struct tailnet_times *tailnet_times(const struct tailnet *t)
 
 static int load_state(struct tailnet *t, char err[static 512])
 {
-	int r = persist_dir(t->state_dir);
+	char why[STATE_DIR_WHY_LEN];
+	int r = state_dir_check(t->state_dir, "", why);
+	if (r == 0) {
+		r = persist_dir(t->state_dir);
+		snprintf(why, sizeof(why), "%.200s: %s", t->state_dir, strerror(-r));
+	}
 	if (r < 0) {
-		snprintf(err, 512,
-			"state_dir %.200s: %s; it must be a directory that only we can write to",
-			t->state_dir, strerror(-r));
+		snprintf(err, 512, "state_dir: %.490s", why);
 		return r;
 	}
 	r = persist_state_load(t->state_dir, &t->persist);
