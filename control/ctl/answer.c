@@ -65,6 +65,13 @@ void ctl_send_json(struct evhttp_request *req, int code, json_t *json, size_t fl
 	json_decref(json);
 }
 
+void ctl_send_begin(struct evhttp_request *req, const char *type)
+{
+	evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", type);
+	evhttp_send_reply_start(req, HTTP_OK, "OK");
+	stop_reading(evhttp_request_get_connection(req));
+}
+
 void ctl_send_piece(struct evhttp_request *req, struct evbuffer *piece,
 	void (*cb)(struct evhttp_connection *, void *), void *arg)
 {
@@ -139,9 +146,8 @@ static void stream_begin(struct ctl_conns *conns, struct evhttp_request *req,
 		return;
 	}
 	*s = (struct stream){.conns = conns, .req = req, .source = *source};
-	evhttp_add_header(evhttp_request_get_output_headers(req), "Content-Type", source->type);
 	ctl_conns_on_close(conns, req, on_close, s);
-	evhttp_send_reply_start(req, HTTP_OK, "OK");
+	ctl_send_begin(req, source->type);
 	ctl_send_piece(req, first, on_drained, s);
 }
 

@@ -17,7 +17,9 @@ enum {
 void ctl_send(struct evhttp_request *, int code, const char *type, struct evbuffer *body);
 // The same with JSON; the reference is taken, NULL answers 500. flags: of json_dumps.
 void ctl_send_json(struct evhttp_request *, int code, json_t *, size_t flags);
-// A piece of an answer begun with evhttp_send_reply_start. cb: NULL, or when it has left.
+// Begin an answer of code 200 whose end comes later (evhttp_send_reply_end).
+void ctl_send_begin(struct evhttp_request *, const char *type);
+// A piece of it. cb: NULL, or when it has left.
 void ctl_send_piece(struct evhttp_request *, struct evbuffer *,
 	void (*cb)(struct evhttp_connection *, void *), void *arg);
 

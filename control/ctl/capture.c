@@ -267,10 +267,8 @@ static bool read_filter(struct ctl_server *s, struct evhttp_request *req, const 
 static void start_stream(struct ctl_capture *c, const struct capture_filter *filter)
 {
 	struct evbuffer *chunk = evbuffer_new();
-	evhttp_add_header(
-		evhttp_request_get_output_headers(c->req), "Content-Type", "application/x-pcapng");
 	ctl_conns_on_close(c->server->conns, c->req, on_close, c);
-	evhttp_send_reply_start(c->req, HTTP_OK, "OK");
+	ctl_send_begin(c->req, "application/x-pcapng");
 	if (chunk == NULL || add_header(c, chunk, filter) < 0)
 		c->failed = true;
 	else

@@ -283,6 +283,8 @@ bool ctl_conns_request(struct ctl_conns *all, struct evhttp_request *req)
 		return false;
 	}
 	c->busy = true;
+	// Until the answer is over: nothing is kept of what is sent ahead, and silence is no fault.
+	bufferevent_disable(c->bev, EV_READ);
 	evhttp_request_set_on_complete_cb(req, on_complete, all);
 	return true;
 }

@@ -347,10 +347,8 @@ void local_handle_watch(struct local_request *r)
 	local->watchers = w;
 	local->n_watchers++;
 	local->n_readers += !w->may_write;
-	evhttp_add_header(
-		evhttp_request_get_output_headers(r->req), "Content-Type", "application/json");
 	ctl_conns_on_close(local->conns, r->req, on_close, w);
-	evhttp_send_reply_start(r->req, HTTP_OK, "OK");
+	ctl_send_begin(r->req, "application/json");
 	w->waiting = mask & WATCH_STATUS;
 	if (!w->waiting && (mask & WATCH_INITIAL))
 		send_initial(w, NULL);
