@@ -52,11 +52,11 @@ struct doctor_peer {
 	struct ip_addr addresses[DOCTOR_ADDRESSES_MAX]; // where it may be found
 	unsigned n_addresses;
 	bool online, active;
-	bool direct, peer_relay; // neither and active: over DERP
-	bool talks;		 // WireGuard's handshake is younger than three minutes
-	unsigned pings_sent, pongs_received;
-	uint32_t cap; // capability version; 0: unknown
-	uint16_t mtu; // largest inner packet; 0: unknown
+	bool direct, peer_relay;	     // neither and active: over DERP
+	bool talks;			     // WireGuard's handshake is younger than three minutes
+	unsigned pings_sent, pongs_received; // pongs over UDP only
+	uint32_t cap;			     // capability version; 0: unknown
+	uint16_t mtu;			     // largest inner packet; 0: unknown
 	char why[200];
 };
 

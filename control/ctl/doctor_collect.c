@@ -143,7 +143,7 @@ static void take_peer(const struct tailnet *t, const struct nm_peer *peer, uint6
 	uint64_t age_ns = now_unix_ns - RTE_MIN(info.handshake_unix_ns, now_unix_ns);
 	out->talks = info.handshake_unix_ns != 0 && age_ns < WG_REJECT_AFTER_TIME_S * second_ns;
 	out->pings_sent = info.pings_sent;
-	out->pongs_received = info.pongs_received;
+	out->pongs_received = info.pongs_received - info.pongs_over_derp;
 	out->mtu = info.mtu;
 	snprintf(out->why, sizeof(out->why), "%s", info.why);
 }

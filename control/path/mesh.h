@@ -174,6 +174,7 @@ struct mesh_peer_info {
 	uint64_t latency_ns;
 	unsigned candidates;
 	uint64_t pings_tx, pongs_rx, pings_rx, call_me_maybe_tx, call_me_maybe_rx;
+	uint64_t pongs_derp_rx;		     // of pongs_rx, over DERP
 	uint64_t last_ping_ns, last_pong_ns; // 0: never
 	uint16_t home_region, seen_region;   // DERP; 0: unknown
 	bool in_session;		     // sent within 45 s

@@ -60,7 +60,9 @@ static void why_derp(const struct mesh_peer *p, char *out, size_t max)
 		snprintf(out, max, "%s: %zu address%s not pinged yet", way, n, n > 1 ? "es" : "");
 	else
 		snprintf(out, max, "%s: %zu address%s pinged, %s%s", way, n, n > 1 ? "es" : "",
-			p->stats.pongs_rx ? "none answers now" : "none answered", call_text(p));
+			p->stats.pongs_rx > p->stats.pongs_derp_rx ? "none answers now"
+								   : "none answered",
+			call_text(p));
 }
 
 static void why_idle(const struct mesh_peer *p, char *out, size_t max)
@@ -103,6 +105,7 @@ int mesh_peer_info(const struct mesh *m, const struct key *node, struct mesh_pee
 		.candidates = p->n_endpoints,
 		.pings_tx = p->stats.pings_tx,
 		.pongs_rx = p->stats.pongs_rx,
+		.pongs_derp_rx = p->stats.pongs_derp_rx,
 		.pings_rx = p->stats.pings_rx,
 		.call_me_maybe_tx = p->stats.calls_tx,
 		.call_me_maybe_rx = p->stats.calls_rx,

@@ -147,6 +147,7 @@ bool mesh_ping_pong(struct mesh *m, const struct key *disco,
 			continue;
 		if (t->region) {
 			p->stats.pongs_rx++;
+			p->stats.pongs_derp_rx++;
 			p->stats.last_pong_ns = now_ns;
 		}
 		const struct mesh_pong pong = {

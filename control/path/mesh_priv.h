@@ -52,6 +52,7 @@ static const uint64_t MESH_MS = UINT64_C(1000000); // ns
 
 struct mesh_stats {
 	uint64_t pings_tx, pongs_rx, pings_rx, calls_tx, calls_rx;
+	uint64_t pongs_derp_rx; // of pongs_rx
 	uint64_t last_ping_ns, last_pong_ns;
 };
 
@@ -312,7 +313,7 @@ void mesh_birthday_why(const struct mesh_peer *, uint64_t now_ns, char *out, siz
 // A ping of the peer came straight over UDP.
 void mesh_reach_ping(
 	struct mesh *, const struct mesh_peer *, const struct endpoint *from, uint64_t now_ns);
-void mesh_reach_end(struct mesh *); // at once
+void mesh_reach_end(struct mesh *);			  // at once
 uint64_t mesh_reach_tick(struct mesh *, uint64_t now_ns); // when to come again
 
 // --- mesh_ping.c

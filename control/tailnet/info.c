@@ -69,6 +69,7 @@ bool tailnet_peer_info(
 	out->candidates = m.candidates;
 	out->pings_sent = (unsigned)m.pings_tx;
 	out->pongs_received = (unsigned)m.pongs_rx;
+	out->pongs_over_derp = (unsigned)m.pongs_derp_rx;
 	out->call_me_maybes_sent = (unsigned)m.call_me_maybe_tx;
 	out->call_me_maybes_received = (unsigned)m.call_me_maybe_rx;
 	out->last_ping_unix_ns = tn_unix_of(t, m.last_ping_ns);

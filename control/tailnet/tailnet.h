@@ -79,7 +79,7 @@ struct tailnet_peer_info {
 	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets;
 	uint64_t handshake_unix_ns, last_write_unix_ns; // 0: never
 	// Why the path is what it is.
-	unsigned candidates, pings_sent, pongs_received, call_me_maybes_sent,
+	unsigned candidates, pings_sent, pongs_received, pongs_over_derp, call_me_maybes_sent,
 		call_me_maybes_received;
 	uint64_t last_ping_unix_ns, last_pong_unix_ns;
 	char why[200]; // one line for people
