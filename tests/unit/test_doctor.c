@@ -1,97 +1,6 @@
-#include "control/ctl/doctor.h"
+// What the doctor finds: each trouble, and nothing where all is well.
+#include "tests/unit/doctor_facts.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-// after the above, as cmocka asks
-#include <cmocka.h>
-
-#define N(array) (sizeof(array) / sizeof(array[0]))
-
-enum {
-	NOW_S = 1900000000,
-	PEERS = 2,
-};
-
-static struct doctor_peer peers[PEERS];
-
-static struct endpoint endpoint_of(const char *text)
-{
-	struct endpoint e;
-	assert_int_equal(endpoint_parse(text, &e), 0);
-	return e;
-}
-
-// A node behind an easy NAT that reaches one peer directly; the other one is idle.
-static struct doctor_facts healthy(void)
-{
-	struct doctor_facts f = {.now_s = NOW_S,
-		.is_node = true,
-		.state = TAILNET_RUNNING,
-		.want_running = true,
-		.has_netmap = true,
-		.stream_age_s = 600,
-		.heard_age_s = 20,
-		.key_expiry = NOW_S + 100 * 86400,
-		.cap = 142,
-		.port = 41641,
-		.port_configured = 41641,
-		.n_regions = 2,
-		.home = "lab901",
-		.tunnel_mtu = 1280,
-		.peers = peers,
-		.n_peers = PEERS};
-	f.coord.state = COORD_STREAMING;
-	snprintf(f.coord.path, sizeof(f.coord.path), "https, port 443");
-	f.net = (struct netcheck_report){.unix_ns = 1,
-		.udp = true,
-		.ipv4 = true,
-		.preferred = 901,
-		.global_v4 = endpoint_of("198.51.100.7:41641"),
-		.captive_portal = -1,
-		.latency = {{.region = 901, .v4_ns = 300000}, {.region = 902, .v4_ns = 500000}},
-		.n_latency = 2};
-	f.portmap.external = endpoint_of("198.51.100.7:40000");
-	f.portmap.protocol = "PCP";
-	f.home_derp.connected = true;
-	f.tries = (struct doctor_tries){.coord = true,
-		.fresh = {.why = "https, port 443", .took_ms = 50},
-		.reach = true,
-		.in = {.asked = 2, .reached = 1, .from = endpoint_of("198.51.100.9:41641")},
-		.in_name = "bob",
-		.took_ms = 2000,
-		.derp_tx_bytes = 1000};
-	peers[0] = (struct doctor_peer){.name = "alice",
-		.version = "1.102.5",
-		.region = "lab901",
-		.online = true,
-		.active = true,
-		.direct = true,
-		.talks = true,
-		.cap = 142,
-		.mtu = 1420};
-	peers[1] = (struct doctor_peer){.name = "bob", .version = "1.96.0", .cap = 132};
-	return f;
-}
-
-static void trouble(struct doctor_facts *f, enum coord_trouble t)
-{
-	f->coord.state = COORD_CONNECTING;
-	f->coord.trouble = t;
-	snprintf(f->coord.why, sizeof(f->coord.why), "the words of the client");
-}
-
-static void relay(struct doctor_facts *)
-{
-	peers[0].direct = false;
-	peers[0].pings_sent = 30;
-}
-
-static void version(struct doctor_facts *f)
-{
-	trouble(f, COORD_TROUBLE_VERSION);
-}
 static void redirect(struct doctor_facts *f)
 {
 	trouble(f, COORD_TROUBLE_REDIRECT);
@@ -225,23 +134,9 @@ static void captive(struct doctor_facts *f)
 {
 	f->net.captive_portal = 1;
 }
-static void hard_nat(struct doctor_facts *f)
-{
-	f->net.mapping_varies = 1;
-	f->portmap.external.port = 0;
-}
 static void hard_nat_mapped(struct doctor_facts *f)
 {
 	f->net.mapping_varies = 1;
-}
-static void no_mapping(struct doctor_facts *f)
-{
-	f->portmap.external.port = 0;
-}
-static void public_without_mapping(struct doctor_facts *f)
-{
-	f->portmap.external.port = 0;
-	f->public_address = true;
 }
 static void no_map(struct doctor_facts *f)
 {
@@ -290,108 +185,6 @@ static void tunnel_above_path(struct doctor_facts *f)
 {
 	f->tunnel_mtu = 1500;
 }
-static void fresh_refused(struct doctor_facts *f)
-{
-	f->tries.fresh.trouble = COORD_TROUBLE_VERSION;
-	snprintf(f->tries.fresh.why, sizeof(f->tries.fresh.why), "closed during the handshake");
-}
-static void fresh_future(struct doctor_facts *f)
-{
-	f->tries.fresh.trouble = (enum coord_trouble)200;
-}
-static void fresh_not_tried(struct doctor_facts *f)
-{
-	fresh_refused(f);
-	snprintf(f->tries.fresh.why, sizeof(f->tries.fresh.why), "not tried: busy");
-}
-static void passive(struct doctor_facts *f)
-{
-	f->tries = (struct doctor_tries){};
-}
-static void not_reached(struct doctor_facts *f)
-{
-	f->tries.in = (struct mesh_reach){.asked = 3};
-}
-static void not_reached_public(struct doctor_facts *f)
-{
-	not_reached(f);
-	public_without_mapping(f);
-}
-static void not_reached_nat(struct doctor_facts *f)
-{
-	not_reached(f);
-	no_mapping(f);
-}
-static void not_reached_refused(struct doctor_facts *f)
-{
-	not_reached(f);
-	version(f);
-}
-static void nobody_asked(struct doctor_facts *f)
-{
-	f->tries.in = (struct mesh_reach){};
-}
-static void publish(struct doctor_facts *f, const char *address)
-{
-	static struct config_endpoints published;
-	published.list[0] = endpoint_of(address);
-	published.count = 1;
-	f->published = &published;
-}
-static void published_same(struct doctor_facts *f)
-{
-	publish(f, "198.51.100.7:7");
-}
-static void published_v6(struct doctor_facts *f)
-{
-	publish(f, "[2001:db8::7]:41641");
-}
-static void published_other(struct doctor_facts *f)
-{
-	publish(f, "198.51.100.8:41641");
-}
-static void published_not_reached(struct doctor_facts *f)
-{
-	publish(f, "198.51.100.7:41641");
-	not_reached_nat(f);
-}
-static void derp_drops(struct doctor_facts *f)
-{
-	f->tries.derp_dropped = 5;
-}
-static void derp_here(struct doctor_facts *f)
-{
-	f->home_is_here = true;
-}
-static void sibling(struct doctor_facts *f)
-{
-	relay(f);
-	peers[0].addresses[0] = endpoint_of("192.168.1.7:1").addr;
-	peers[0].addresses[1] = endpoint_of("203.0.113.4:1").addr;
-	peers[0].n_addresses = 2;
-	peers[1].active = peers[1].direct = true;
-	peers[1].via = endpoint_of("203.0.113.4:1").addr;
-}
-static void sibling_relayed(struct doctor_facts *f)
-{
-	sibling(f);
-	peers[1].direct = false;
-}
-static void sibling_idle(struct doctor_facts *f)
-{
-	sibling(f);
-	peers[1].active = false;
-}
-static void no_sibling(struct doctor_facts *f)
-{
-	sibling(f);
-	peers[1].via = endpoint_of("203.0.113.5:1").addr;
-}
-static void hard_nat_both(struct doctor_facts *f)
-{
-	hard_nat(f);
-	relay(f);
-}
 static void health_line(struct doctor_facts *f)
 {
 	static const char *const lines[] = {"Some peers are advertising routes"};
@@ -406,15 +199,7 @@ static void nothing(struct doctor_facts *)
 {
 }
 
-// What one change of the healthy node leads to: these findings besides those that are well.
-static const struct {
-	const char *name;
-	void (*change)(struct doctor_facts *);
-	struct {
-		const char *id;
-		enum doctor_severity severity;
-	} finding[3];
-} cases[] = {
+static const struct doctor_case cases[] = {
 	{"nothing is wrong", nothing, {}},
 	{"no expiry", no_expiry, {}},
 	{"hard NAT with a mapping", hard_nat_mapped, {}},
@@ -462,61 +247,13 @@ static const struct {
 	{"relayed, answers come", relayed_yet, {{"F116", DOCTOR_INFO}}},
 	{"path below IPv6's minimum", small_mtu, {{"F077", DOCTOR_WARN}}},
 	{"path below the tunnel", tunnel_above_path, {{"F077", DOCTOR_INFO}}},
-	{"nothing tried", passive, {}},
-	{"a new connection is refused", fresh_refused, {{"F198", DOCTOR_ERROR}}},
-	{"a new connection, trouble of the future", fresh_future, {{"F198", DOCTOR_ERROR}}},
-	{"no new connection tried", fresh_not_tried, {}},
-	{"mapped port, not reached", not_reached, {{"F158", DOCTOR_WARN}}},
-	{"public address, not reached", not_reached_public, {{"F158", DOCTOR_WARN}}},
-	{"published address, not reached", published_not_reached,
-		{{"F129", DOCTOR_INFO}, {"F158", DOCTOR_WARN}}},
-	{"NAT, not reached", not_reached_nat, {{"F129", DOCTOR_INFO}, {"F134", DOCTOR_INFO}}},
-	{"not reached, but coordination is refused", not_reached_refused,
-		{{"F193", DOCTOR_ERROR}, {"F199", DOCTOR_INFO}}},
-	{"nobody to ask", nobody_asked, {}},
-	{"published is what STUN sees", published_same, {}},
-	{"published IPv6, STUN sees none", published_v6, {}},
-	{"published is another than STUN sees", published_other, {{"F159", DOCTOR_WARN}}},
-	{"DERP drops", derp_drops, {{"F173", DOCTOR_WARN}}},
-	{"DERP on this machine", derp_here, {{"F175", DOCTOR_INFO}}},
-	{"relayed beside a direct one", sibling, {{"F155", DOCTOR_WARN}}},
-	{"both of one address relayed", sibling_relayed,
-		{{"F161", DOCTOR_WARN}, {"F116", DOCTOR_INFO}}},
-	{"relayed beside an idle one", sibling_idle, {{"F161", DOCTOR_WARN}}},
-	{"relayed, the direct one is elsewhere", no_sibling, {{"F161", DOCTOR_WARN}}},
-	{"relayed, hard NAT here", hard_nat_both,
-		{{"F128", DOCTOR_WARN}, {"F129", DOCTOR_INFO}, {"F128", DOCTOR_WARN}}},
 	{"health line", health_line, {{"F334", DOCTOR_INFO}}},
 	{"no node of a tailnet", not_a_node, {{"F190", DOCTOR_INFO}}},
 };
 
 static void test_findings(void **)
 {
-	struct doctor_report *r = malloc(sizeof(*r));
-	for (unsigned i = 0; i < N(cases); i++) {
-		struct doctor_facts f = healthy();
-		unsigned at = 0;
-		cases[i].change(&f);
-		doctor_check(&f, r);
-		for (unsigned n = 0; n < r->n; n++) {
-			const struct doctor_finding *d = &r->finding[n];
-			if (d->severity == DOCTOR_OK)
-				continue;
-			if (at == 3 || cases[i].finding[at].id == NULL ||
-				strcmp(d->id, cases[i].finding[at].id) != 0 ||
-				d->severity != cases[i].finding[at].severity)
-				fail_msg("%s: finding %u is %s %u: %s", cases[i].name, at, d->id,
-					d->severity, d->evidence);
-			if (d->evidence[0] == '\0' ||
-				(d->severity >= DOCTOR_WARN &&
-					(d->meaning[0] == '\0' || d->remedy[0] == '\0')))
-				fail_msg("%s: %s says too little", cases[i].name, d->id);
-			at++;
-		}
-		if (at < 3 && cases[i].finding[at].id != NULL)
-			fail_msg("%s: %s is missing", cases[i].name, cases[i].finding[at].id);
-	}
-	free(r);
+	check_findings(cases, N(cases));
 }
 
 // Each trouble of coordination has an ID, a meaning and a remedy.
