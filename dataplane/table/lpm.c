@@ -288,21 +288,20 @@ static void cover(struct lpm *l, uint32_t node, unsigned level, const struct ip_
 	}
 }
 
-// A tail moves into a node that nobody has seen yet; it stays one unless its prefix ends there.
+// A tail's prefix into a node that nobody has seen yet: as another tail, unless it ends there. Not
+// as the same one: a worker that has found it where it was would be told what is under it here.
 static void move_tail(struct lpm *l, uint32_t node, unsigned level, uint32_t entry)
 {
 	const struct lpm_tail *t = tail_of(l, entry);
 	struct ip_prefix p = tail_prefix(l, t);
+	uint32_t value = atomic_load_explicit(&t->value, memory_order_relaxed);
 	if (level_of(p.len) > level) {
 		uint32_t index = index_of(&p, level);
-		tail_set_under(l, entry, entry_get(l, node, index));
-		entry_put(l, node, index, entry);
+		entry_put(l, node, index, tail_make(l, &p, value, entry_get(l, node, index)));
 		return;
 	}
 	unsigned depth = p.len - base_of(level);
-	uint32_t value = atomic_load_explicit(&t->value, memory_order_relaxed);
 	cover(l, node, level, &p, 0, depth, leaf(depth, value));
-	retire(l, &l->control->tails, entry & LPM_VALUE_MAX);
 }
 
 // A node that answers as the leaf or tail did, put in its place. level: of the node.
@@ -317,6 +316,8 @@ static uint32_t split(struct lpm *l, uint32_t parent, uint32_t index, unsigned l
 	if (before & LPM_TAIL)
 		move_tail(l, node, level, before);
 	entry_put(l, parent, index, LPM_CHILD | node);
+	if (before & LPM_TAIL) // from now on nobody finds it
+		retire(l, &l->control->tails, before & LPM_VALUE_MAX);
 	return node;
 }
 
@@ -385,7 +386,7 @@ int lpm_set(struct lpm *l, const struct ip_prefix *p, uint32_t value)
 	struct way w = walk(l, p, level);
 	int error = pool_reserve(&c->nodes, level - w.level);
 	if (!error)
-		error = pool_reserve(&c->tails, 1);
+		error = pool_reserve(&c->tails, level - w.level + 1); // one that moves, too
 	if (error)
 		return error;
 	uint32_t count = c->exact.count;

@@ -232,8 +232,8 @@ void tailnet_coord_probe(
 	done(arg, &(struct coord_probe_result){.why = "https, port 443", .took_ms = 7});
 }
 
-void tailnet_reach(struct tailnet *, unsigned,
-	void (*done)(void *arg, const struct mesh_reach *), void *arg)
+void tailnet_reach(
+	struct tailnet *, unsigned, void (*done)(void *arg, const struct mesh_reach *), void *arg)
 {
 	done(arg, &(struct mesh_reach){.asked = 1});
 }
