@@ -5,10 +5,15 @@
 
 #include "control/tailnet/priv.h"
 #include "dataplane/base/log.h"
+#include "dataplane/base/via6.h"
 
 bool tn_is_cut_off(const struct tn_offer_spec *spec, const struct ip_prefix *p)
 {
 	unsigned gone = 0, there = 0;
+	struct ip_prefix v4;
+	uint32_t site;
+	if (via6_split(p, &site, &v4) == 0) // the hosts there are known by IPv4
+		p = &v4;
 	for (unsigned i = 0; i < spec->n_hosts; i++) {
 		if (ip_prefix_contains(p, &spec->hosts[i].addr))
 			++*(spec->hosts[i].gone ? &gone : &there);

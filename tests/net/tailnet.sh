@@ -287,9 +287,12 @@ tn_daemon() { # NAME KIND: starts it with the state that it has; returns once it
 	wait_for 20 backend_state "$1"
 }
 
-tn_start() { # LABEL NAME: the daemon of the node, as a process of that label
-	local dir=$lab_dir/node-$2
+# tn_start LABEL NAME: the daemon of the node, as a process of that label; Tailgate with the file
+# NAME.conf where there is one
+tn_start() {
+	local dir=$lab_dir/node-$2 file=()
 	mkdir -p "$dir"
+	[[ ! -f $lab_dir/$2.conf ]] || file=(--config "$lab_dir/$2.conf")
 	case ${tn_kind[$2]} in
 	tailscaled)
 		lab_end[$1]=KILL
@@ -297,7 +300,7 @@ tn_start() { # LABEL NAME: the daemon of the node, as a process of that label
 			--socket "$dir/sock" --tun tailscale0 --port 41641 --no-logs-no-support
 		;;
 	tailgate)
-		start "$1" "$2" "$(program tailgated)" --statedir "$dir" --socket "$dir/sock" \
+		start "$1" "$2" "$(program tailgated)" "${file[@]}" --statedir "$dir" --socket "$dir/sock" \
 			--port 41641 --tun tailgate0
 		;;
 	esac

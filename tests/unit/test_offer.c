@@ -90,22 +90,20 @@ static void test_sequence_wraps(void **)
 
 static void test_offer(void **)
 {
-	static const char *const prefixes[] = {
-		"0.0.0.0/0", "10.1.0.0/24", "10.1.0.0/16", "10.2.0.0/16", "::/0", "fd01::/64"};
+	static const char *const prefixes[] = {"0.0.0.0/0", "10.1.0.0/24", "10.1.0.0/16",
+		"10.2.0.0/16", "::/0", "fd01::/64", "fd7a:115c:a1e0:b1a:0:7:a03:0/112"};
 	static const struct {
 		const char *gone, *there;
 		bool draining;
 		const char *offered; // a digit each
 	} cases[] = {
-		{"", "", false, "012345"},
-		{"", "", true, ""},
-		{"10.1.0.254", "", false, "345"},	    // it was all that /0 and /16 have
-		{"10.1.0.254", "10.2.0.1", false, "0345"},  // /0 has another one
-		{"10.1.0.254", "10.1.1.1", false, "02345"}, // /16 too
-		{"", "10.1.0.254", false, "012345"},
-		{"fd01::1", "10.2.0.1", false, "0123"},
-		{"192.0.2.1", "10.2.0.1", false, "012345"},
-		{"10.1.0.254", "10.1.0.253", true, ""},
+		{"", "", false, "0123456"}, {"", "", true, ""},
+		{"10.1.0.254", "", false, "3456"},	     // it was all that /0 and /16 have
+		{"10.1.0.254", "10.2.0.1", false, "03456"},  // /0 has another one
+		{"10.1.0.254", "10.1.1.1", false, "023456"}, // /16 too
+		{"", "10.1.0.254", false, "0123456"}, {"fd01::1", "10.2.0.1", false, "01236"},
+		{"192.0.2.1", "10.2.0.1", false, "0123456"}, {"10.1.0.254", "10.1.0.253", true, ""},
+		{"10.3.0.9", "10.2.0.1", false, "012345"}, // of a site: 4via6
 	};
 	struct ip_prefix routes[RTE_DIM(prefixes)], out[RTE_DIM(prefixes)];
 	for (unsigned i = 0; i < RTE_DIM(prefixes); i++)
