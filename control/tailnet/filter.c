@@ -217,10 +217,10 @@ static bool add_rule(struct building *b, const struct netmap *nm, const struct n
 	return true;
 }
 
-// From anybody to the peerAPI.
+// From anybody to the peerAPI, and to nothing else: an echo still needs a rule of the policy.
 static void add_peerapi(struct building *b, const struct tn_filter_spec *of)
 {
-	struct rule_spec spec = {.targets = b->targets + b->n_targets};
+	struct rule_spec spec = {.targets = b->targets + b->n_targets, .ports_only = true};
 	const struct nm_node *self = of->netmap->self;
 	uint32_t before = b->sources.n;
 	for (uint32_t i = 0; i < self->n_addresses; i++) {

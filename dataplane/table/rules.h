@@ -26,6 +26,7 @@ struct rule_spec {
 	const struct rule_target *targets;
 	uint32_t n_sources, n_targets;
 	uint64_t protocols[4]; // bit set: rule_protocol()
+	bool ports_only;       // says nothing of ICMP
 };
 
 struct rules_spec {

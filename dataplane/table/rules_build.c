@@ -39,7 +39,8 @@ struct port_range {
 // What makes a line; ports follow in the interned bytes.
 struct line_key {
 	uint64_t protocols[4];
-	uint32_t list; // of sources
+	uint64_t ports_only; // no padding: the key is compared as bytes
+	uint32_t list;	     // of sources
 	uint32_t n_ports;
 };
 
@@ -165,7 +166,8 @@ static int open_line(struct builder *b, const struct line_key *key, const struct
 		return refuse(b, "it has too many rules");
 	b->next_line[line] = b->line_of_list[key->list];
 	b->line_of_list[key->list] = line;
-	number_set_put(b->every, line, true);
+	if (!key->ports_only)
+		number_set_put(b->every, line, true);
 	for (uint32_t i = 0; i < key->n_ports; i++) {
 		add_range(&b->port, ports[i].first, ports[i].last, line);
 		if (ports[i].first == 0 && ports[i].last == UINT16_MAX)
@@ -182,7 +184,7 @@ static int open_line(struct builder *b, const struct line_key *key, const struct
 static int add_destination(struct builder *b, const struct rule_spec *r, uint32_t list,
 	const struct rule_target *const *target, uint32_t n)
 {
-	struct line_key key = {.list = list, .n_ports = n};
+	struct line_key key = {.ports_only = r->ports_only, .list = list, .n_ports = n};
 	const struct ip_range *range = &target[0]->range;
 	struct port_range *ports = (struct port_range *)(b->key + sizeof(key));
 	uint32_t line;

@@ -15,7 +15,7 @@ struct rules { // fixed once published
 	struct rules_side v4, v6;
 	uint32_t *port;	     // by port: the set of lines with that port
 	uint32_t proto[256]; // by protocol
-	uint32_t every;	     // the set of all lines
+	uint32_t every;	     // the set of all lines that ICMP goes by
 	uint32_t all_ports;  // ... with a target that has all ports
 	uint32_t generation; // 0 until published
 	bool shields_up;

@@ -123,7 +123,8 @@ bool *rules_covered(const struct rules_spec *spec)
 		while (held < n_boxes && is_held(&b[held], widest, n_widest))
 			held++;
 		covered[c[i].rule] = held == n_boxes;
-		for (unsigned k = held; k < n_boxes && n_widest < WIDEST_MAX; k++)
+		bool counts = !spec->rules[c[i].rule].ports_only; // or it lets in less
+		for (unsigned k = held; counts && k < n_boxes && n_widest < WIDEST_MAX; k++)
 			widest[n_widest++] = b[k];
 	}
 	free(widest);

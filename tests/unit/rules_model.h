@@ -107,6 +107,7 @@ static inline void model_policy(struct model *m, struct model_bytes *b)
 			m->source[i][j] = model_range(b);
 			m->target[i][j] = model_target(b);
 		}
+		m->rule[i].ports_only = counts % 8 == 7;
 		for (uint8_t left = model_byte(b) % 4; left > 0; left--)
 			rule_protocol(&m->rule[i], model_proto(b));
 	}
@@ -161,8 +162,9 @@ static inline bool model_lets_in(const struct rule_spec *r, const struct model_p
 		from |= model_holds(&r->sources[i], &p->src);
 	for (uint32_t i = 0; i < r->n_targets; i++)
 		to |= model_reaches(&r->targets[i], p);
-	return from && to &&
-	       (p->ports == RULE_ANY_PORT || (r->protocols[proto / 64] >> proto % 64 & 1));
+	if (p->ports == RULE_ANY_PORT)
+		return from && to && !r->ports_only;
+	return from && to && (r->protocols[proto / 64] >> proto % 64 & 1);
 }
 
 static inline bool model_allows(const struct model *m, const struct model_packet *p)

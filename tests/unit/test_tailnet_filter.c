@@ -303,6 +303,7 @@ static void peerapi_is_let_in(void **)
 	assert_false(allows(r, "100.64.0.2", ME, 17, 40000));
 	assert_false(allows(r, "100.64.0.2", ME, 6, 40001));
 	assert_false(allows(r, "100.64.0.2", "100.64.0.3", 6, 40000));
+	assert_false(allows(r, "100.64.0.2", ME, 1, 0)); // no echo by it
 	rules_destroy(r);
 	spec.peerapi4 = 0;
 	r = tn_filter_compile(&spec);
