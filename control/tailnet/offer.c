@@ -48,7 +48,7 @@ void tn_offer_update(struct tailnet *t)
 	const struct tn_offer_spec spec = spec_of(t);
 	struct ip_prefix *now = mem_alloc((spec.n_routes + 1) * sizeof(*now));
 	uint32_t n = tn_offer(&spec, now);
-	bool same = n == t->n_offered && memcmp(now, t->offered, n * sizeof(*now)) == 0;
+	bool same = n == t->n_offered && (n == 0 || memcmp(now, t->offered, n * sizeof(*now)) == 0);
 	free(t->offered);
 	t->offered = now;
 	t->n_offered = n;
