@@ -368,6 +368,7 @@ void tailnet_destroy(struct tailnet *t)
 	}
 	reach_destroy(t->reach);
 	free(t->offered);
+	free(t->kernel.attached.at);
 	prefs_destroy(t->prefs);
 	persist_state_fini(&t->persist);
 	mem_wipe_free(t, sizeof(*t));
