@@ -60,8 +60,8 @@ static void backs_off(void **)
 		WAIT(&t, !r->stream && r->failures > 0);
 		r->failures = counts[i] - 1;
 		r->retry_ns = 0;
+		const uint64_t before = now_ns(&t); // it may be refused within the tick
 		derp_region_tick(-1, 0, r);
-		const uint64_t before = now_ns(&t);
 		WAIT(&t, !r->stream);
 		const uint64_t mean = counts[i] < 22 ? counts[i] * counts[i] * 10 : 5000;
 		assert_int_equal(r->failures, counts[i] < 1000 ? counts[i] : 1000);
