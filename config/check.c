@@ -53,6 +53,11 @@ static int check_top(struct config_reader *r)
 {
 	const struct config *c = r->config;
 	const config_setting_t *root = r->tree.root;
+	if (c->announce_table == CONFIG_TAILNET_TABLE ||
+		(c->announce_table >= 252 && c->announce_table <= 253))
+		return reader_refuse_member(r, root, "announce_table",
+			"%u has other uses; write 1 to 251 but for %u, or 254, which is main",
+			c->announce_table, CONFIG_TAILNET_TABLE);
 	if (c->n_cpus > 0 && c->n_cpus != c->workers)
 		return reader_refuse_member(
 			r, root, "cpus", "has %u CPUs for %u workers", c->n_cpus, c->workers);

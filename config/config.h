@@ -26,7 +26,10 @@ enum {
 	CONFIG_HOSTS_MAX = 16,
 	CONFIG_NAT_POOL_MAX = 64, // addresses
 	CONFIG_NAT_REMAP_MAX = 256,
+	CONFIG_LEARNED_MAX = 64,
+	CONFIG_PROTOCOLS_MAX = 16,
 	CONFIG_TAILNET_MTU = 1280, // every path of a tailnet carries it
+	CONFIG_TAILNET_TABLE = 52, // of the kernel (tailscale router_linux.go)
 	CONFIG_ERROR_KEY_LEN = 96,
 	CONFIG_ERROR_MESSAGE_LEN = 384,
 	CONFIG_ERROR_TEXT_LEN = 1536,
@@ -93,6 +96,20 @@ struct config_nat {
 	uint32_t n_remap;
 };
 
+struct config_range { // networks in within, of at most longest bits
+	struct ip_prefix within;
+	uint8_t longest;
+};
+
+// Which of the kernel's routes a tailnet is offered.
+struct config_learned {
+	struct config_range range[CONFIG_LEARNED_MAX];
+	uint32_t n_ranges;
+	uint8_t protocol[CONFIG_PROTOCOLS_MAX]; // RTPROT_*
+	uint32_t n_protocols;			// 0: those of routing daemons
+	uint32_t limit;				// most networks
+};
+
 // Exactly one of interface and device is set; the other is "".
 struct config_port {
 	char name[IFNAME_LEN];
@@ -145,6 +162,8 @@ struct config {
 	uint32_t birthday_s;	 // seconds per attempt
 	struct config_nat nat;
 	struct config_hosts route_probes;
+	struct config_learned learned;
+	uint32_t announce_table; // of the kernel, for what a routing daemon announces; 0: none
 	struct config_endpoints dns_listen; // where names are resolved for the LAN
 	char socket[CONFIG_SOCKET_LEN];
 	struct endpoint metrics;    // port 0: off
@@ -179,6 +198,8 @@ struct config *config_create(void) must_check;
 // Wipes the keys. NULL is fine.
 void config_free(struct config *c);
 
+// Whether routes of that RTPROT_* are among those that may be offered.
+bool config_learns_from(const struct config_learned *l, uint8_t protocol);
 // The peer with this public key, or NULL. O(log n).
 const struct config_peer *config_peer_find(const struct config *c, const struct key *public_key);
 

@@ -48,6 +48,7 @@ static const struct config_choice nat_mapping_choices[] = {
 #define PEER(member) .section = SECTION_PEER, FIELD(struct config_peer, member)
 // Of types that fill several fields.
 #define WHOLE_NAT .section = SECTION_TOP, FIELD(struct config, nat)
+#define WHOLE_LEARNED .section = SECTION_TOP, FIELD(struct config, learned)
 #define WHOLE_PEER .section = SECTION_PEER, .offset = 0, .size = sizeof(struct config_peer)
 
 const struct config_key config_keys[] = {
@@ -155,6 +156,27 @@ const struct config_key config_keys[] = {
 		.help = "On a tailnet: hosts behind this gateway that are asked for an ICMP echo every "
 			"second. While none of an advertised network's answers, the network is not offered, "
 			"so that another gateway takes it over."},
+	{.name = "advertise_learned", WHOLE_LEARNED, .type = &type_ranges, .absent = "none",
+		.example = "[ \"10.0.0.0/8\", \"172.16.0.0/12 le 28\" ]",
+		.help = "On a tailnet: networks in these that a routing daemon (FRR, BIRD) has put into the "
+			"kernel's main table are advertised, as long as it has them there. Longer ones than "
+			"\"le\" says, 24 or for IPv6 64 bits without it, are not, nor are default routes, the "
+			"tailnet's own ranges and what leads into the tunnel."},
+	{.name = "learned_protocols", WHOLE_LEARNED, .type = &type_protocols,
+		.absent = "all of routing daemons: not static and boot",
+		.example = "[ \"bgp\" ]",
+		.help = "Whose routes these are, as 'ip route' shows it behind proto: babel, bgp, bird, "
+			"eigrp, isis, openr, ospf, rip, zebra; static; boot (added with 'ip route')."},
+	{.name = "learned_limit", TOP(learned.limit), .type = &type_number, .unit = "networks",
+		.min = 1, .max = 4096, .number = 256,
+		.help = "Most networks that are advertised so. Further ones are left out, with a line in "
+			"the log."},
+	{.name = "announce_table", TOP(announce_table), .type = &type_number, .max = 254,
+		.number = 0,
+		.help = "On a tailnet: number of a kernel table that has the ways into the tailnet, its own "
+			"ranges and accepted routes, for a routing daemon to announce. They are there "
+			"while this node serves one of the networks that it stands for: peers take from "
+			"no other what hosts there answer. 254 is main, 0 is none."},
 	{.name = "nat_ports", TOP(nat.ports), .type = &type_port_range,
 		.number = 16384 << 16 | 29999,
 		.help = "On a tailnet: ports that flows of peers get when they leave under an address of "

@@ -24,4 +24,6 @@ extern const struct config_type type_port_range;  // struct config_port_range
 extern const struct config_type type_hosts;	  // struct config_hosts
 extern const struct config_type type_pool;	  // struct config_nat
 extern const struct config_type type_remap;	  // struct config_nat
+extern const struct config_type type_ranges;	  // struct config_learned
+extern const struct config_type type_protocols;	  // struct config_learned
 extern const struct config_type type_section;	  // list of groups; the reader walks it itself

@@ -77,6 +77,8 @@ void join_tune(struct daemon *d)
 	if (d->tailnet) {
 		tailnet_set_nat(d->tailnet, &d->config->nat);
 		tailnet_set_probes(d->tailnet, &d->config->route_probes);
+		tailnet_set_learned(d->tailnet, &d->config->learned);
+		tailnet_set_announce(d->tailnet, (uint8_t)d->config->announce_table);
 	}
 }
 
@@ -103,6 +105,8 @@ int join_start(struct daemon *d, struct underlay *u, char err[static 512])
 		.birthday = birthday(d->config),
 		.nat = d->config->nat,
 		.probes = d->config->route_probes,
+		.learned = d->config->learned,
+		.announce_table = (uint8_t)d->config->announce_table,
 	};
 	int r = tailnet_create(&params, &d->tailnet, err);
 	if (r < 0)

@@ -32,11 +32,11 @@ static int show(const struct cli *cli, const json_t *answer)
 	FILE *f = open_memstream(&text, &len);
 	if (f == NULL)
 		return cli_fail(cli, "out of memory");
-	fputs("Route\tState\tWhy\n", f);
+	fputs("Route\tFrom\tState\tWhy\n", f);
 	json_array_foreach(json_object_get(answer, "routes"), i, route)
 	{
-		fprintf(f, "%s\t%s\t%s\n", show_text(route, "route"), show_text(route, "state"),
-			show_text(route, "why"));
+		fprintf(f, "%s\t%s\t%s\t%s\n", show_text(route, "route"), show_text(route, "from"),
+			show_text(route, "state"), show_text(route, "why"));
 	}
 	fclose(f);
 	if (i == 0)

@@ -230,11 +230,11 @@ static json_t *peer_json(const struct nm_peer *peer)
 static json_t *routes_json(const struct tailnet *t)
 {
 	char text[PREFIX_TEXT_LEN];
-	const struct prefs *prefs = tailnet_prefs(t);
+	uint32_t n;
+	const struct ip_prefix *networks = tailnet_networks(t, &n);
 	json_t *routes = json_array();
-	for (uint32_t i = 0; i < prefs->n_routes; i++)
-		json_array_append_new(
-			routes, json_string(ip_prefix_format(&prefs->routes[i], text)));
+	for (uint32_t i = 0; i < n; i++)
+		json_array_append_new(routes, json_string(ip_prefix_format(&networks[i], text)));
 	return routes;
 }
 

@@ -216,15 +216,14 @@ static unsigned count_routes(const struct ip_prefix *list, uint32_t n)
 }
 
 // Of the routes that we advertise, those that peers may use.
-static unsigned count_approved(const struct prefs *prefs, const struct nm_node *self)
+static unsigned count_approved(const struct ip_prefix *list, uint32_t n, const struct nm_node *self)
 {
 	unsigned count = 0;
 
-	for (uint32_t i = 0; self != NULL && i < prefs->n_routes; i++)
+	for (uint32_t i = 0; self != NULL && i < n; i++)
 		for (uint32_t k = 0; k < self->n_allowed_ips; k++)
-			count += prefs->routes[i].len != 0 &&
-				 prefs->routes[i].len == self->allowed_ips[k].len &&
-				 ip_addr_equal(&prefs->routes[i].addr, &self->allowed_ips[k].addr);
+			count += list[i].len != 0 && list[i].len == self->allowed_ips[k].len &&
+				 ip_addr_equal(&list[i].addr, &self->allowed_ips[k].addr);
 	return count;
 }
 
@@ -239,7 +238,8 @@ static void add_gauge(struct evbuffer *out, const char *name, const char *labels
 // The names of the real daemon. Traffic is under Tailgate's own names in its metrics.
 void local_handle_metrics(struct local_request *r)
 {
-	const struct prefs *prefs = tailnet_prefs(r->t);
+	uint32_t n;
+	const struct ip_prefix *networks = tailnet_networks(r->t, &n);
 	struct evbuffer *out = evbuffer_new();
 	unsigned n_health = 0;
 
@@ -250,10 +250,10 @@ void local_handle_metrics(struct local_request *r)
 	tailnet_health(r->t, &n_health);
 	add_gauge(out, "advertised_routes", "",
 		"Number of advertised network routes (e.g. by a subnet router)",
-		count_routes(prefs->routes, prefs->n_routes));
+		count_routes(networks, n));
 	add_gauge(out, "approved_routes", "",
 		"Number of approved network routes (e.g. by a subnet router)",
-		count_approved(prefs, tailnet_netmap(r->t)->self));
+		count_approved(networks, n, tailnet_netmap(r->t)->self));
 	add_gauge(out, "health_messages", "{type=\"warning\"}",
 		"Number of health messages broken down by type.", n_health);
 	add_gauge(out, "home_derp_region_id", "", "DERP region ID of this node's home relay server",

@@ -35,26 +35,37 @@ static const char *state(const struct tailnet_route_info *i, bool exit)
 	return i->primary ? "serves" : "not used";
 }
 
+static const char *const sources[] = {
+	[TAILNET_NETWORK_SET] = "set",
+	[TAILNET_NETWORK_LEARNED] = "learned",
+};
+
 static json_t *route_json(const struct tailnet *t, const struct ip_prefix *p)
 {
 	char text[PREFIX_TEXT_LEN];
 	struct tailnet_route_info i;
 	tailnet_route_info(t, p, &i);
 	bool exit = p->len == 0;
-	return json_pack("{s:s,s:s,s:b,s:b,s:b,s:b,s:b,s:s}", "route", ip_prefix_format(p, text),
-		"state", state(&i, exit), "offered", i.offered, "approved", i.approved, "primary",
-		i.primary, "taken_over", i.taken_over, "cut_off", i.cut_off, "why",
-		hindrance(&i, exit));
+	return json_pack("{s:s,s:s,s:s,s:b,s:b,s:b,s:b,s:b,s:s}", "route",
+		ip_prefix_format(p, text), "from", sources[i.source], "state", state(&i, exit),
+		"offered", i.offered, "approved", i.approved, "primary", i.primary, "taken_over",
+		i.taken_over, "cut_off", i.cut_off, "why", hindrance(&i, exit));
 }
 
 static void reply(const struct tailnet *t, struct evhttp_request *req)
 {
-	const struct prefs *prefs = tailnet_prefs(t);
+	uint32_t n;
+	const struct ip_prefix *networks = tailnet_networks(t, &n);
 	json_t *routes = json_array();
-	for (uint32_t i = 0; i < prefs->n_routes; i++)
-		json_array_append_new(routes, route_json(t, &prefs->routes[i]));
+	for (uint32_t i = 0; i < n; i++)
+		json_array_append_new(routes, route_json(t, &networks[i]));
+	struct tailnet_learned_info learned;
+	tailnet_learned_info(t, &learned);
 	ctl_reply_json(req, HTTP_OK,
-		json_pack("{s:b,s:o}", "draining", tailnet_is_draining(t), "routes", routes));
+		json_pack("{s:b,s:b,s:o,s:{s:i,s:i,s:i}}", "draining", tailnet_is_draining(t),
+			"announcing", tailnet_is_announcing(t), "routes", routes, "learned",
+			"offered", (int)learned.offered, "held", (int)learned.held, "left_out",
+			(int)learned.left_out));
 }
 
 static struct tailnet *node_of(struct ctl_server *s, struct evhttp_request *req)

@@ -297,6 +297,7 @@ void mirror_set_tunnel(struct mirror *m, uint32_t ifindex)
 	m->env.tunnel_ifindex = ifindex;
 	hops_refresh(m, old, NULL);
 	hops_refresh(m, ifindex, NULL);
+	m->watch_generation++;
 }
 
 void mirror_port_moved(struct mirror *m, uint32_t before, uint32_t now)

@@ -92,5 +92,15 @@ bool mirror_is_local(const struct mirror *, const struct ip_addr *);
 // NULL: no such interface. Valid until the next wake-up.
 const struct mirror_link *mirror_link(const struct mirror *, uint32_t ifindex);
 void mirror_stats(const struct mirror *, struct mirror_stats *);
+
+// Of main's unicast routes those that the caller wants to know of, by prefix and RTPROT_*; NULL:
+// none. A prefix counts as long as one of its routes is wanted and does not lead into the tunnel.
+typedef bool mirror_watch_fn(void *arg, const struct ip_prefix *, uint8_t protocol);
+void mirror_watch(struct mirror *, mirror_watch_fn *, void *arg);
+// Goes up when what follows may answer otherwise than before.
+uint32_t mirror_watch_generation(const struct mirror *);
+bool mirror_is_watched(const struct mirror *, const struct ip_prefix *);
+// How many there are; the first max of them into out, in no order. Walks through all routes.
+uint32_t mirror_watched(const struct mirror *, struct ip_prefix *out, uint32_t max);
 // For requests of the caller's own. NULL when created without base.
 struct netlink *mirror_netlink(struct mirror *);

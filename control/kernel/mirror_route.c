@@ -203,6 +203,7 @@ static bool is_stale(const struct mirror *m, const struct route *r, const void *
 
 struct place { // of a message's route
 	uint8_t rank;
+	uint8_t protocol;
 	uint32_t metric;
 	const struct hop *hop;
 };
@@ -236,6 +237,8 @@ static bool routes_remove(
 		}
 		*at = r->next;
 		count(m, p, (enum rank)r->rank, -1);
+		if (r->rank == RANK_MAIN)
+			watch_route(m, p, r->protocol);
 		if (is_throw(m, r))
 			throw_remove(m, p);
 		hop_unref(m, r->hop);
@@ -278,9 +281,22 @@ static int insert(struct mirror *m, const struct ip_prefix *p, uint32_t number)
 	int error = prefix_map_set(&m->prefixes, p, first);
 	if (error && throws)
 		throw_remove(m, p);
-	if (!error)
-		count(m, p, (enum rank)m->routes[number].rank, 1);
-	return error;
+	if (error)
+		return error;
+	count(m, p, (enum rank)m->routes[number].rank, 1);
+	if (m->routes[number].rank == RANK_MAIN)
+		watch_route(m, p, m->routes[number].protocol);
+	return 0;
+}
+
+// Another daemon made the same route.
+static void protocol_set(
+	struct mirror *m, const struct ip_prefix *p, struct route *r, uint8_t protocol)
+{
+	if (r->protocol == protocol)
+		return;
+	r->protocol = protocol;
+	m->watch_generation += r->rank == RANK_MAIN;
 }
 
 // 1: added; 0: it was there; -ENOMEM.
@@ -289,9 +305,13 @@ static int route_add(struct mirror *m, const struct ip_prefix *p, const struct p
 	uint32_t number = find_route(m, prefix_map_get(&m->prefixes, p), at);
 	if (number != NIL) {
 		m->routes[number].epoch = m->epoch;
+		protocol_set(m, p, &m->routes[number], at->protocol);
 		return 0;
 	}
-	struct route new = {.metric = at->metric, .rank = at->rank, .epoch = m->epoch};
+	struct route new = {.metric = at->metric,
+		.rank = at->rank,
+		.epoch = m->epoch,
+		.protocol = at->protocol};
 	new.hop = hop_ref(m, at->hop);
 	if (new.hop == NIL)
 		return -ENOMEM;
@@ -331,7 +351,8 @@ static bool route_change(struct mirror *m, const struct rt_route *r, enum rank r
 	const struct rt_hop *hop, bool gone)
 {
 	struct hop h = {.ifindex = hop->ifindex, .type = r->type};
-	struct place at = {.rank = (uint8_t)rank, .metric = r->metric, .hop = &h};
+	struct place at = {
+		.rank = (uint8_t)rank, .protocol = r->protocol, .metric = r->metric, .hop = &h};
 	if (r->type == RTN_UNICAST) {
 		h.gateway = hop->gateway;
 		h.mtu = r->mtu;

@@ -1,5 +1,6 @@
 // What the mirror knows, shared by its files: mirror.c (socket and dumps), mirror_route.c,
-// mirror_hop.c, mirror_neigh.c, mirror_link.c. Nobody else includes this. Control thread only.
+// mirror_watch.c, mirror_hop.c, mirror_neigh.c, mirror_link.c. Nobody else includes this. Control
+// thread only.
 #pragma once
 
 #include "control/kernel/mirror.h"
@@ -62,6 +63,7 @@ struct route {
 	uint32_t metric;
 	uint8_t rank; // enum rank
 	uint8_t epoch;
+	uint8_t protocol; // RTPROT_*
 };
 
 struct asked {
@@ -97,6 +99,10 @@ struct mirror {
 	uint32_t n_throws, throws_room;
 	bool main_changed; // and they were not seen again yet
 
+	mirror_watch_fn *watch; // NULL: nobody asks
+	void *watch_arg;
+	uint32_t watch_generation;
+
 	// A dump runs through its stages; what it did not name is removed at a stage's end.
 	uint8_t epoch;	  // of what the running or last dump named
 	unsigned stage;	  // index of what is being dumped; STAGES: no dump runs
@@ -125,6 +131,9 @@ void covered_sync(struct mirror *);
 const struct hop *route_covering(const struct mirror *, const struct ip_addr *);
 // The same without the first table and the tunnel's own routes.
 const struct hop *route_underlay(const struct mirror *, const struct ip_addr *);
+
+// mirror_watch.c: one of main's routes with that protocol came, went, or has it now.
+void watch_route(struct mirror *, const struct ip_prefix *, uint8_t protocol);
 
 // mirror_hop.c
 // Room for one more; NIL: no memory. The pools are arrays so that a million routes stay small.

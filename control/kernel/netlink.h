@@ -29,7 +29,7 @@ void netlink_close(struct netlink *); // NULL is fine
 int netlink_route_add(struct netlink *, const struct ip_prefix *, uint32_t ifindex) must_check;
 // -ESRCH: no such route of ours.
 int netlink_route_del(struct netlink *, const struct ip_prefix *, uint32_t ifindex);
-// The same in another table, below 253. ifindex 0: a throw route, from which the next rule goes on.
+// The same in another table, below 255. ifindex 0: a throw route, from which the next rule goes on.
 int netlink_table_add(
 	struct netlink *, uint8_t table, const struct ip_prefix *, uint32_t ifindex) must_check;
 int netlink_table_del(struct netlink *, uint8_t table, const struct ip_prefix *, uint32_t ifindex);

@@ -9,8 +9,7 @@
 #include "dataplane/wire/classify_udp.h"
 
 enum {
-	TAILNET_TABLE =
-		52, // the kernel's routing table that has our routes (tailscale router_linux.go)
+	TAILNET_TABLE = CONFIG_TAILNET_TABLE, // the kernel's routing table that has our routes
 };
 
 struct tailnet_env {
@@ -44,6 +43,8 @@ struct tailnet_params {
 	struct mesh_birthday birthday;
 	struct config_nat nat;
 	struct config_hosts probes; // hosts behind us that are watched
+	struct config_learned learned;
+	uint8_t announce_table; // 0: none
 	struct tailnet_env env;
 };
 
@@ -70,6 +71,8 @@ void tailnet_network_changed(struct tailnet *);
 // The configuration's limits changed.
 void tailnet_set_birthday(struct tailnet *, const struct mesh_birthday *);
 void tailnet_set_probes(struct tailnet *, const struct config_hosts *);
+void tailnet_set_learned(struct tailnet *, const struct config_learned *);
+void tailnet_set_announce(struct tailnet *, uint8_t table);
 void tailnet_set_nat(struct tailnet *, const struct config_nat *);
 // An ip rule was deleted: ours come back.
 void tailnet_rule_gone(struct tailnet *);

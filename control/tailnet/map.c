@@ -108,8 +108,8 @@ static void filter_apply(struct tailnet *t)
 	t->filter_dirty = false;
 	const struct tn_filter_spec spec = {
 		.netmap = t->netmap,
-		.routes = t->prefs->routes,
-		.n_routes = t->prefs->n_routes,
+		.routes = t->networks.at,
+		.n_routes = t->networks.n,
 		.peerapi4 = peerapi_port_of(t->peerapi, IP_V4),
 		.peerapi6 = peerapi_port_of(t->peerapi, IP_V6),
 		.shields_up = t->prefs->shields_up,

@@ -95,11 +95,11 @@ void tn_nat_apply(struct tailnet *t)
 		}
 	}
 	struct nat_config *c = NULL, *now = atomic_load(&gw->nat);
-	if (t->active && t->prefs->n_routes > 0)
+	if (t->active && t->networks.n > 0)
 		c = tn_nat_compile(&(struct tn_nat_spec){
 			.config = &t->params.nat,
-			.routes = t->prefs->routes,
-			.n_routes = t->prefs->n_routes,
+			.routes = t->networks.at,
+			.n_routes = t->networks.n,
 			.snat = !t->prefs->no_snat,
 			.port4 = port4,
 			.port6 = port6,

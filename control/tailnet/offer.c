@@ -31,11 +31,125 @@ uint32_t tn_offer(const struct tn_offer_spec *spec, struct ip_prefix *out)
 	return n;
 }
 
+// Its place in the list; n: it is not there.
+static uint32_t find(const struct ip_prefix *list, uint32_t n, const struct ip_prefix *p)
+{
+	uint32_t i = 0;
+	while (i < n && memcmp(&list[i], p, sizeof(*p)) != 0)
+		i++;
+	return i;
+}
+
+static bool is_listed(const struct ip_prefix *list, uint32_t n, const struct ip_prefix *p)
+{
+	return find(list, n, p) < n;
+}
+
+// -- what a routing daemon has in the kernel ------------------------------------------------------
+
+static bool wants(void *arg, const struct ip_prefix *p, uint8_t protocol)
+{
+	const struct tailnet *t = arg;
+	return learned_wants(&t->params.learned, p, protocol);
+}
+
+static bool is_there(void *mirror, const struct ip_prefix *p)
+{
+	return mirror_is_watched(mirror, p);
+}
+
+static uint32_t list_there(void *mirror, struct ip_prefix *out, uint32_t max)
+{
+	return mirror_watched(mirror, out, max);
+}
+
+static void tell_limit(const struct learned *l, uint32_t left_out_before)
+{
+	if (l->left_out && !left_out_before)
+		log_warn("tailnet",
+			"%u networks that advertise_learned names are left out: more than "
+			"learned_limit; narrow the one or raise the other",
+			l->left_out);
+}
+
+void tn_learned_tick(struct tailnet *t)
+{
+	struct mirror *m = t->params.mirror;
+	const struct learned_view view = {m, is_there, list_there};
+	uint32_t generation = mirror_watch_generation(m), left_out = t->learned.left_out;
+	bool same = generation == t->learned_generation;
+	t->learned_generation = generation;
+	if (same ? learned_tick(&t->learned, tn_now_ns(t))
+		 : learned_update(&t->learned, &view, t->params.learned.limit, tn_now_ns(t)))
+		tn_offer_update(t);
+	tell_limit(&t->learned, left_out);
+}
+
+void tailnet_set_learned(struct tailnet *t, const struct config_learned *learned)
+{
+	t->params.learned = *learned;
+	mirror_watch(t->params.mirror, learned->n_ranges ? wants : NULL, t);
+	tn_learned_tick(t);
+}
+
+void tailnet_learned_info(const struct tailnet *t, struct tailnet_learned_info *out)
+{
+	*out = (struct tailnet_learned_info){
+		t->learned.n_offered, t->learned.held, t->learned.left_out};
+}
+
+// -- what we stand for ----------------------------------------------------------------------------
+
+static void stand_for(struct tn_networks *all, const struct ip_prefix *list, uint32_t n,
+	enum tailnet_network_source source)
+{
+	uint32_t before = all->n;
+	all->at = realloc(all->at, (all->n + n + 1) * sizeof(*all->at));
+	all->source = realloc(all->source, (all->n + n + 1) * sizeof(*all->source));
+	if (!all->at || !all->source)
+		abort(); // as mem_alloc
+	for (uint32_t i = 0; i < n; i++) {
+		if (is_listed(all->at, before, &list[i]))
+			continue;
+		all->at[all->n] = list[i];
+		all->source[all->n++] = (uint8_t)source;
+	}
+}
+
+// All sources of networks, each sorted and without doubles. True: they are others than before.
+static bool gather(struct tailnet *t)
+{
+	struct tn_networks now = {0}, *old = &t->networks;
+	stand_for(&now, t->prefs->routes, t->prefs->n_routes, TAILNET_NETWORK_SET);
+	stand_for(&now, t->learned.offered, t->learned.n_offered, TAILNET_NETWORK_LEARNED);
+	bool same = now.n == old->n && old->at &&
+		    memcmp(now.at, old->at, now.n * sizeof(*now.at)) == 0 &&
+		    memcmp(now.source, old->source, now.n) == 0;
+	tn_networks_free(old);
+	*old = now;
+	return !same;
+}
+
+void tn_networks_free(struct tn_networks *all)
+{
+	free(all->at);
+	free(all->source);
+	*all = (struct tn_networks){0};
+}
+
+const struct ip_prefix *tailnet_networks(const struct tailnet *t, uint32_t *n)
+{
+	*n = t->networks.n;
+	return t->networks.at;
+}
+
+// -- what we offer --------------------------------------------------------------------------------
+
 static struct tn_offer_spec spec_of(const struct tailnet *t)
 {
 	struct tn_offer_spec spec = {
-		.routes = t->prefs->routes,
-		.n_routes = t->prefs->n_routes,
+		.routes = t->networks.at,
+		.n_routes = t->networks.n,
 		.draining = t->draining,
 	};
 	if (t->reach)
@@ -45,6 +159,10 @@ static struct tn_offer_spec spec_of(const struct tailnet *t)
 
 void tn_offer_update(struct tailnet *t)
 {
+	if (gather(t)) {
+		t->filter_dirty = t->routes_dirty = true;
+		tn_changed(t, 0);
+	}
 	const struct tn_offer_spec spec = spec_of(t);
 	struct ip_prefix *now = mem_alloc((spec.n_routes + 1) * sizeof(*now));
 	uint32_t n = tn_offer(&spec, now);
@@ -80,15 +198,6 @@ void tailnet_drain(struct tailnet *t, bool on)
 	tn_offer_update(t);
 }
 
-static bool is_listed(const struct ip_prefix *list, uint32_t n, const struct ip_prefix *p)
-{
-	for (uint32_t i = 0; i < n; i++) {
-		if (memcmp(&list[i], p, sizeof(*p)) == 0)
-			return true;
-	}
-	return false;
-}
-
 // Whether peers send somebody else what goes there.
 static bool is_taken_over(const struct tailnet *t, const struct ip_prefix *p)
 {
@@ -101,6 +210,13 @@ static bool is_taken_over(const struct tailnet *t, const struct ip_prefix *p)
 	return false;
 }
 
+static enum tailnet_network_source source_of(
+	const struct tn_networks *all, const struct ip_prefix *p)
+{
+	uint32_t i = find(all->at, all->n, p);
+	return i < all->n ? (enum tailnet_network_source)all->source[i] : TAILNET_NETWORK_SET;
+}
+
 void tailnet_route_info(
 	const struct tailnet *t, const struct ip_prefix *p, struct tailnet_route_info *out)
 {
@@ -108,6 +224,7 @@ void tailnet_route_info(
 	const struct tn_offer_spec spec = spec_of(t);
 	*out = (struct tailnet_route_info){
 		.offered = is_listed(t->offered, t->n_offered, p),
+		.source = source_of(&t->networks, p),
 		.cut_off = tn_is_cut_off(&spec, p),
 		.taken_over = is_taken_over(t, p),
 	};
@@ -115,6 +232,27 @@ void tailnet_route_info(
 		out->approved = is_listed(self->allowed_ips, self->n_allowed_ips, p);
 		out->primary = is_listed(self->primary_routes, self->n_primary_routes, p);
 	}
+}
+
+// By peers' answer: somebody else's packets from there they would not take from us.
+bool tn_is_answered_through(const struct tailnet *t)
+{
+	const struct tn_offer_spec spec = spec_of(t);
+	const struct netmap *nm = t->netmap;
+	bool *theirs = mem_alloc((spec.n_routes + 1) * sizeof(*theirs)), ours = false;
+	for (size_t i = 0; i < nm->n_peers; i++) {
+		const struct nm_node *n = nm->peers[i]->node;
+		for (uint32_t j = 0; j < n->n_primary_routes; j++) {
+			uint32_t at = find(spec.routes, spec.n_routes, &n->primary_routes[j]);
+			theirs[at] = true;
+		}
+	}
+	for (uint32_t i = 0; i < spec.n_routes && !ours; i++) {
+		const struct ip_prefix *p = &spec.routes[i];
+		ours = p->len > 0 && !theirs[i] && !tn_is_cut_off(&spec, p);
+	}
+	free(theirs);
+	return ours;
 }
 
 bool tailnet_is_draining(const struct tailnet *t)

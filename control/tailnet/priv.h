@@ -5,6 +5,7 @@
 #include "control/path/derp_pool.h"
 #include "control/path/mesh.h"
 #include "control/tailnet/hooks.h"
+#include "control/tailnet/learned.h"
 #include "control/tailnet/reach.h"
 #include "dataplane/base/clock.h"
 
@@ -49,12 +50,19 @@ struct tn_list { // of prefixes
 	uint32_t n, room;
 };
 
+struct tn_networks { // that we stand for
+	struct ip_prefix *at;
+	uint8_t *source; // of each, enum tailnet_network_source
+	uint32_t n;
+};
+
 struct tn_kernel { // all sorted
 	struct tn_list routes;
 	struct tn_list throws;	 // networks beside the tunnel that a route into it covers
 	struct tn_list attached; // networks of the machine when that was seen last
 	struct tn_list addresses;
-	bool ruled; // ip rules ask our table
+	struct tn_list announced; // in announce_table
+	bool ruled;		  // ip rules ask our table
 };
 
 struct tailnet { // ctl only
@@ -104,7 +112,10 @@ struct tailnet { // ctl only
 	uint64_t endpoints_ns; // when STUN last said them; 0: never
 
 	// offer.c
-	struct ip_prefix *offered; // the networks that the server is told of
+	struct tn_networks networks;
+	struct learned learned;
+	uint32_t learned_generation; // of the mirror, that it has seen
+	struct ip_prefix *offered;   // the networks that the server is told of
 	uint32_t n_offered;
 	bool draining;
 	struct reach *reach;
@@ -155,8 +166,11 @@ void tn_down(struct tailnet *);					// nothing of it
 void tn_map_settled(struct tailnet *);				// a burst of changes is over
 void tn_peers_again(struct tailnet *);				// prefs that concern peers changed
 bool tn_is_own(const struct tailnet *, const struct ip_addr *); // an address of this node
-// offer.c: which networks we offer to stand for.
-void tn_offer_update(struct tailnet *);
+// offer.c: which networks we stand for, and which of them we offer.
+void tn_offer_update(struct tailnet *); // a source of networks, or a reason not to offer, changed
+void tn_networks_free(struct tn_networks *);
+void tn_learned_tick(struct tailnet *);
+bool tn_is_answered_through(const struct tailnet *); // peers take from us what hosts there send
 void tn_reach_changed(void *t);
 // nat.c: the workers' address translation as it follows from all that.
 void tn_nat_apply(struct tailnet *);
@@ -164,6 +178,7 @@ void tn_nat_apply(struct tailnet *);
 void tn_routes_apply(struct tailnet *);
 void tn_routes_clear(struct tailnet *);
 void tn_routes_forget(struct tailnet *);    // the kernel has lost them
+void tn_routes_settle(struct tailnet *);    // who serves our networks may be another one
 void tn_routes_networks(struct tailnet *);  // the machine's networks may have changed
 bool tn_is_tailnet(const struct ip_addr *); // of the range of nodes' own addresses
 bool tn_route_wanted(const struct tailnet *, const struct nm_peer *, const struct ip_prefix *);

@@ -140,9 +140,10 @@ static struct tn_list attached_networks(const struct tailnet *t)
 static void wanted_throws(const struct tailnet *t, const struct tn_list *routes, struct tn_list *l)
 {
 	const struct prefs *prefs = t->prefs;
-	for (uint32_t i = 0; i < prefs->n_routes; i++) {
-		if (prefs->routes[i].len > 0 && covered(routes, &prefs->routes[i]))
-			put(l, &prefs->routes[i]);
+	const struct tn_networks *own = &t->networks;
+	for (uint32_t i = 0; i < own->n; i++) {
+		if (own->at[i].len > 0 && covered(routes, &own->at[i]))
+			put(l, &own->at[i]);
 	}
 	for (uint32_t i = 0; i < t->kernel.attached.n; i++) {
 		bool reached = !tn_uses_exit(prefs) || prefs->exit_node_allow_lan;
@@ -191,6 +192,23 @@ static void throw_route(struct tailnet *t, const struct ip_prefix *p, bool add)
 	route(t, p, 0, add);
 }
 
+// Nobody goes by that table: it is there to be read.
+static void announce_route(struct tailnet *t, const struct ip_prefix *p, bool add)
+{
+	struct netlink *nl = mirror_netlink(t->params.mirror);
+	char text[PREFIX_TEXT_LEN];
+	uint8_t table = t->params.announce_table;
+	if (!add) {
+		netlink_table_del(nl, table, p, tun_ifindex(t));
+		return;
+	}
+	int r = netlink_table_add(nl, table, p, tun_ifindex(t));
+	bool off = p->addr.family == IP_V6 && (r == -EACCES || r == -EOPNOTSUPP);
+	if (r < 0 && !off)
+		log_error("tailnet", "announce_table %u: %s: %s", table, ip_prefix_format(p, text),
+			strerror(-r));
+}
+
 static void address(struct tailnet *t, const struct ip_prefix *p, bool add)
 {
 	struct netlink *nl = mirror_netlink(t->params.mirror);
@@ -224,15 +242,18 @@ static void replace(struct tn_list *old, const struct tn_list *now)
 
 // What only the old lists have goes, then what only the new ones have comes.
 static void change(struct tailnet *t, const struct tn_list *addresses, const struct tn_list *routes,
-	const struct tn_list *throws)
+	const struct tn_list *throws, const struct tn_list *announced)
 {
 	struct tn_kernel *k = &t->kernel;
+	each_beside(t, &k->announced, announced, announce_route, false);
 	each_beside(t, &k->routes, routes, tunnel_route, false);
 	each_beside(t, &k->throws, throws, throw_route, false);
 	each_beside(t, &k->addresses, addresses, address, false);
 	each_beside(t, addresses, &k->addresses, address, true);
 	each_beside(t, throws, &k->throws, throw_route, true);
 	each_beside(t, routes, &k->routes, tunnel_route, true);
+	each_beside(t, announced, &k->announced, announce_route, true);
+	replace(&k->announced, announced);
 	replace(&k->addresses, addresses);
 	replace(&k->throws, throws);
 	replace(&k->routes, routes);
@@ -250,9 +271,43 @@ static void put_service(const struct nm_node *self, struct tn_list *l)
 		put(l, &v6);
 }
 
+static void wanted_announced(
+	const struct tailnet *t, const struct tn_list *routes, struct tn_list *l)
+{
+	bool announces = t->params.announce_table && tn_is_answered_through(t);
+	for (uint32_t i = 0; i < routes->n && announces; i++) {
+		if (routes->at[i].len > 0) // a default route is ours alone
+			put(l, &routes->at[i]);
+	}
+}
+
+void tn_routes_settle(struct tailnet *t)
+{
+	if (t->active && t->params.announce_table)
+		t->routes_dirty |= tn_is_answered_through(t) != tailnet_is_announcing(t);
+}
+
+bool tailnet_is_announcing(const struct tailnet *t)
+{
+	return t->kernel.announced.n > 0;
+}
+
+void tailnet_set_announce(struct tailnet *t, uint8_t table)
+{
+	struct tn_list *old = &t->kernel.announced;
+	const struct tn_list none = {0};
+	if (table == t->params.announce_table)
+		return;
+	each_beside(t, old, &none, announce_route, false);
+	replace(old, &none);
+	t->params.announce_table = table;
+	t->routes_dirty = true;
+	tn_routes_apply(t);
+}
+
 void tn_routes_apply(struct tailnet *t)
 {
-	struct tn_list routes = {0}, throws = {0}, addresses = {0};
+	struct tn_list routes = {0}, throws = {0}, addresses = {0}, announced = {0};
 	if (!t->routes_dirty || !t->active || !tun_ifindex(t) || !t->netmap->self)
 		return;
 	t->routes_dirty = false;
@@ -263,11 +318,12 @@ void tn_routes_apply(struct tailnet *t)
 	wanted_routes(t, &routes);
 	wanted_throws(t, &routes, &throws);
 	remove_all(&routes, &throws); // one route per prefix, and ours is nearer
+	wanted_announced(t, &routes, &announced);
 	struct netlink *nl = mirror_netlink(t->params.mirror);
 	if (netlink_link_mtu(nl, tun_ifindex(t), t->params.mtu) < 0 ||
 		netlink_link_up(nl, tun_ifindex(t)) < 0)
 		log_error("tailnet", "the TUN cannot be set up");
-	change(t, &addresses, &routes, &throws);
+	change(t, &addresses, &routes, &throws, &announced);
 	tn_lookup_set(t, true);
 }
 
@@ -286,7 +342,7 @@ void tn_routes_clear(struct tailnet *t)
 {
 	const struct tn_list none = {0};
 	tn_lookup_set(t, false);
-	change(t, &none, &none, &none);
+	change(t, &none, &none, &none, &none);
 }
 
 // Throw routes are still there.
@@ -294,6 +350,7 @@ void tn_routes_forget(struct tailnet *t)
 {
 	const struct tn_list none = {0};
 	replace(&t->kernel.routes, &none);
+	replace(&t->kernel.announced, &none);
 	replace(&t->kernel.addresses, &none);
 	t->routes_dirty = true;
 }

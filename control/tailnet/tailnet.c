@@ -157,6 +157,7 @@ static void on_settle(evutil_socket_t, short, void *arg)
 	tn_exit_settle(t);
 	tn_peerapi_settle(t);
 	tn_firewall_settle(t);
+	tn_routes_settle(t);
 	tn_routes_apply(t);
 	tn_map_settled(t);
 	tn_names_settled(t);
@@ -177,6 +178,7 @@ static void on_second(evutil_socket_t, short, void *arg)
 	if (delta.n_peers)
 		tn_map(t, &delta);
 	tn_net_tick(t);
+	tn_learned_tick(t);
 	if (t->networks_dirty) {
 		t->networks_dirty = false;
 		t->filter_dirty = true;
@@ -306,6 +308,7 @@ static int create_parts(struct tailnet *t)
 		tn_net_create(t) < 0 || tn_names_create(t) < 0 || tn_peerapi_create(t) < 0)
 		return -ENOMEM;
 	tailnet_set_probes(t, &t->params.probes);
+	tailnet_set_learned(t, &t->params.learned);
 	t->coord = coord_client_create(base, t->net, &t->persist, t->netmap, &env);
 	return t->coord ? 0 : -ENOMEM;
 }
@@ -347,6 +350,7 @@ void tailnet_destroy(struct tailnet *t)
 	coord_client_destroy(t->coord);
 	if (t->active)
 		tn_down(t);
+	mirror_watch(t->params.mirror, NULL, NULL);
 	tn_net_destroy(t);
 	tn_ping_end(t);
 	peerapi_destroy(t->peerapi);
@@ -368,6 +372,8 @@ void tailnet_destroy(struct tailnet *t)
 	}
 	reach_destroy(t->reach);
 	free(t->offered);
+	tn_networks_free(&t->networks);
+	learned_fini(&t->learned);
 	free(t->kernel.attached.at);
 	prefs_destroy(t->prefs);
 	persist_state_fini(&t->persist);

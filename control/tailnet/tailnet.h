@@ -56,8 +56,17 @@ void tailnet_logout(struct tailnet *, void (*done)(void *arg, int error), void *
 void tailnet_drain(struct tailnet *, bool on);
 bool tailnet_is_draining(const struct tailnet *);
 
+// Where a network that we stand for comes from.
+enum tailnet_network_source {
+	TAILNET_NETWORK_SET,	 // the settings: --advertise-routes
+	TAILNET_NETWORK_LEARNED, // the kernel, that has it of a routing daemon
+};
+// All of them; n, valid until the loop runs.
+const struct ip_prefix *tailnet_networks(const struct tailnet *, uint32_t *n);
+
 // What became of a network that we advertise.
 struct tailnet_route_info {
+	enum tailnet_network_source source;
 	bool offered;	 // the server is told of it
 	bool cut_off;	 // its hosts do not answer: not offered
 	bool approved;	 // the server lets us stand for it
@@ -66,6 +75,16 @@ struct tailnet_route_info {
 };
 void tailnet_route_info(
 	const struct tailnet *, const struct ip_prefix *, struct tailnet_route_info *out);
+
+// Networks that a routing daemon has in the kernel.
+struct tailnet_learned_info {
+	uint32_t offered;
+	uint32_t held;	   // back, but for too short a time after coming and going
+	uint32_t left_out; // for learned_limit
+};
+void tailnet_learned_info(const struct tailnet *, struct tailnet_learned_info *out);
+// Whether announce_table has the ways into the tailnet.
+bool tailnet_is_announcing(const struct tailnet *);
 
 // --- One peer.
 

@@ -209,6 +209,22 @@ bool tailnet_is_draining(const struct tailnet *t)
 	return t->draining;
 }
 
+bool tailnet_is_announcing(const struct tailnet *)
+{
+	return false;
+}
+
+void tailnet_learned_info(const struct tailnet *, struct tailnet_learned_info *out)
+{
+	*out = (struct tailnet_learned_info){0};
+}
+
+const struct ip_prefix *tailnet_networks(const struct tailnet *t, uint32_t *n)
+{
+	*n = t->prefs->n_routes;
+	return t->prefs->routes;
+}
+
 void tailnet_route_info(
 	const struct tailnet *t, const struct ip_prefix *, struct tailnet_route_info *out)
 {

@@ -28,7 +28,7 @@
 	"\"remote\":\"10.1.0.9:7\"},\"idle_s\":1.5,\"bytes_out\":1000,\"bytes_in\":0,"             \
 	"\"packets_out\":1,\"packets_in\":0}],\"next\":0}"
 #define ROUTE(route, state, approved, taken_over, why)                                             \
-	"{\"route\":\"" route "\",\"state\":\"" state "\",\"approved\":" approved                  \
+	"{\"route\":\"" route "\",\"from\":\"set\",\"state\":\"" state "\",\"approved\":" approved \
 	",\"taken_over\":" taken_over ",\"why\":\"" why "\"}"
 #define ROUTES(taken_over)                                                                         \
 	"{\"routes\":[" ROUTE("10.1.0.0/24", "serves", "true", taken_over, "") "," ROUTE(          \
@@ -163,9 +163,9 @@ static const struct {
 	{"explain, port", {"explain", "b", "10.1.0.5", "udp", "65536"}, {{STATUS, 200, RUNNING}}, 2,
 		"=", "up to 65535", {}},
 	{"routes", {"routes"}, {{"GET /tailgate/v0/routes", 200, ROUTES("false")}}, 0,
-		"=Route        State     Why\n10.1.0.0/24  serves    \n10.2.0.0/24  not used  "
-		"why\n"
-		"0.0.0.0/0    exit      \n",
+		"=Route        From      State     Why\n10.1.0.0/24  set       serves    \n"
+		"10.2.0.0/24  set       not used  why\n"
+		"0.0.0.0/0    set       exit      \n",
 		"=", {}},
 	{"routes, none", {"routes"}, {{"GET /tailgate/v0/routes", 200, "{\"routes\":[]}"}}, 0,
 		"=No routes: advertise some with 'tailgate set --advertise-routes=...'.\n", "=",

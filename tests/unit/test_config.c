@@ -48,6 +48,11 @@ static void test_defaults(void **)
 	assert_int_equal(c->nat.mapping, CONFIG_NAT_DEPENDENT);
 	assert_int_equal(c->nat.client_flows, 65536);
 	assert_int_equal(c->nat.n_pool, 0);
+	assert_int_equal(c->learned.n_ranges + c->learned.n_protocols + c->announce_table, 0);
+	assert_int_equal(c->learned.limit, 256);
+	assert_true(config_learns_from(&c->learned, 186)); // bgp
+	assert_false(config_learns_from(&c->learned, 2));  // kernel
+	assert_false(config_learns_from(&c->learned, 3));  // boot
 	assert_string_equal(c->socket, "/run/tailgate/tailgated.sock");
 	assert_int_equal(c->metrics.port, 0);
 	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
@@ -71,6 +76,9 @@ static void test_every_top_level_key(void **)
 		"nat_mapping = \"endpoint-independent\"; nat_client_flows = 0;\n"
 		"nat_tcp_idle_s = 60; nat_udp_idle_s = 10; route_probes = [ \"10.1.0.254\" ];\n"
 		"nat_remap = [ \"10.9.0.0/24=192.168.1.0/24\", \"fd09::/64 = fd01::/64\" ];\n"
+		"advertise_learned = [ \"10.0.0.0/8\", \"10.9.0.0/28\", \"fd00::/8  le 48\" ];\n"
+		"learned_protocols = [ \"ospf\", \"boot\" ]; learned_limit = 4096;\n"
+		"announce_table = 251;\n"
 		"log_level = \"debug\"; user = \"nobody\"; ports = (); peers = ();\n");
 	assert_int_equal(c->listen_port, 0);
 	assert_int_equal(c->mtu, 1280);
@@ -111,6 +119,15 @@ static void test_every_top_level_key(void **)
 	assert_int_equal(c->nat.remap[0].known.addr.bytes[1], 9);
 	assert_int_equal(c->nat.remap[0].real.addr.bytes[0], 192);
 	assert_int_equal(c->nat.remap[1].real.len, 64);
+	assert_int_equal(c->learned.n_ranges, 3);
+	assert_int_equal(c->learned.range[0].longest, 24);
+	assert_int_equal(c->learned.range[1].longest, 28); // never shorter than itself
+	assert_int_equal(c->learned.range[2].longest, 48);
+	assert_true(config_learns_from(&c->learned, 188));
+	assert_true(config_learns_from(&c->learned, 3));
+	assert_false(config_learns_from(&c->learned, 186));
+	assert_int_equal(c->learned.limit, 4096);
+	assert_int_equal(c->announce_table, 251);
 	assert_string_equal(c->socket, "/tmp/s");
 	assert_int_equal(c->metrics.port, 9641);
 	assert_int_equal(c->log_level, LOG_LEVEL_DEBUG);

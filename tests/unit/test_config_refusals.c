@@ -127,6 +127,42 @@ static const struct refusal refusals[] = {
 		"\"10.0.0.1\" is in the list twice"},
 	{KEY "route_probes = [ \"10.1.0.0/24\" ];\n", 2, "route_probes[0]",
 		"\"10.1.0.0/24\" is not the address of a host, such as \"10.1.0.254\""},
+	{KEY "advertise_learned = [ \"10.0.0.0/33\" ];\n", 2, "advertise_learned[0]",
+		"\"10.0.0.0/33\" is not a network, such as \"10.0.0.0/8\" or, with the "
+		"longest that counts in it, \"10.0.0.0/8 le 28\""},
+	{KEY "advertise_learned = [ \"bgp\" ];\n", 2, "advertise_learned[0]",
+		"\"bgp\" is not a network, such as \"10.0.0.0/8\" or, with the "
+		"longest that counts in it, \"10.0.0.0/8 le 28\""},
+	{KEY "advertise_learned = [ \"10.0.0.0/8 ge 24\" ];\n", 2, "advertise_learned[0]",
+		"\"10.0.0.0/8 ge 24\" is not a network, such as \"10.0.0.0/8\" or, with the "
+		"longest that counts in it, \"10.0.0.0/8 le 28\""},
+	{KEY "advertise_learned = [ \"10.0.0.0/8 le\" ];\n", 2, "advertise_learned[0]",
+		"\"10.0.0.0/8 le\" is not a network, such as \"10.0.0.0/8\" or, with the "
+		"longest that counts in it, \"10.0.0.0/8 le 28\""},
+	{KEY "advertise_learned = [ \"10.0.0.0/8 le 33\" ];\n", 2, "advertise_learned[0]",
+		"\"10.0.0.0/8 le 33\" is not a network, such as \"10.0.0.0/8\" or, with the "
+		"longest that counts in it, \"10.0.0.0/8 le 28\""},
+	{KEY "advertise_learned = [ \"10.0.0.0/8 le 7\" ];\n", 2, "advertise_learned[0]",
+		"\"10.0.0.0/8 le 7\" is not a network, such as \"10.0.0.0/8\" or, with the "
+		"longest that counts in it, \"10.0.0.0/8 le 28\""},
+	{KEY "advertise_learned = [ \"10.0.0.0/8 le 24x\" ];\n", 2, "advertise_learned[0]",
+		"\"10.0.0.0/8 le 24x\" is not a network, such as \"10.0.0.0/8\" or, with the "
+		"longest that counts in it, \"10.0.0.0/8 le 28\""},
+	{KEY "advertise_learned = [ \"10.0.0.0/8,10.9.0.0/16\" ];\n", 2, "advertise_learned[0]",
+		"\"10.0.0.0/8,10.9.0.0/16\" is not a network, such as \"10.0.0.0/8\" or, with the "
+		"longest that counts in it, \"10.0.0.0/8 le 28\""},
+	{KEY "advertise_learned = \"10.0.0.0/8\";\n", 2, "advertise_learned",
+		"expected an array, found a string; write [ \"10.0.0.0/8 le 24\" ]"},
+	{KEY "learned_protocols = [ \"BGP\" ];\n", 2, "learned_protocols[0]",
+		"unknown protocol \"BGP\"; write one that 'ip route' shows behind proto, such as "
+		"\"bgp\" or \"ospf\""},
+	{KEY "learned_limit = 0;\n", 2, "learned_limit",
+		"0 is out of range; write 1 to 4096 networks"},
+	{KEY "announce_table = 255;\n", 2, "announce_table", "255 is out of range; write 0 to 254"},
+	{KEY "announce_table = 52;\n", 2, "announce_table",
+		"52 has other uses; write 1 to 251 but for 52, or 254, which is main"},
+	{KEY "announce_table = 253;\n", 2, "announce_table",
+		"253 has other uses; write 1 to 251 but for 52, or 254, which is main"},
 	{KEY "nat_mapping = \"full-cone\";\n", 2, "nat_mapping",
 		"unknown value \"full-cone\"; write endpoint-dependent or endpoint-independent"},
 	{KEY "nat_client_flows = 1048577;\n", 2, "nat_client_flows",

@@ -161,6 +161,7 @@ struct route {
 	uint8_t type;  // 0: unicast
 	uint8_t table; // 0: main
 	unsigned flags;
+	uint8_t protocol;
 };
 
 static void feed_route(uint16_t message_type, const struct route *r)
@@ -174,6 +175,7 @@ static void feed_route(uint16_t message_type, const struct route *r)
 	m->rtm_table = r->table ? r->table : RT_TABLE_MAIN;
 	m->rtm_type = r->type ? r->type : RTN_UNICAST;
 	m->rtm_flags = r->flags;
+	m->rtm_protocol = r->protocol;
 	put_addr(&b, RTA_DST, &dst.addr);
 	if (r->via) {
 		struct ip_addr a = addr(r->via);
@@ -293,6 +295,80 @@ static void test_gateway_comes_and_goes(void **)
 	struct ip_addr gateway = addr("192.0.2.2");
 	assert_true(ip_addr_equal(&last_neigh, &gateway));
 	assert_int_equal(neigh_events, 3);
+}
+
+// -- routes that somebody wants to know of --------------------------------------------------------
+
+static bool of_bgp(void *longest, const struct ip_prefix *p, uint8_t protocol)
+{
+	return protocol == RTPROT_BGP && p->len <= *(const uint8_t *)longest;
+}
+
+// Whether these networks are watched, and no others; whether that was told.
+static void assert_watched(uint32_t *generation, bool told, unsigned n, const char *const *networks)
+{
+	struct ip_prefix found[8], p;
+	assert_int_equal(mirror_watched(mirror, found, RTE_DIM(found)), n);
+	for (unsigned i = 0; i < n; i++) {
+		bool listed = false;
+		assert_int_equal(ip_prefix_parse(networks[i], &p), 0);
+		assert_true(mirror_is_watched(mirror, &p));
+		for (unsigned j = 0; j < n; j++)
+			listed |= memcmp(&found[j], &p, sizeof(p)) == 0;
+		assert_true(listed);
+	}
+	assert_int_equal(mirror_watch_generation(mirror) != *generation, told);
+	*generation = mirror_watch_generation(mirror);
+}
+
+#define WATCHED(told, ...)                                                                         \
+	assert_watched(&generation, told,                                                          \
+		sizeof((const char *const[]){NULL, ##__VA_ARGS__}) / sizeof(char *) - 1,           \
+		(const char *const[]){NULL, ##__VA_ARGS__} + 1)
+#define BGP(...) ROUTE(.protocol = RTPROT_BGP, __VA_ARGS__)
+#define NO_BGP(...) NO_ROUTE(.protocol = RTPROT_BGP, __VA_ARGS__)
+
+static void test_watched(void **)
+{
+	static uint8_t longest = 24;
+	uint32_t generation = mirror_watch_generation(mirror);
+	struct ip_prefix p;
+	two_links();
+	BGP(.dst = "10.3.0.0/16", .via = "192.0.2.2", .dev = WAN, .metric = 20);
+	WATCHED(false); // nobody asked
+	mirror_watch(mirror, of_bgp, &longest);
+	WATCHED(true, "10.3.0.0/16");
+	BGP(.dst = "10.4.0.0/24", .via = "192.0.2.2", .dev = WAN, .metric = 20);
+	WATCHED(true, "10.3.0.0/16", "10.4.0.0/24");
+	assert_int_equal(mirror_watched(mirror, &p, 1), 2);
+	BGP(.dst = "10.5.0.1/32", .via = "192.0.2.2", .dev = WAN); // not wanted
+	ROUTE("10.6.0.0/16", .via = "192.0.2.2", .dev = WAN, .protocol = RTPROT_STATIC);
+	BGP(.dst = "10.7.0.0/16", .via = "192.0.2.2", .dev = WAN, .table = 100);
+	WATCHED(false, "10.3.0.0/16", "10.4.0.0/24");
+	BGP(.dst = "10.7.0.0/16", .dev = TUN, .table = FIRST);
+	WATCHED(false, "10.3.0.0/16", "10.4.0.0/24");
+	BGP(.dst = "10.8.0.0/16", .dev = TUN); // back into the tunnel
+	BGP(.dst = "10.9.0.0/16", .type = RTN_BLACKHOLE);
+	WATCHED(true, "10.3.0.0/16", "10.4.0.0/24");
+	BGP(.dst = "10.8.0.0/16", .dev = OTHER, .metric = 5); // by no port of ours: the kernel's
+	WATCHED(true, "10.3.0.0/16", "10.4.0.0/24", "10.8.0.0/16");
+	mirror_set_tunnel(mirror, OTHER);
+	WATCHED(true, "10.3.0.0/16", "10.4.0.0/24", "10.8.0.0/16"); // by the other, now
+	mirror_set_tunnel(mirror, TUN);
+	NO_BGP(.dst = "10.8.0.0/16", .dev = OTHER, .metric = 5);
+	WATCHED(true, "10.3.0.0/16", "10.4.0.0/24");
+	// A better route of somebody else changes nothing.
+	ROUTE("10.4.0.0/24", .via = "192.0.2.2", .dev = WAN, .protocol = RTPROT_STATIC);
+	WATCHED(false, "10.3.0.0/16", "10.4.0.0/24");
+	NO_BGP(.dst = "10.4.0.0/24", .via = "192.0.2.2", .dev = WAN, .metric = 20);
+	WATCHED(true, "10.3.0.0/16");
+	// The same route, of another daemon.
+	ROUTE("10.4.0.0/24", .via = "192.0.2.2", .dev = WAN, .protocol = RTPROT_BGP);
+	WATCHED(true, "10.3.0.0/16", "10.4.0.0/24");
+	mirror_watch(mirror, NULL, NULL);
+	WATCHED(true);
+	assert_int_equal(ip_prefix_parse("10.3.0.0/16", &p), 0);
+	assert_false(mirror_is_watched(mirror, &p));
 }
 
 static void test_neighbour_needs_its_network(void **)
@@ -790,6 +866,7 @@ int main(void)
 		CASE(test_first_table),
 		CASE(test_many_of_first_table),
 		CASE(test_rule_gone),
+		CASE(test_watched),
 		CASE(test_recorded_scenario),
 		CASE(test_source),
 		CASE(test_bad_datagrams),
