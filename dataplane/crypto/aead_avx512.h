@@ -84,6 +84,7 @@ struct poly_group {
 	bool shared;	     // does any packet have several lanes?
 	__mmask8 wide[3];    // lanes of packets with more than 1, 2, 4 lanes
 	uint8_t first_lane[POLY_LANES];
+	unsigned begin[POLY_LANES]; // of a lane: its first step that is not all before its packet
 };
 
 struct work {

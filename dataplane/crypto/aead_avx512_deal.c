@@ -78,7 +78,7 @@ static unsigned steps_before(int64_t off, int64_t stride)
 	return off >= 0 ? 0 : (unsigned)((-off + stride - 1) >> __builtin_ctzll((uint64_t)stride));
 }
 
-void aead_avx512_deal(struct poly_group *g, const struct work *w, unsigned first)
+static void deal_mixed(struct poly_group *g, const struct work *w, unsigned first)
 {
 	const struct deal d = deal_lanes(w, first);
 	struct lane_values l;
@@ -100,6 +100,7 @@ void aead_avx512_deal(struct poly_group *g, const struct work *w, unsigned first
 		const unsigned from = steps_before(l.off[i], l.stride[i]);
 		if (from > g->whole_from)
 			g->whole_from = from;
+		g->begin[i] = steps_before(l.off[i] + POLY_WINDOW - 1, l.stride[i]);
 	}
 	if (g->whole_from > g->steps - 1)
 		g->whole_from = g->steps - 1;
@@ -115,4 +116,41 @@ void aead_avx512_deal(struct poly_group *g, const struct work *w, unsigned first
 	g->shared = g->wide[0] != 0;
 }
 
+// Eight packets of the same length, a lane each.
+static void deal_equal(struct poly_group *g, const struct work *w, unsigned first)
+{
+	const uint8_t *order = w->order + first;
+	const struct aead_op *ops = w->ops;
+	const uint32_t blocks = (ops[order[0]].len + POLY_BLOCK - 1) / POLY_BLOCK;
+	const unsigned steps = blocks / 4 + 1;
+	const int64_t off = (int64_t)POLY_BLOCK * (blocks + 1) - (int64_t)POLY_WINDOW * steps;
+
+	g->off = _mm512_set1_epi64(off);
+	g->stride = _mm512_set1_epi64(POLY_WINDOW);
+	g->len = _mm512_set1_epi64(ops[order[0]].len);
+#define AT(i) (int64_t)(uintptr_t) ops[order[i]].data
+	g->data = _mm512_setr_epi64(AT(0), AT(1), AT(2), AT(3), AT(4), AT(5), AT(6), AT(7));
+#undef AT
+	g->pick = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 0, 0, 0, 0, 0, 0, 0, 0);
+	g->behind = _mm512_setzero_si512();
+	g->steps = steps;
+	g->whole_from = off < 0 && steps > 1;
+	g->first = first;
+	g->n = POLY_LANES;
+	g->shared = false;
+	memset(g->wide, 0, sizeof(g->wide));
+	for (unsigned i = 0; i < POLY_LANES; i++)
+		g->first_lane[i] = (uint8_t)i;
+	memset(g->begin, 0, sizeof(g->begin));
+}
+
+void aead_avx512_deal(struct poly_group *g, const struct work *w, unsigned first)
+{
+	const unsigned last = first + POLY_LANES - 1;
+
+	if (last < w->n && w->ops[w->order[first]].len == w->ops[w->order[last]].len)
+		deal_equal(g, w, first);
+	else
+		deal_mixed(g, w, first);
+}
 #include "dataplane/crypto/aead_avx512_end.h"

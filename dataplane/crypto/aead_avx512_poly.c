@@ -156,17 +156,20 @@ static inline __m512i row(uintptr_t at, uintptr_t off)
 	return _mm512_loadu_si512((const void *)(at + off));
 }
 
-// Steps in which every lane has a whole window.
-static inline struct fe whole_steps(
-	const struct poly_powers *p, const struct poly_group *g, struct fe h, bool shared)
+// Steps in which a lane has a whole window, or, where it is not busy, has not begun and reads
+// zeros. strided: lanes do not all go on by one window.
+static inline struct fe whole_steps(const struct poly_powers *p, const struct poly_group *g,
+	struct fe h, unsigned from, unsigned until, __mmask8 busy, bool shared, bool strided)
 {
-	const __m512i bit = _mm512_set1_epi64(1LL << 40);
+	static const uint8_t nothing[POLY_WINDOW] __attribute__((aligned(64)));
+	const __m512i bit = _mm512_maskz_set1_epi64(busy, 1LL << 40);
+	const __m512i idle = _mm512_set1_epi64((long long)(uintptr_t)nothing);
 	uintptr_t at[POLY_LANES], step[POLY_LANES];
 
-	_mm512_storeu_si512(at, _mm512_add_epi64(g->data, g->off));
-	_mm512_storeu_si512(step, g->stride);
-#define ROW(i) row(at[i], s *(shared ? step[i] : POLY_WINDOW))
-	for (uintptr_t s = g->whole_from; s + 1 < g->steps; s++) {
+	_mm512_storeu_si512(at, _mm512_mask_add_epi64(idle, busy, g->data, g->off));
+	_mm512_storeu_si512(step, _mm512_maskz_mov_epi64(busy, g->stride));
+#define ROW(i) row(at[i], s *(strided ? step[i] : POLY_WINDOW))
+	for (uintptr_t s = from; s < until; s++) {
 		const struct rows r = {
 			ROW(0), ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7)};
 		h = absorb(p, shared, h, transpose(r), (struct pads){bit, bit, bit, bit});
@@ -252,18 +255,52 @@ static inline void finish(struct work *w, const struct poly_group *g, struct fe 
 		memcpy(w->tags[g->first + i], tags[g->first_lane[i]], AEAD_TAG_LEN);
 }
 
+// The step at which the next lane begins, or the last step.
+static unsigned next_begin(const struct poly_group *g, unsigned step)
+{
+	unsigned next = g->steps - 1;
+
+	for (unsigned i = 0; i < POLY_LANES; i++)
+		if (g->begin[i] > step && g->begin[i] < next)
+			next = g->begin[i];
+	return next;
+}
+
+// All steps but the last: where a lane begins within its window, that is masked.
+static inline struct fe early_steps(
+	const struct poly_powers *p, const struct poly_group *g, struct fe h)
+{
+	for (unsigned s = 0; s + 1 < g->steps;) {
+		const __m512i off =
+			_mm512_add_epi64(g->off, _mm512_mul_epu32(g->stride, _mm512_set1_epi64(s)));
+		const __mmask8 busy = _mm512_cmpge_epi64_mask(off, _mm512_setzero_si512());
+		const __mmask8 begun =
+			_mm512_cmpgt_epi64_mask(off, _mm512_set1_epi64(-POLY_WINDOW));
+		unsigned until = s + 1;
+
+		if (busy != begun) {
+			h = partial_step(p, g, h, s, false);
+		} else {
+			until = next_begin(g, s);
+			if (g->shared)
+				h = whole_steps(p, g, h, s, until, busy, true, true);
+			else if (busy != 0xff)
+				h = whole_steps(p, g, h, s, until, busy, false, true);
+			else
+				h = whole_steps(p, g, h, s, until, 0xff, false, false);
+		}
+		s = until;
+	}
+	return h;
+}
+
 static void poly_one(struct work *w, const struct poly_group *g)
 {
 	const struct poly_powers *p = w->powers;
 	struct fe h = {0};
 
 	set_powers(w, g, NULL);
-	for (unsigned s = 0; s < g->whole_from; s++)
-		h = partial_step(p, g, h, s, false);
-	if (g->shared)
-		h = whole_steps(p, g, h, true);
-	else
-		h = whole_steps(p, g, h, false);
+	h = early_steps(p, g, h);
 	h = partial_step(p, g, h, g->steps - 1, true);
 	if (g->shared)
 		h = add_lanes(p, g, h);
@@ -273,7 +310,8 @@ static void poly_one(struct work *w, const struct poly_group *g)
 // Two groups fill each other's latency at both ends, where they are alike.
 static bool alike(const struct poly_group *a, const struct poly_group *b)
 {
-	return a->steps == b->steps && a->whole_from == b->whole_from && !a->shared && !b->shared;
+	return a->steps == b->steps && a->whole_from == b->whole_from && a->whole_from <= 1 &&
+	       !a->shared && !b->shared;
 }
 
 static void poly_two(struct work *w, const struct poly_group *a, const struct poly_group *b)
@@ -286,31 +324,39 @@ static void poly_two(struct work *w, const struct poly_group *a, const struct po
 		h = partial_step(p, a, h, s, false);
 		i = partial_step(q, b, i, s, false);
 	}
-	h = whole_steps(p, a, h, false);
-	i = whole_steps(q, b, i, false);
+	h = whole_steps(p, a, h, a->whole_from, a->steps - 1, 0xff, false, false);
+	i = whole_steps(q, b, i, b->whole_from, b->steps - 1, 0xff, false, false);
 	h = partial_step(p, a, h, a->steps - 1, true);
 	i = partial_step(q, b, i, b->steps - 1, true);
 	finish(w, a, h);
 	finish(w, b, i);
 }
 
+// Groups are dealt before the ones in front of them are worked on: their vectors are written in
+// parts, and those are out of the store queue by the time they are loaded whole.
 void aead_avx512_poly(struct work *w)
 {
-	struct poly_group g[2];
-	unsigned next = 0;
+	enum { AHEAD = 4 };
+	struct poly_group groups[AHEAD];
+	unsigned packets = 0, dealt = 0, done = 0;
 
-	while (next < w->n) {
-		aead_avx512_deal(&g[0], w, next);
-		next += g[0].n;
-		if (next < w->n) {
-			aead_avx512_deal(&g[1], w, next);
-			if (alike(&g[0], &g[1])) {
-				poly_two(w, &g[0], &g[1]);
-				next += g[1].n;
-				continue;
-			}
+	for (;;) {
+		const struct poly_group *a = &groups[done % AHEAD];
+		const struct poly_group *b = &groups[(done + 1) % AHEAD];
+
+		for (; packets < w->n && dealt - done < AHEAD; dealt++) {
+			aead_avx512_deal(&groups[dealt % AHEAD], w, packets);
+			packets += groups[dealt % AHEAD].n;
 		}
-		poly_one(w, &g[0]);
+		if (dealt - done >= 2 && alike(a, b)) {
+			poly_two(w, a, b);
+			done += 2;
+		} else if (done < dealt) {
+			poly_one(w, a);
+			done++;
+		} else {
+			return;
+		}
 	}
 }
 
