@@ -20,14 +20,23 @@ static void skip_space(struct scan *s)
 		s->at++;
 }
 
+static bool ends_scalar(char c)
+{
+	return is_space(c) || c == ',' || c == ':' || c == '"' || c == '[' || c == ']' ||
+	       c == '{' || c == '}';
+}
+
 // From the opening quote to behind the closing one.
 static int skip_string(struct scan *s)
 {
 	for (s->at++; s->at < s->end; s->at++) {
-		if (*s->at == '\\')
-			s->at++;
-		else if (*s->at == '"')
-			return s->at++, 0;
+		const char *const quote = memchr(s->at, '"', (size_t)(s->end - s->at));
+		if (!quote)
+			break;
+		const char *const escape = memchr(s->at, '\\', (size_t)(quote - s->at));
+		if (!escape)
+			return s->at = quote + 1, 0;
+		s->at = escape + 1; // what it escapes is nothing's end
 	}
 	return -EBADMSG;
 }
@@ -71,7 +80,7 @@ static int skip_value(struct scan *s, struct slice *out)
 	} else if (s->at < s->end && (*s->at == '{' || *s->at == '[')) {
 		error = skip_nested(s);
 	} else {
-		while (s->at < s->end && !is_space(*s->at) && !strchr(",:]}\"[{", *s->at))
+		while (s->at < s->end && !ends_scalar(*s->at))
 			s->at++;
 	}
 	out->len = (size_t)(s->at - out->text);
@@ -154,7 +163,12 @@ json_t *json_piece(struct slice s)
 	struct scan scan = {s.text, s.text + s.len};
 	struct slice value;
 
-	if (s.len > JSON_PIECE_MAX || skip_value(&scan, &value) || scan.at != scan.end)
+	if (s.len > JSON_PIECE_MAX)
+		return NULL;
+	json_t *const plain = json_plain(s);
+	if (plain)
+		return plain;
+	if (skip_value(&scan, &value) || scan.at != scan.end)
 		return NULL;
 	return json_loadb(s.text, s.len, JSON_DECODE_ANY, NULL);
 }
