@@ -26,6 +26,7 @@ tn_net=inet        # where the servers are
 tn_family=4        # or 6: set it before tn_begin
 tn_derp_update=24h # how often headscale looks at its DERP map
 tn_regions=''      # more lines of that
+tn_headscale=''    # more lines of headscale's configuration
 tn_dns='{magic_dns: true, base_domain: lab.test, override_local_dns: false, nameservers: {global: []}}'
 declare -A tn_number=() tn_kind=()
 
@@ -164,6 +165,7 @@ headscale_config() {
 		policy: {mode: database}
 		log: {level: info, format: text}
 		tuning: {batch_change_delay: 50ms, node_store_batch_timeout: 10ms}
+		$tn_headscale
 	YAML
 }
 

@@ -5,68 +5,24 @@
 # timeout: 150
 # sanitizer: no
 #
-#   alice (device under test) --- inet --- carol (tailscaled)
-#     |                            |
-#     +------- shared ----- bob (tailgate)        10.99.0.0/24, a host .9
+#   alice, bob (Tailgate), carol (tailscaled): tests/net/twins.bash
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source=tests/net/tailnet.sh
 source ./tailnet.sh
 
-net=10.99.0.0/24
-host=10.99.0.9
-
-shared_lan() {
-	local g
-	add_ns shared
-	ip -n "$lab_id-shared" link add name br type bridge mcast_snooping 0
-	ip -n "$lab_id-shared" link set dev br up
-	addr shared br $host/24
-	for g in alice bob; do
-		link "$g" lan2 shared "to-$g"
-		ip -n "$lab_id-shared" link set "to-$g" master br
-	done
-	addr alice lan2 10.99.0.1/24
-	addr bob lan2 10.99.0.2/24
-}
-# Peers take the LAN's packets from the gateway that serves it alone: so the host has to answer
-# through that one, as it would learn by BGP.
-answers_through() { # NAME
-	local a=10.99.0.1
-	[[ $1 == alice ]] || a=10.99.0.2
-	ip -n "$lab_id-shared" route replace 100.64.0.0/10 via $a
-}
-
-serves() { # NAME: carol sends it what is for the LAN
-	[[ $(peer_status carol "$1" ".PrimaryRoutes // [] | index(\"$net\") != null") == true ]]
-}
-whoever_serves() { if serves alice; then echo alice; elif serves bob; then echo bob; fi; }
-someone_serves() { [[ $(whoever_serves) ]]; }
-# longest_gap: of the stream that arrived at the host, in ms
-longest_gap() {
-	tcpdump -tt -nr "$lab_dir/stream.pcap" 2>/dev/null | awk '
-		last && $1 - last > max { max = $1 - last }
-		{ last = $1 }
-		END { printf "%d\n", max * 1000 + 1 }'
-}
-flowing() { (($(stat -c %s "$lab_dir/stream.pcap") > 50000)); }
+# shellcheck source=tests/net/twins.bash
+source ./twins.bash
 
 lab_begin
 need_node tailgate
 tn_begin
-tn_place alice none
-tn_place bob none
-shared_lan
-tn_join alice tailgate --snat-subnet-routes=false --advertise-routes=$net
-tn_join bob tailgate --snat-subnet-routes=false --advertise-routes=$net
-tn_node carol tailscaled
+twins_places
+twins_join tailgate --snat-subnet-routes=false
 check "without approval the route says so" grep -q "not approved" <(ts alice routes)
-approve alice $net
-approve bob $net
-wait_for 20 someone_serves
+twins_approve
 first=$(whoever_serves)
-second=bob
-[[ $first == alice ]] || second=alice
+second=$(other_than "$first")
 answers_through "$first"
 wait_reach carol $host
 wait_pong carol "$first" direct
@@ -76,17 +32,13 @@ stands_by() { grep -q "stands by" <(ts "$1" routes); }
 wait_for 10 stands_by "$second"
 
 say "drain $first under a stream"
-capture stream shared br -s 64 "udp and dst port 7100"
-start sender carol bash -c 'exec 3>/dev/udp/$0/7100 9<> <(:)
-	while :; do echo x >&3; read -rt 0.001 <&9; done' $host
-wait_for 10 flowing
+stream_begin
 show "$first" drain --timeout=20s
 wait_for 10 serves "$second"
 sleep 3 # of the stream by the new way
 show "$first" routes
 check "drained" grep -q withdrawn <(ts "$first" routes)
-stop sender KILL
-stop stream
+stream_end
 answers_through "$second"
 wait_reach carol $host
 gap=$(longest_gap)
@@ -103,11 +55,10 @@ wait_reach carol $host
 
 say "drain and stop whoever serves"
 now=$(whoever_serves)
-other=alice
-[[ $now == bob ]] || other=bob
+other=$(other_than "$now")
 show "$now" drain --stop
 wait_for 10 serves "$other"
-answers_through $other
+answers_through "$other"
 wait_reach carol $host
 stop "$now" 0 # it is about to end by itself
 check "still reached" reaches carol $host

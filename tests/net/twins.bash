@@ -1,0 +1,71 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # lib.sh has them
+# Two gateways for one LAN, and somebody who sends there; to be sourced behind tailnet.sh.
+#
+#   alice --- inet --- carol (tailscaled)
+#     |        |
+#   shared --- bob                               10.99.0.0/24, a host .9
+net=10.99.0.0/24
+host=10.99.0.9
+
+twins_places() {
+	local g
+	tn_place alice none
+	tn_place bob none
+	add_ns shared
+	ip -n "$lab_id-shared" link add name br type bridge mcast_snooping 0
+	ip -n "$lab_id-shared" link set dev br up
+	addr shared br $host/24
+	for g in alice bob; do
+		link "$g" lan2 shared "to-$g"
+		ip -n "$lab_id-shared" link set "to-$g" master br
+	done
+	addr alice lan2 10.99.0.1/24
+	addr bob lan2 10.99.0.2/24
+}
+twins_join() { # KIND ARGS...: both of it, and carol
+	tn_join alice "$1" --advertise-routes=$net "${@:2}"
+	tn_join bob "$1" --advertise-routes=$net "${@:2}"
+	tn_node carol tailscaled
+}
+twins_approve() { # returns when one of them serves
+	approve alice $net
+	approve bob $net
+	wait_for 20 someone_serves
+}
+other_than() { if [[ $1 == alice ]]; then echo bob; else echo alice; fi; }
+
+# Peers take the LAN's packets from the gateway that serves it alone: so without SNAT the host has to
+# answer through that one, as it would learn by BGP.
+answers_through() { # NAME
+	local a=10.99.0.1
+	[[ $1 == alice ]] || a=10.99.0.2
+	ip -n "$lab_id-shared" route replace 100.64.0.0/10 via $a
+}
+
+serves() { # NAME: carol sends it what is for the LAN
+	[[ $(peer_status carol "$1" ".PrimaryRoutes // [] | index(\"$net\") != null") == true ]]
+}
+whoever_serves() { if serves alice; then echo alice; elif serves bob; then echo bob; fi; }
+someone_serves() { [[ $(whoever_serves) ]]; }
+
+# A datagram each millisecond from carol to the host.
+stream_begin() {
+	rm -f "$lab_dir"/stream.*
+	capture stream shared br -s 64 "udp and dst port 7100"
+	start sender carol bash -c 'exec 3>/dev/udp/$0/7100 9<> <(:)
+		while :; do echo x >&3; read -rt 0.001 <&9; done' $host
+	wait_for 10 stream_is_longer 50000
+}
+stream_is_longer() { (($(stat -c %s "$lab_dir/stream.pcap") > $1)); } # BYTES
+stream_goes_on() { wait_for "$1" stream_is_longer $(($(stat -c %s "$lab_dir/stream.pcap") + 20000)); } # SECONDS
+stream_end() {
+	stop sender KILL
+	stop stream
+}
+longest_gap() { # of what arrived at the host, in ms
+	tcpdump -tt -nr "$lab_dir/stream.pcap" 2>/dev/null | awk '
+		last && $1 - last > max { max = $1 - last }
+		{ last = $1 }
+		END { printf "%d\n", max * 1000 + 1 }'
+}
