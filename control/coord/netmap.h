@@ -14,6 +14,10 @@ enum {
 	NM_USERS_MAX = 10000,
 	NM_LIST_MAX = 4096, // addresses, endpoints, caps ... of one node
 	NM_ERROR_LEN = 128,
+	NM_APPS_MAX = 256,	  // entries of an app connector's capability
+	NM_APP_LIST_MAX = 4096,	  // domains, routes, tags of one
+	NM_SERVICES_MAX = 128,	  // that our node may host
+	NM_SERVICE_ADDRS_MAX = 4, // of one
 };
 
 struct nm_cap {
@@ -299,7 +303,28 @@ const struct nm_peer *netmap_peer_by_key(const struct netmap *, const struct key
 const struct nm_peer *netmap_peer_by_addr(const struct netmap *, const struct ip_addr *);
 const struct nm_cap *nm_node_cap(const struct nm_node *, const char *name); // NULL: has not
 const char *nm_unusable_text(enum nm_unusable);
-const char *nm_skip_text(enum nm_skip); // name of the counter
+
+// Domains that connectors with one of these tags stand for ("*": all of them), and networks.
+struct nm_app {
+	const char *name;
+	const char **domains, **connectors;
+	struct ip_prefix *routes;
+	uint32_t n_domains, n_connectors, n_routes;
+};
+// A service that nodes may host: it has addresses of its own.
+struct nm_service {
+	const char *name; // "svc:web"
+	struct ip_addr *addrs;
+	uint32_t n_addrs;
+};
+// What the node's capabilities say of app connectors and of services; node may be NULL. All in the
+// arena; how many. Entries of a wrong type, or too many, are left out and counted.
+uint32_t nm_apps_read(
+	struct arena *, const struct nm_node *, struct nm_app **out, uint64_t *skipped);
+uint32_t nm_services_read(
+	struct arena *, const struct nm_node *, struct nm_service **out, uint64_t *skipped);
+bool nm_service_name_valid(const char *name); // "svc:" and a DNS label
+const char *nm_skip_text(enum nm_skip);	      // name of the counter
 
 // The netmap as one MapResponse that netmap_apply takes at the next start, but for who is online,
 // which nobody knows then; free it. NULL

@@ -33,6 +33,28 @@ static void check_netmap(const struct netmap *nm)
 	check(conflicts == nm->n_conflicts);
 }
 
+// What our own capabilities say: within the bounds, whatever is written there.
+static void check_caps(const struct netmap *nm)
+{
+	struct arena arena = {0};
+	struct nm_app *apps;
+	struct nm_service *services;
+	uint64_t skipped = 0;
+	const uint32_t n_apps = nm_apps_read(&arena, nm->self, &apps, &skipped),
+		       n = nm_services_read(&arena, nm->self, &services, &skipped);
+
+	check(n_apps <= NM_APPS_MAX && n <= NM_SERVICES_MAX);
+	for (uint32_t i = 0; i < n_apps; i++)
+		check(apps[i].n_domains <= NM_APP_LIST_MAX && apps[i].name);
+	for (uint32_t i = 0; i < n; i++) {
+		check(nm_service_name_valid(services[i].name));
+		check(services[i].n_addrs <= NM_SERVICE_ADDRS_MAX);
+		for (uint32_t j = 0; j < i; j++)
+			check(strcmp(services[i].name, services[j].name) != 0);
+	}
+	arena_fini(&arena);
+}
+
 static int message(void *arg, const char *text, size_t len)
 {
 	struct netmap *nm = arg;
@@ -41,6 +63,7 @@ static int message(void *arg, const char *text, size_t len)
 	if (netmap_apply(nm, text, len, 1800000000, &delta))
 		check(!delta.n_peers && nm->error[0]);
 	check_netmap(nm);
+	check_caps(nm);
 	return 0;
 }
 
