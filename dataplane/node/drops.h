@@ -53,6 +53,9 @@
 		"to be translated, and its headers or what it quotes cannot be read")              \
 	X(NAT_PROTOCOL, "nat_protocol", "to be translated, and of a kind that cannot be")          \
 	X(NAT_NO_FLOW, "nat_no_flow", "answers a flow that is not (any more) known")               \
+	X(NAT_CLOSED, "nat_closed",                                                                \
+		"to a port of a service that this gateway hosts, but leads nowhere; see "          \
+		"services in tailgate.conf")                                                       \
 	X(NAT_UNREACHABLE, "nat_unreachable",                                                      \
 		"translated, its destination is behind no link: see 'tailgate nat'")               \
 	X(NAT_NO_ADDRESS, "nat_no_address",                                                        \

@@ -30,6 +30,7 @@ static const struct {
 	[ICMP_NO_KEY] = {3, 1, 1, 3, DROP_NO_KEY},
 	[ICMP_NO_NEIGHBOUR] = {3, 1, 1, 3, DROP_NEIGHBOUR},
 	[ICMP_PROHIBITED] = {3, 13, 1, 1, DROP_BLACKHOLE},
+	[ICMP_PORT_CLOSED] = {3, 3, 1, 4, DROP_NAT_CLOSED},
 };
 
 // One token is 1/icmp_rate of a second.

@@ -158,7 +158,9 @@ static struct nat_flow *open_flow(struct graph *g, struct rte_mbuf *m, const str
 
 static void refuse(struct graph *g, struct rte_mbuf *m, const struct nat_decision *d)
 {
-	if (d->drop == DROP_NAT_UNREACHABLE && !d->nexthop)
+	if (d->drop == DROP_NAT_CLOSED)
+		icmp_reply(g, m, ICMP_PORT_CLOSED, 0);
+	else if (d->drop == DROP_NAT_UNREACHABLE && !d->nexthop)
 		icmp_reply(g, m, ICMP_NO_ROUTE, 0);
 	else
 		graph_drop(g, m, d->drop);

@@ -16,14 +16,21 @@ static bool is_via(const struct nat_config *c, const struct nat_key *k)
 	return false;
 }
 
+static bool fits(const struct nat_service *s, const struct nat_key *k, uint16_t port)
+{
+	bool has_port = k->proto == IPPROTO_TCP || k->proto == IPPROTO_UDP;
+	if (s->proto == 0)
+		return s->n_backends > 0 || has_port;
+	return s->proto == k->proto && port >= s->port_first && port <= s->port_last;
+}
+
 static const struct nat_service *service_of(const struct nat_config *c, const struct nat_key *k)
 {
 	uint16_t port = rte_be_to_cpu_16(k->remote_port);
 	for (unsigned i = 0; i < c->n_services; i++) {
 		const struct nat_service *s = &c->service[i];
 		if (s->vip.family == k->family && memcmp(s->vip.bytes, k->remote, 16) == 0 &&
-			(s->proto == 0 || (s->proto == k->proto && port >= s->port_first &&
-						  port <= s->port_last)))
+			fits(s, k, port))
 			return s;
 	}
 	return NULL;
@@ -96,6 +103,7 @@ enum redirect {
 	TO_BACKEND,
 	TO_SITE,
 	TO_NOBODY,
+	TO_CLOSED, // a port of a service that nothing serves
 };
 
 static enum redirect redirect(
@@ -108,7 +116,7 @@ static enum redirect redirect(
 		return is_unicast(outside) ? TO_SITE : TO_NOBODY;
 	}
 	if (c->n_services > 0 && (s = service_of(c, outside)))
-		return to_backend(g->nat, s, outside) ? TO_BACKEND : TO_NOBODY;
+		return to_backend(g->nat, s, outside) ? TO_BACKEND : TO_CLOSED;
 	if (c->n_remap > 0 && nat_real(c, outside->remote, outside->family, real)) {
 		memcpy(outside->remote, real, outside->family == IP_V4 ? 4 : 16);
 		return TO_REMAPPED;
@@ -217,8 +225,8 @@ void nat_decide(struct graph *g, const struct nat_config *c, enum nat_shape shap
 							: fib_lookup6(g->gw->fib, to->remote);
 	d->redirected = how >= TO_BACKEND;
 	bool link = nh && (nh->type == NH_LINK || nh->type == NH_RESOLVE);
-	if (how == TO_NOBODY) {
-		refuse(d, DROP_NAT_UNREACHABLE);
+	if (how == TO_NOBODY || how == TO_CLOSED) {
+		refuse(d, how == TO_CLOSED ? DROP_NAT_CLOSED : DROP_NAT_UNREACHABLE);
 	} else if (how == TO_ITSELF && shape == NAT_SHAPE_PORTS && c->snat &&
 		   nat_is_outside(
 			   g, c, to->remote, to->family, rte_be_to_cpu_16(to->remote_port), nh)) {

@@ -82,6 +82,7 @@ enum icmp_reason {
 	ICMP_NO_KEY,	   // host unreachable: the peer does not answer
 	ICMP_NO_NEIGHBOUR, // host unreachable: the next hop does not answer
 	ICMP_PROHIBITED,   // administratively prohibited
+	ICMP_PORT_CLOSED,  // port unreachable
 };
 
 enum punt_reason {

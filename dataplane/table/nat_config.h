@@ -29,7 +29,7 @@ struct nat_service {
 	struct ip_addr vip;
 	uint16_t port_first, port_last; // host order
 	uint8_t proto;			// IPPROTO_TCP, IPPROTO_UDP; 0: any
-	uint8_t n_backends;
+	uint8_t n_backends;		// 0: its ports are closed, what has none is the host's
 	struct endpoint backend[NAT_BACKENDS_MAX]; // port 0: the same port
 };
 
@@ -58,7 +58,7 @@ struct nat_config { // fixed once published
 	// 4 bytes of an address there are the IPv4 address behind us. (tailscale net/tsaddr)
 	struct ip_prefix *via;
 	struct nat_remap *remap;
-	struct nat_service *service;
+	struct nat_service *service; // the first that fits counts
 	uint32_t n_via, n_remap, n_services;
 };
 

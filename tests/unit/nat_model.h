@@ -323,7 +323,8 @@ static inline struct nat_config *m_make_config(unsigned which)
 			.backend = {m_endpoint("10.1.0.2", 0), m_endpoint("10.1.0.2", 0)}},
 		{.vip = m_endpoint("10.88.0.3", 0).addr,
 			.n_backends = 1,
-			.backend = {m_endpoint("fd01::2", 0)}}, // IPv4 cannot
+			.backend = {m_endpoint("fd01::2", 0)}},			   // IPv4 cannot
+		{.vip = m_endpoint("10.88.0.1", 0).addr, .port_last = UINT16_MAX}, // the rest
 	};
 	c->via = m_copy(via, sizeof(via));
 	c->remap = m_copy(remap, sizeof(remap));

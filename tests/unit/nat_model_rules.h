@@ -15,7 +15,7 @@ static inline struct mplan m_plan(const struct model *m, const struct mkey *k)
 {
 	struct mplan plan = {.drop = DROP_COUNT, .to = *k};
 	struct mkey *to = &plan.to;
-	bool all = m->which >= 4, nobody = false;
+	bool all = m->which >= 4, nobody = false, closed = false;
 	uint16_t link;
 	if (all && k->family == IP_V6 &&
 		m_starts(k->remote, "\xfd\x7a\x11\x5c\xa1\xe0\x0b\x1a\0\0\0\7", 12)) {
@@ -28,6 +28,9 @@ static inline struct mplan m_plan(const struct model *m, const struct mkey *k)
 		plan.redirected = true;
 		memcpy(to->remote, "\x0a\1\0\2", 4);
 		to->rport = 8080;
+	} else if (all && k->family == IP_V4 && m_starts(k->remote, "\x0a\x58\0\1", 4) &&
+		   m_has_ports(k->proto)) {
+		plan.redirected = closed = true;
 	} else if (all && k->family == IP_V4 && m_starts(k->remote, "\x0a\x58\0\2", 4)) {
 		plan.redirected = true;
 		memcpy(to->remote, "\x0a\1\0\1", 4);
@@ -37,7 +40,7 @@ static inline struct mplan m_plan(const struct model *m, const struct mkey *k)
 		memset(to->remote, 0, 16);
 		memcpy(to->remote, "\x0a\1\0\2", 4);
 	} else if (all && k->family == IP_V4 && m_starts(k->remote, "\x0a\x58\0\3", 4)) {
-		plan.redirected = nobody = true;
+		plan.redirected = closed = true;
 	} else {
 		m_remap(m, to->remote, k->family, true);
 	}
@@ -49,8 +52,8 @@ static inline struct mplan m_plan(const struct model *m, const struct mkey *k)
 	enum nexthop_type type = m_route(to->remote, to->family, &link);
 	plan.no_route = type == NH_TYPE_COUNT;
 	bool snat = m->config.snat;
-	if (nobody) {
-		plan.drop = DROP_NAT_UNREACHABLE;
+	if (nobody || closed) {
+		plan.drop = closed ? DROP_NAT_CLOSED : DROP_NAT_UNREACHABLE;
 	} else if (snat && m_has_ports(k->proto) && memcmp(to->remote, k->remote, 16) == 0 &&
 		   !plan.redirected && m_is_outside(m, k->remote, k->family, k->rport)) {
 		plan.flow = plan.hairpin = true;
@@ -164,7 +167,7 @@ static inline struct mverdict m_begin(struct model *m, const struct mp *p, const
 	struct mflow *f = m_find(m, 0, k);
 	bool any = m->config.endpoint_independent && !plan.redirected && p->proto != M_GRE &&
 		   memcmp(plan.to.remote, k->remote, 16) == 0;
-	if (plan.drop == DROP_NAT_UNREACHABLE && plan.no_route)
+	if (plan.drop == DROP_NAT_CLOSED || (plan.drop == DROP_NAT_UNREACHABLE && plan.no_route))
 		return (struct mverdict){.result = M_ICMP};
 	if (plan.drop != DROP_COUNT)
 		return m_drop(plan.drop);
