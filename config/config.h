@@ -28,6 +28,10 @@ enum {
 	CONFIG_NAT_REMAP_MAX = 256,
 	CONFIG_LEARNED_MAX = 64,
 	CONFIG_PROTOCOLS_MAX = 16,
+	CONFIG_DOMAINS_MAX = 1024,
+	CONFIG_DOMAIN_LEN = 256, // with "*." and the final zero
+	CONFIG_SERVICES_MAX = 128,
+	CONFIG_BACKENDS_MAX = 8,   // of one entry
 	CONFIG_TAILNET_MTU = 1280, // every path of a tailnet carries it
 	CONFIG_TAILNET_TABLE = 52, // of the kernel (tailscale router_linux.go)
 	CONFIG_ERROR_KEY_LEN = 96,
@@ -110,6 +114,30 @@ struct config_learned {
 	uint32_t limit;				// most networks
 };
 
+struct config_domains {
+	char list[CONFIG_DOMAINS_MAX][CONFIG_DOMAIN_LEN];
+	uint32_t count;
+};
+
+enum { // of IP
+	CONFIG_PROTO_TCP = 6,
+	CONFIG_PROTO_UDP = 17,
+};
+
+// Some ports of a service and where they lead. No two entries have a port of the same service.
+struct config_service {
+	char name[CONFIG_NAME_LEN + 8];		      // "svc:web"
+	uint8_t proto;				      // 0: any, and all ports
+	uint16_t first, last;			      // host order
+	struct endpoint backend[CONFIG_BACKENDS_MAX]; // port 0: the same port
+	uint32_t n_backends;
+};
+
+struct config_services {
+	struct config_service list[CONFIG_SERVICES_MAX];
+	uint32_t count;
+};
+
 // Exactly one of interface and device is set; the other is "".
 struct config_port {
 	char name[IFNAME_LEN];
@@ -165,6 +193,8 @@ struct config {
 	struct config_learned learned;
 	uint32_t announce_table; // of the kernel, for what a routing daemon announces; 0: none
 	struct config_endpoints dns_listen; // where names are resolved for the LAN
+	struct config_domains app_domains;
+	struct config_services services;
 	char socket[CONFIG_SOCKET_LEN];
 	struct endpoint metrics;    // port 0: off
 	uint32_t log_level;	    // enum log_level

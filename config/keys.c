@@ -213,6 +213,19 @@ const struct config_key config_keys[] = {
 		.help = "On a tailnet: addresses at which names are resolved for the hosts of the LAN, by UDP "
 			"and TCP on port 53: names of the tailnet, its split DNS, and everything else. The "
 			"gateway's own host finds it at 100.100.100.100."},
+	{.name = "app_domains", TOP(app_domains), .type = &type_domains, .absent = "none",
+		.example = "[ \"*.example.com\", \"example.org\" ]",
+		.help = "On a tailnet: domains that this gateway stands for as an app connector, beside "
+			"those that the coordination server names. \"*.example.com\" is whatever lies below "
+			"example.com. It takes 'tailgate set --advertise-connector'; the addresses that the "
+			"gateway resolves these names to become routes that it advertises."},
+	{.name = "services", TOP(services), .type = &type_services, .absent = "none",
+		.example = "[ \"svc:web tcp:443 = 10.1.0.5:8443, 10.1.0.6:8443\" ]",
+		.help = "On a tailnet: ports of services that this gateway hosts, and the backends to which "
+			"they lead; of several, a client stays with one. A service has addresses of its own, "
+			"which the coordination server gives out; its other ports are closed. Ports are "
+			"tcp:443, udp:5000-5010 or, for all there is, *. A backend without a port is reached "
+			"at the port of the service."},
 	{.name = "socket", TOP(socket), .type = &type_path, .text = "/run/tailgate/tailgated.sock",
 		.help = "Unix socket of the tailgate command."},
 	{.name = "metrics", TOP(metrics), .type = &type_listen, .absent = "\"\": off",

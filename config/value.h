@@ -26,4 +26,6 @@ extern const struct config_type type_pool;	  // struct config_nat
 extern const struct config_type type_remap;	  // struct config_nat
 extern const struct config_type type_ranges;	  // struct config_learned
 extern const struct config_type type_protocols;	  // struct config_learned
+extern const struct config_type type_domains;	  // struct config_domains
+extern const struct config_type type_services;	  // struct config_services
 extern const struct config_type type_section;	  // list of groups; the reader walks it itself

@@ -79,6 +79,8 @@ void join_tune(struct daemon *d)
 		tailnet_set_probes(d->tailnet, &d->config->route_probes);
 		tailnet_set_learned(d->tailnet, &d->config->learned);
 		tailnet_set_announce(d->tailnet, (uint8_t)d->config->announce_table);
+		tailnet_set_app_domains(d->tailnet, &d->config->app_domains);
+		tailnet_set_services(d->tailnet, &d->config->services);
 	}
 }
 
@@ -107,6 +109,8 @@ int join_start(struct daemon *d, struct underlay *u, char err[static 512])
 		.probes = d->config->route_probes,
 		.learned = d->config->learned,
 		.announce_table = (uint8_t)d->config->announce_table,
+		.app_domains = &d->config->app_domains,
+		.services = &d->config->services,
 	};
 	int r = tailnet_create(&params, &d->tailnet, err);
 	if (r < 0)

@@ -81,6 +81,8 @@ int cmd_capture(const struct cli *);
 int cmd_reload(const struct cli *);
 int cmd_nat(const struct cli *);
 int cmd_routes(const struct cli *);
+int cmd_appc_routes(const struct cli *);
+int cmd_services(const struct cli *);
 int cmd_drain(const struct cli *);
 int cmd_stop(const struct cli *);
 int cmd_metrics(const struct cli *);

@@ -39,10 +39,13 @@ static int show(const struct cli *cli, const json_t *answer)
 			show_text(route, "state"), show_text(route, "why"));
 	}
 	fclose(f);
-	if (i == 0)
+	unsigned apps = (unsigned)show_number(answer, "apps");
+	if (i == 0 && apps == 0)
 		fputs("No routes: advertise some with 'tailgate set --advertise-routes=...'.\n",
 			cli->out);
 	bool ok = i == 0 || table_print(cli->out, text, 10, 2);
+	if (apps > 0)
+		fprintf(cli->out, "%u of the app connector: see 'tailgate appc-routes'\n", apps);
 	free(text);
 	return ok && fflush(cli->out) == 0 ? CLI_OK : cli_fail(cli, "out of memory");
 }

@@ -16,6 +16,7 @@ enum {
 const struct setting settings[] = {
 	{"--accept-dns", "CorpDNS", SETTING_SWITCH, true},
 	{"--accept-routes", "RouteAll", SETTING_SWITCH},
+	{"--advertise-connector", "AppConnector", SETTING_CONNECTOR},
 	{"--advertise-exit-node", "AdvertiseRoutes", SETTING_EXIT_ROUTES},
 	{"--advertise-routes", "AdvertiseRoutes", SETTING_ROUTES},
 	{"--advertise-tags", "AdvertiseTags", SETTING_TAGS},
@@ -214,6 +215,9 @@ static int set_one(const struct setting *s, const json_t *status, json_t *prefs,
 	case SETTING_SWITCH_NOT:
 		json_object_set_new(
 			prefs, s->pref, json_boolean(on == (s->kind == SETTING_SWITCH)));
+		return 0;
+	case SETTING_CONNECTOR:
+		json_object_set_new(prefs, s->pref, json_pack("{s:b}", "Advertise", on));
 		return 0;
 	case SETTING_TAGS:
 		return set_tags(prefs, text, err);

@@ -12,6 +12,7 @@
 		{"--advertise-routes", "LIST",                                                     \
 			"Networks that others reach through this node, with commas between."},     \
 		{"--advertise-exit-node", NULL, "Offer the way to the internet."},                 \
+		{"--advertise-connector", NULL, "Be an app connector: learn routes from names."},  \
 		{"--accept-routes", NULL, "Use the networks that other nodes advertise."},         \
 		{"--accept-dns", NULL, "Use the tailnet's DNS (on by default)."},                  \
 		{"--shields-up", NULL, "Let no connections in."},                                  \

@@ -14,6 +14,7 @@ enum setting_kind {
 	SETTING_TAGS,
 	SETTING_EXIT_NODE,
 	SETTING_NETFILTER,
+	SETTING_CONNECTOR, // a switch in an object: {"Advertise"}
 };
 
 struct setting {

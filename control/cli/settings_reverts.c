@@ -58,6 +58,11 @@ static void print_flag(
 		print_switch(out, s->flag, on == (s->kind == SETTING_SWITCH));
 		return;
 	}
+	if (s->kind == SETTING_CONNECTOR) {
+		const json_t *o = json_object_get(prefs, s->pref);
+		print_switch(out, s->flag, json_is_true(json_object_get(o, "Advertise")));
+		return;
+	}
 	if (s->kind == SETTING_EXIT_ROUTES) {
 		print_switch(out, s->flag, settings_offers_exit(prefs));
 		return;

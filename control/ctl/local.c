@@ -44,6 +44,7 @@ static const struct route {
 	unsigned flags;
 	local_handler *handler;
 } routes[] = {
+	{"appc-route-info", EVHTTP_REQ_GET, ROUTE_TAILNET, local_handle_appc},
 	{"cert-domains", EVHTTP_REQ_GET, ROUTE_TAILNET, local_handle_cert_domains},
 	{"check-ip-forwarding", EVHTTP_REQ_GET, 0, local_handle_warning},
 	{"check-prefs", EVHTTP_REQ_POST, ROUTE_WRITE, local_handle_check},

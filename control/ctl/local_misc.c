@@ -33,6 +33,11 @@ void local_handle_services(struct local_request *r)
 	local_json(r, HTTP_OK, json_object());
 }
 
+void local_handle_appc(struct local_request *r)
+{
+	local_json(r, HTTP_OK, tailnet_appc(r->t));
+}
+
 void local_handle_derpmap(struct local_request *r)
 {
 	local_json(r, HTTP_OK, local_derp_map(tailnet_netmap(r->t)));

@@ -1,5 +1,6 @@
 // Metrics of a node of a tailnet: coordination, DERP, the way to each peer.
 #include "control/ctl/metrics.h"
+#include "control/tailnet/appc.h"
 #include "control/tailnet/tailnet.h"
 
 static void netmap_family(
@@ -65,6 +66,26 @@ static void path_families(struct evbuffer *out, const struct tailnet *t)
 	}
 }
 
+static void app_families(struct evbuffer *out, const struct tailnet *t)
+{
+	uint32_t domains, addresses;
+	const struct appc_counters *c = tailnet_appc_counters(t, &domains, &addresses);
+	if (!c)
+		return;
+	metrics_single(out, "tailgate_appc_domains", "gauge", NULL,
+		"domains that the app connector watches", domains);
+	metrics_single(out, "tailgate_appc_addresses", "gauge", NULL,
+		"addresses that it has learned of them, at most 4096", addresses);
+	metrics_single(out, "tailgate_appc_learned", "counter", NULL, "addresses learned",
+		(double)c->learned);
+	metrics_family(out, "tailgate_appc_refused", "counter", NULL,
+		"addresses in answers that were not learned: nobody's to give, or too many");
+	evbuffer_add_printf(out,
+		"tailgate_appc_refused_total{why=\"forbidden\"} %llu\n"
+		"tailgate_appc_refused_total{why=\"full\"} %llu\n",
+		(unsigned long long)c->forbidden, (unsigned long long)c->full);
+}
+
 static void netmap_families(struct evbuffer *out, const struct netmap *nm)
 {
 	metrics_family(out, "tailgate_netmap_skipped", "counter", NULL,
@@ -85,6 +106,7 @@ bool metrics_node_part(struct metrics_walk *w, struct evbuffer *out)
 	coord_families(out, w->d->tailnet);
 	netmap_families(out, tailnet_netmap(w->d->tailnet));
 	path_families(out, w->d->tailnet);
+	app_families(out, w->d->tailnet);
 	return true;
 }
 

@@ -38,6 +38,7 @@ static const char *state(const struct tailnet_route_info *i, bool exit)
 static const char *const sources[] = {
 	[TAILNET_NETWORK_SET] = "set",
 	[TAILNET_NETWORK_LEARNED] = "learned",
+	[TAILNET_NETWORK_APP] = "app",
 };
 
 static json_t *route_json(const struct tailnet *t, const struct ip_prefix *p)
@@ -57,15 +58,22 @@ static void reply(const struct tailnet *t, struct evhttp_request *req)
 	uint32_t n;
 	const struct ip_prefix *networks = tailnet_networks(t, &n);
 	json_t *routes = json_array();
-	for (uint32_t i = 0; i < n; i++)
-		json_array_append_new(routes, route_json(t, &networks[i]));
+	uint32_t apps = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		// There may be thousands of these, and nobody looks at each.
+		if (tailnet_network_source(t, i) == TAILNET_NETWORK_APP)
+			apps++;
+		else
+			json_array_append_new(routes, route_json(t, &networks[i]));
+	}
 	struct tailnet_learned_info learned;
 	tailnet_learned_info(t, &learned);
 	ctl_reply_json(req, HTTP_OK,
-		json_pack("{s:b,s:b,s:o,s:{s:i,s:i,s:i}}", "draining", tailnet_is_draining(t),
-			"announcing", tailnet_is_announcing(t), "routes", routes, "learned",
-			"offered", (int)learned.offered, "held", (int)learned.held, "left_out",
-			(int)learned.left_out));
+		json_pack("{s:b,s:b,s:o,s:{s:i,s:i,s:i},s:i,s:i}", "draining",
+			tailnet_is_draining(t), "announcing", tailnet_is_announcing(t), "routes",
+			routes, "learned", "offered", (int)learned.offered, "held",
+			(int)learned.held, "left_out", (int)learned.left_out, "apps", (int)apps,
+			"all", (int)n));
 }
 
 static struct tailnet *node_of(struct ctl_server *s, struct evhttp_request *req)
@@ -83,6 +91,15 @@ void ctl_routes_handle(struct ctl_server *s, struct evhttp_request *req)
 	struct query q;
 	if (ctl_query(req, none, &q) && node_of(s, req))
 		reply(s->d->tailnet, req);
+}
+
+void ctl_services_handle(struct ctl_server *s, struct evhttp_request *req)
+{
+	static const char *const none[] = {NULL};
+	struct query q;
+	if (ctl_query(req, none, &q) && node_of(s, req))
+		ctl_reply_json(req, HTTP_OK,
+			json_pack("{s:o}", "services", tailnet_services(s->d->tailnet)));
 }
 
 void ctl_drain_handle(struct ctl_server *s, struct evhttp_request *req)

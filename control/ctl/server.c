@@ -178,6 +178,8 @@ static const struct route {
 		"?client=&next=: the address translation and its flows"},
 	{EVHTTP_REQ_GET, CTL_PREFIX "explain", ctl_explain_handle,
 		"?src=&dst=&proto=&port=: which rule lets it in, or why none does"},
+	{EVHTTP_REQ_GET, CTL_PREFIX "services", ctl_services_handle,
+		"services of the tailnet that are hosted"},
 	{EVHTTP_REQ_GET, CTL_PREFIX "routes", ctl_routes_handle,
 		"the advertised networks and what became of each"},
 	{EVHTTP_REQ_POST, CTL_PREFIX "drain", ctl_drain_handle,

@@ -103,6 +103,8 @@ static void on_flight(void *arg, const uint8_t *message, const struct dns_reply 
 	LIST_REMOVE(q, entry);
 	d->n_questions--;
 	d->counters.failed += message == NULL;
+	if (message && d->watch)
+		d->watch(d->watch_arg, q->query.name, message, reply->len);
 	if (message && q->generation == d->generation)
 		dns_cache_put(d->cache, &key, dns_now_ms() / 1000, message, reply);
 	for (struct dns_pending *p; (p = TAILQ_FIRST(&q->pending));) {
@@ -245,6 +247,14 @@ void dns_cancel(struct dns *d, const void *arg)
 				pending_free(q, p);
 		}
 	}
+}
+
+void dns_watch(struct dns *d, dns_watch_fn *fn, void *arg)
+{
+	d->watch = fn;
+	d->watch_arg = arg;
+	if (fn)
+		dns_cache_clear(d->cache);
 }
 
 // -- listening ------------------------------------------------------------------------------------

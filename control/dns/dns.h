@@ -70,6 +70,11 @@ void dns_destroy(struct dns *);
 // resolv.conf of a process that was killed, where this one has no use for dns_create.
 void dns_recover(const char *resolv_conf, const char *state_dir);
 
+// From now on fn sees what resolvers answer, before whoever asked does: to a question about name
+// (lower case, without the final dot). What was cached is forgotten. NULL: nobody.
+typedef void dns_watch_fn(void *arg, const char *name, const uint8_t *message, size_t len);
+void dns_watch(struct dns *, dns_watch_fn *fn, void *arg);
+
 // The netmap is another: it is looked at when the next query comes.
 void dns_netmap_changed(struct dns *);
 // Whether the machine itself asks us (--accept-dns, and the tailnet runs). ifindex: of the TUN.

@@ -68,6 +68,8 @@ struct dns { // ctl only
 	uint32_t generation;
 	uint8_t resolvers_mark[16]; // a hash of who is asked for what
 	struct dns_cache *cache;
+	dns_watch_fn *watch; // NULL: nobody
+	void *watch_arg;
 	struct dns_forward *forward;
 	struct osconf *osconf;
 	struct event *tick;

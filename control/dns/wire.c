@@ -163,6 +163,7 @@ int dns_reply_read(const uint8_t *message, size_t len, const uint8_t *question, 
 		get16(message + 6) + get16(message + 8) + get16(message + 10) > DNS_RECORDS_MAX ||
 		ns_initparse(message, (int)len, &m) < 0)
 		return -EBADMSG;
+	r->len = len;
 	r->rcode = message[3] & 0xf;
 	r->truncated = message[2] & FLAG_TC;
 	r->authentic = message[3] & FLAG_AD;

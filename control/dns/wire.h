@@ -42,7 +42,8 @@ struct dns_reply {
 	uint16_t question_len;
 	uint16_t counts[3]; // answer, authority, additional of the body
 	uint32_t ttl_s;	    // the smallest of the answer; of a negative one by its SOA
-	size_t body_len;    // of the message without OPT and what follows it
+	size_t len;	    // of the message
+	size_t body_len;    // ... without OPT and what follows it
 	uint16_t n_ttls;
 	uint16_t ttl_at[DNS_RECORDS_MAX]; // last: a copy may end behind the n_ttls-th
 };

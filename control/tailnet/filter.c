@@ -122,6 +122,10 @@ static void add_local(struct ranges *local, const struct tn_filter_spec *spec)
 		struct ip_range range = ip_range_of(&self->addresses[i]);
 		add(local, &range);
 	}
+	for (uint32_t i = 0; i < spec->n_vips; i++) {
+		struct ip_range range = ip_range_of(&spec->vips[i]);
+		add(local, &range);
+	}
 	for (uint32_t i = 0; i < spec->n_routes; i++) {
 		struct ip_range range = ip_range_of(&spec->routes[i]);
 		if (spec->routes[i].len == 0)

@@ -23,7 +23,9 @@ struct tn_filter_spec {
 	const struct ip_ifaddr *attached; // the machine's addresses with their networks
 	uint32_t n_attached;
 	bool shields_up;
-	uint16_t peerapi4, peerapi6; // ports at our addresses; 0: none
+	uint16_t peerapi4, peerapi6;  // ports at our addresses; 0: none
+	const struct ip_prefix *vips; // of services that we host
+	uint32_t n_vips;
 };
 
 // Without netmap nothing may come in. NULL, with a line in the log: the policy is beyond what is

@@ -45,6 +45,9 @@ struct tailnet_params {
 	struct config_hosts probes; // hosts behind us that are watched
 	struct config_learned learned;
 	uint8_t announce_table; // 0: none
+	// Copied; NULL: none.
+	const struct config_domains *app_domains;
+	const struct config_services *services;
 	struct tailnet_env env;
 };
 
@@ -74,6 +77,8 @@ void tailnet_set_probes(struct tailnet *, const struct config_hosts *);
 void tailnet_set_learned(struct tailnet *, const struct config_learned *);
 void tailnet_set_announce(struct tailnet *, uint8_t table);
 void tailnet_set_nat(struct tailnet *, const struct config_nat *);
+void tailnet_set_app_domains(struct tailnet *, const struct config_domains *);
+void tailnet_set_services(struct tailnet *, const struct config_services *);
 // An ip rule was deleted: ours come back.
 void tailnet_rule_gone(struct tailnet *);
 // The TUN was made anew: it has neither addresses nor routes.

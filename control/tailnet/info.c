@@ -114,6 +114,12 @@ const char *const *tailnet_health(const struct tailnet *read_only, unsigned *n)
 	if (r->unix_ns && !r->udp)
 		say(t, n, "UDP is blocked: everything goes over DERP on TCP 443; let UDP %u out",
 			atomic_load(&t->params.gw->wg_port));
+	if (tn_services_orphan(t))
+		say(t, n,
+			"the server gives %s no address: define it there and approve this node as "
+			"its "
+			"host; headscale has no services",
+			tn_services_orphan(t));
 	if (t->netmap->clock_offset_s > 60 || t->netmap->clock_offset_s < -60)
 		say(t, n, "the clock is %lld s off the server's: set it, keys expire by it",
 			(long long)-t->netmap->clock_offset_s);

@@ -23,6 +23,11 @@ static void short_name(const struct nm_node *n, char out[static CONFIG_NAME_LEN]
 
 bool tn_is_own(const struct tailnet *t, const struct ip_addr *a)
 {
+	return tn_is_node_address(t, a) || tn_is_vip(t, a);
+}
+
+bool tn_is_node_address(const struct tailnet *t, const struct ip_addr *a)
+{
 	const struct nm_node *self = t->netmap->self;
 	for (uint32_t i = 0; self && i < self->n_addresses; i++) {
 		if (ip_addr_equal(&self->addresses[i].addr, a))
@@ -106,8 +111,11 @@ static void filter_apply(struct tailnet *t)
 {
 	struct gateway *gw = t->params.gw;
 	t->filter_dirty = false;
+	struct ip_prefix vips[TN_VIPS_MAX];
 	const struct tn_filter_spec spec = {
 		.netmap = t->netmap,
+		.vips = vips,
+		.n_vips = tn_vips(t, vips),
 		.routes = t->networks.at,
 		.n_routes = t->networks.n,
 		.peerapi4 = peerapi_port_of(t->peerapi, IP_V4),
@@ -129,6 +137,7 @@ void tn_up(struct tailnet *t)
 	mesh_set_node_key(t->mesh, &t->node_key);
 	mesh_set_silent(t->mesh, nm_node_cap(t->netmap->self, "silent-disco"));
 	derp_pool_set_key(t->derp, &t->node_private);
+	tn_services_read(t);
 	for (size_t i = 0; i < t->netmap->n_peers; i++) {
 		if (t->netmap->peers[i]->unusable == NM_USABLE)
 			peer_set(t, t->netmap->peers[i]);
@@ -222,6 +231,8 @@ void tn_map(void *arg, const struct netmap_delta *delta)
 	t->settle_full |= delta->full;
 	if (parts & NM_DERP_MAP)
 		tn_net_map(t);
+	if (parts & NM_SELF)
+		tn_services_read(t);
 	if (t->active) {
 		for (size_t i = 0; i < delta->n_peers; i++)
 			peer_delta(t, &delta->peers[i]);
@@ -232,6 +243,8 @@ void tn_map(void *arg, const struct netmap_delta *delta)
 			t->routes_dirty = t->relays_dirty = true;
 		}
 	}
+	if (parts & NM_SELF)
+		tn_appc_settle(t);
 	if (!parts && !delta->n_peers)
 		return;
 	save_later(t, delta, parts);

@@ -55,6 +55,10 @@ struct nat_config *tn_nat_compile(const struct tn_nat_spec *spec)
 	for (uint32_t i = 0; i < config->n_remap; i++)
 		c->remap[c->n_remap++] =
 			(struct nat_remap){config->remap[i].known, config->remap[i].real};
+	c->service = mem_alloc((spec->n_services + 1) * sizeof(*c->service));
+	c->n_services = spec->n_services;
+	if (c->n_services)
+		memcpy(c->service, spec->services, c->n_services * sizeof(*c->service));
 	c->n_pool = config->n_pool;
 	memcpy(c->pool, config->pool, sizeof(c->pool));
 	memcpy(c->port4, spec->port4, sizeof(c->port4));
@@ -72,7 +76,8 @@ static bool is_same(const struct nat_config *a, const struct nat_config *b)
 	x.service = y.service = NULL;
 	return memcmp(&x, &y, sizeof(x)) == 0 &&
 	       memcmp(a->via, b->via, a->n_via * sizeof(*a->via)) == 0 &&
-	       memcmp(a->remap, b->remap, a->n_remap * sizeof(*a->remap)) == 0;
+	       memcmp(a->remap, b->remap, a->n_remap * sizeof(*a->remap)) == 0 &&
+	       memcmp(a->service, b->service, a->n_services * sizeof(*a->service)) == 0;
 }
 
 // What it is told with: the ports that it needs, while it needs them.
@@ -95,15 +100,20 @@ void tn_nat_apply(struct tailnet *t)
 		}
 	}
 	struct nat_config *c = NULL, *now = atomic_load(&gw->nat);
-	if (t->active && t->networks.n > 0)
+	struct nat_service *services = mem_alloc(NAT_SERVICES_MAX * sizeof(*services));
+	uint32_t n_services = t->active ? tn_services_nat(t, services) : 0;
+	if (t->active && (t->networks.n > 0 || n_services > 0))
 		c = tn_nat_compile(&(struct tn_nat_spec){
 			.config = &t->params.nat,
 			.routes = t->networks.at,
 			.n_routes = t->networks.n,
 			.snat = !t->prefs->no_snat,
+			.services = services,
+			.n_services = n_services,
 			.port4 = port4,
 			.port6 = port6,
 		});
+	free(services);
 	if (c && now && is_same(c, now)) {
 		nat_config_destroy(c);
 		return;

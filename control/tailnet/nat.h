@@ -11,6 +11,8 @@ struct tn_nat_spec {
 	uint32_t n_routes;
 	bool snat;
 	const struct ip_addr *port4, *port6; // PORT_MAX each; IP_NONE: it has none
+	const struct nat_service *services;
+	uint32_t n_services;
 };
 
 // Never NULL; the caller's until it is published.

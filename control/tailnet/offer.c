@@ -120,8 +120,11 @@ static void stand_for(struct tn_networks *all, const struct ip_prefix *list, uin
 static bool gather(struct tailnet *t)
 {
 	struct tn_networks now = {0}, *old = &t->networks;
+	uint32_t n_apps;
+	const struct ip_prefix *apps = tn_appc_networks(t, &n_apps);
 	stand_for(&now, t->prefs->routes, t->prefs->n_routes, TAILNET_NETWORK_SET);
 	stand_for(&now, t->learned.offered, t->learned.n_offered, TAILNET_NETWORK_LEARNED);
+	stand_for(&now, apps, n_apps, TAILNET_NETWORK_APP);
 	bool same = now.n == old->n && old->at &&
 		    memcmp(now.at, old->at, now.n * sizeof(*now.at)) == 0 &&
 		    memcmp(now.source, old->source, now.n) == 0;
@@ -141,6 +144,11 @@ const struct ip_prefix *tailnet_networks(const struct tailnet *t, uint32_t *n)
 {
 	*n = t->networks.n;
 	return t->networks.at;
+}
+
+enum tailnet_network_source tailnet_network_source(const struct tailnet *t, uint32_t i)
+{
+	return (enum tailnet_network_source)t->networks.source[i];
 }
 
 // -- what we offer --------------------------------------------------------------------------------
@@ -195,6 +203,7 @@ void tailnet_drain(struct tailnet *t, bool on)
 	t->draining = on;
 	log_info("tailnet", on ? "draining: no routes are offered any more"
 			       : "no longer draining: routes are offered again");
+	coord_client_update(t->coord); // services are offered likewise
 	tn_offer_update(t);
 }
 

@@ -22,8 +22,8 @@ static bool offers_exit(const struct tailnet *t)
 	return false;
 }
 
-// The user's own nodes; else those that the filter lets go to the internet's names through us:
-// TCP to 0.0.0.0:53, or [2000::]:53 of an IPv6 address, as the real client asks it.
+// The user's own nodes; of an exit node or app connector those that the filter lets go to names
+// through us: TCP to 0.0.0.0:53, or [2000::]:53 of an IPv6 address, as the real client asks it.
 static bool may_resolve(void *arg, const struct nm_peer *peer, const struct ip_addr *from)
 {
 	static const uint8_t any4[4] = {0}, any6[16] = {0x20};
@@ -39,8 +39,9 @@ static bool may_resolve(void *arg, const struct nm_peer *peer, const struct ip_a
 	};
 	if (self && self->user && self->user == peer->node->user && !peer->node->jailed)
 		return true;
-	return offers_exit(t) && rules && rules_is_local(rules, q.family, q.dst) &&
-	       rules_allow(rules, &q, RULE_PORT);
+	return rules && rules_allow(rules, &q, RULE_PORT) &&
+	       (t->prefs->app_connector ||
+		       (offers_exit(t) && rules_is_local(rules, q.family, q.dst)));
 }
 
 static struct dns *dns_of(void *arg)
@@ -79,7 +80,7 @@ uint32_t tn_peerapi_services(const struct tailnet *t, struct hostinfo_service *o
 	const struct hostinfo_service all[TN_SERVICES_MAX] = {
 		{"peerapi4", peerapi_port_of(t->peerapi, IP_V4)},
 		{"peerapi6", peerapi_port_of(t->peerapi, IP_V6)},
-		{"peerapi-dns-proxy", offers_exit(t)},
+		{"peerapi-dns-proxy", offers_exit(t) || t->prefs->app_connector},
 	};
 	uint32_t n = 0;
 	for (unsigned i = 0; i < TN_SERVICES_MAX; i++) {

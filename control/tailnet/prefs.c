@@ -108,6 +108,8 @@ static bool read_members(struct prefs *p)
 	p->no_snat = flag(p, "NoSNAT");
 	p->exit_node_allow_lan = flag(p, "ExitNodeAllowLANAccess");
 	p->run_ssh = flag(p, "RunSSH");
+	p->app_connector =
+		json_is_true(json_object_get(json_object_get(p->all, "AppConnector"), "Advertise"));
 	// Unset is off, too: only an explicit false filters.
 	p->no_stateful = !json_is_false(json_object_get(p->all, "NoStatefulFiltering"));
 	p->netfilter_mode = (int32_t)json_integer_value(json_object_get(p->all, "NetfilterMode"));

@@ -20,6 +20,7 @@ struct prefs {
 	bool route_all; // --accept-routes
 	bool corp_dns;	// --accept-dns
 	bool shields_up, no_snat, exit_node_allow_lan, run_ssh, no_stateful;
+	bool app_connector;						 // --advertise-connector
 	char exit_node_id[PREFS_TEXT_LEN], exit_node_ip[PREFS_TEXT_LEN]; // either
 	char auto_exit_node[PREFS_TEXT_LEN]; // "any": the ID is what was found; "": chosen by hand
 	char hostname[PREFS_TEXT_LEN], operator[PREFS_TEXT_LEN];

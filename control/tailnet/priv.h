@@ -17,7 +17,8 @@ enum {
 	TN_HEALTH_LEN = COORD_TEXT_LEN + 32,
 	TN_PINGS_MAX = 32,
 	TN_SERVICES_MAX = 3, // that other nodes are told of
-	TN_SETTLE_MS = 20,   // changes of one burst become one change of routes and filter
+	TN_VIPS_MAX = NM_SERVICES_MAX * NM_SERVICE_ADDRS_MAX,
+	TN_SETTLE_MS = 20, // changes of one burst become one change of routes and filter
 	TN_NETMAP_SAVE_S = 5,
 	TN_NETMAP_SAVE_SHARE = 100, // of the time goes into saving: one in so many
 };
@@ -111,6 +112,9 @@ struct tailnet { // ctl only
 	size_t n_endpoints;
 	uint64_t endpoints_ns; // when STUN last said them; 0: never
 
+	struct tn_appc *connector;
+	struct tn_services *hosted;
+
 	// offer.c
 	struct tn_networks networks;
 	struct learned learned;
@@ -161,17 +165,40 @@ int tn_coord_save(void *t);
 void tn_coord_changed(void *t);
 // map.c: the netmap to the tables.
 void tn_map(void *t, const struct netmap_delta *);
-void tn_up(struct tailnet *);					// all of it
-void tn_down(struct tailnet *);					// nothing of it
-void tn_map_settled(struct tailnet *);				// a burst of changes is over
-void tn_peers_again(struct tailnet *);				// prefs that concern peers changed
-bool tn_is_own(const struct tailnet *, const struct ip_addr *); // an address of this node
+void tn_up(struct tailnet *);	       // all of it
+void tn_down(struct tailnet *);	       // nothing of it
+void tn_map_settled(struct tailnet *); // a burst of changes is over
+void tn_peers_again(struct tailnet *); // prefs that concern peers changed
+// An address of this node; the second also one of a service that it hosts.
+bool tn_is_node_address(const struct tailnet *, const struct ip_addr *);
+bool tn_is_own(const struct tailnet *, const struct ip_addr *);
 // offer.c: which networks we stand for, and which of them we offer.
 void tn_offer_update(struct tailnet *); // a source of networks, or a reason not to offer, changed
 void tn_networks_free(struct tn_networks *);
 void tn_learned_tick(struct tailnet *);
 bool tn_is_answered_through(const struct tailnet *); // peers take from us what hosts there send
 void tn_reach_changed(void *t);
+// appc_node.c: the app connector.
+int tn_appc_create(struct tailnet *) must_check;
+void tn_appc_destroy(struct tailnet *);
+void tn_appc_settle(struct tailnet *); // settings, our capabilities or the configuration changed
+// What is to be advertised of it: sorted, and what no network of the user's has.
+const struct ip_prefix *tn_appc_networks(struct tailnet *, uint32_t *n);
+// The same of a list, in place; how many are left.
+uint32_t tn_appc_sweep(
+	const struct ip_prefix *set, uint32_t n_set, struct ip_prefix *apps, uint32_t n);
+char *tn_appc_answer(struct tailnet *); // to the server; free it
+// services_node.c: services that we host.
+void tn_services_create(struct tailnet *);
+void tn_services_destroy(struct tailnet *);
+void tn_services_read(struct tailnet *); // our capabilities changed
+bool tn_is_vip(const struct tailnet *, const struct ip_addr *);
+// Their addresses; out has room for TN_VIPS_MAX.
+uint32_t tn_vips(const struct tailnet *, struct ip_prefix *out);
+uint32_t tn_services_nat(const struct tailnet *, struct nat_service *out); // NAT_SERVICES_MAX
+const char *tn_services_mark(struct tailnet *);				   // ServicesHash
+char *tn_services_answer(struct tailnet *);				   // to the server; free it
+const char *tn_services_orphan(const struct tailnet *); // one without address; NULL: none
 // nat.c: the workers' address translation as it follows from all that.
 void tn_nat_apply(struct tailnet *);
 // routes.c: addresses and routes of the TUN as the netmap wants them.

@@ -114,15 +114,16 @@ static char *respond(const char *status, const char *body, size_t body_len, size
 	return text;
 }
 
-char *tn_c2n(void *, const char *request, size_t len, size_t *answer_len)
+char *tn_c2n(void *t, const char *request, size_t len, size_t *answer_len)
 {
 	static const struct {
-		const char *method, *path, *body;
+		const char *method, *path;
+		char *(*body)(struct tailnet *); // NULL: empty
 	} answers[] = {
-		{"GET", "/vip-services", "{\"VIPServices\":[],\"ServicesHash\":\"\"}\n"},
-		{"GET", "/appconnector/routes", "{\"Domains\":null}\n"},
-		{"POST", "/netfilter-kind", ""},
-		{"POST", "/logtail/flush", ""},
+		{"GET", "/vip-services", tn_services_answer},
+		{"GET", "/appconnector/routes", tn_appc_answer},
+		{"POST", "/netfilter-kind", NULL},
+		{"POST", "/logtail/flush", NULL},
 	};
 	char method[8], path[128];
 	const char *end = memmem(request, len, "\r\n\r\n", 4);
@@ -136,7 +137,11 @@ char *tn_c2n(void *, const char *request, size_t len, size_t *answer_len)
 			continue;
 		if (strcmp(method, answers[i].method) != 0)
 			return respond("405 Method Not Allowed", "", 0, answer_len);
-		return respond("200 OK", answers[i].body, strlen(answers[i].body), answer_len);
+		char *body = answers[i].body ? answers[i].body(t) : NULL;
+		char *whole =
+			respond("200 OK", body ? body : "", body ? strlen(body) : 0, answer_len);
+		free(body);
+		return whole;
 	}
 	static const char unknown[] = "unknown c2n path\n";
 	return respond("400 Bad Request", unknown, sizeof(unknown) - 1, answer_len);

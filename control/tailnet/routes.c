@@ -214,7 +214,8 @@ static void address(struct tailnet *t, const struct ip_prefix *p, bool add)
 	struct netlink *nl = mirror_netlink(t->params.mirror);
 	struct ip_ifaddr a = {.addr = p->addr, .len = p->len};
 	bool service = ip_addr_equal(&p->addr, &dns_service_v4) ||
-		       ip_addr_equal(&p->addr, &dns_service_v6);
+		       ip_addr_equal(&p->addr, &dns_service_v6) ||
+		       !tn_is_node_address(t, &p->addr); // nobody's source
 	int r = !add	  ? netlink_addr_del(nl, &a, tun_ifindex(t))
 		: service ? netlink_addr_add_local(nl, &a, tun_ifindex(t))
 			  : netlink_addr_add(nl, &a, tun_ifindex(t));
@@ -305,6 +306,15 @@ void tailnet_set_announce(struct tailnet *t, uint8_t table)
 	tn_routes_apply(t);
 }
 
+// The kernel answers echoes for services that we host, and to ports that are closed.
+static void put_vips(const struct tailnet *t, struct tn_list *l)
+{
+	struct ip_prefix vips[TN_VIPS_MAX];
+	uint32_t n = tn_vips(t, vips);
+	for (uint32_t i = 0; i < n; i++)
+		put(l, &vips[i]);
+}
+
 void tn_routes_apply(struct tailnet *t)
 {
 	struct tn_list routes = {0}, throws = {0}, addresses = {0}, announced = {0};
@@ -314,6 +324,7 @@ void tn_routes_apply(struct tailnet *t)
 	for (uint32_t i = 0; i < t->netmap->self->n_addresses; i++)
 		put(&addresses, &t->netmap->self->addresses[i]);
 	put_service(t->netmap->self, &addresses);
+	put_vips(t, &addresses);
 	finish(&addresses);
 	wanted_routes(t, &routes);
 	wanted_throws(t, &routes, &throws);

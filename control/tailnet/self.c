@@ -77,6 +77,8 @@ const struct hostinfo *tn_hostinfo(void *arg)
 	h->n_tags = t->prefs->n_tags;
 	h->services = t->services;
 	h->n_services = tn_peerapi_services(t, t->services);
+	h->app_connector = t->prefs->app_connector;
+	h->services_hash = tn_services_mark(t);
 	h->exit_node_id = t->prefs->exit_node_id;
 	h->shields_up = t->prefs->shields_up;
 	h->netinfo = t->netinfo.working_udp >= 0 ? &t->netinfo : NULL;

@@ -299,11 +299,12 @@ static int create_parts(struct tailnet *t)
 	t->netmap = netmap_create(&t->node_key);
 	t->none = netmap_create(&no_key);
 	t->net = net_create(base);
+	tn_services_create(t);
 	t->settle = event_new(base, -1, 0, on_settle, t);
 	t->save = event_new(base, -1, 0, on_save, t);
 	t->second = event_new(base, -1, EV_PERSIST, on_second, t);
 	t->reach = reach_create(base, 0, tn_reach_changed, t);
-	if (!t->net || !t->settle || !t->save || !t->second || !t->reach ||
+	if (tn_appc_create(t) < 0 || !t->net || !t->settle || !t->save || !t->second || !t->reach ||
 		event_add(t->second, &second) < 0 || tn_lookup_init(t) < 0 ||
 		tn_net_create(t) < 0 || tn_names_create(t) < 0 || tn_peerapi_create(t) < 0)
 		return -ENOMEM;
@@ -333,6 +334,8 @@ int tailnet_create(const struct tailnet_params *params, struct tailnet **out, ch
 		return r;
 	}
 	load_netmap(t);
+	tn_services_read(t);
+	tn_appc_settle(t);
 	tn_net_map(t);
 	if (tn_wants_up(t) && !key_is_zero(&t->node_key))
 		tn_login(t, NULL, false);
@@ -356,6 +359,8 @@ void tailnet_destroy(struct tailnet *t)
 	peerapi_destroy(t->peerapi);
 	netfilter_destroy(t->firewall);
 	dns_destroy(t->names);
+	tn_appc_destroy(t);
+	tn_services_destroy(t);
 	net_destroy(t->net);
 	struct event *const events[] = {t->settle, t->second, t->save, t->rules_again};
 	for (unsigned i = 0; i < RTE_DIM(events); i++) {

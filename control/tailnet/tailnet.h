@@ -60,9 +60,12 @@ bool tailnet_is_draining(const struct tailnet *);
 enum tailnet_network_source {
 	TAILNET_NETWORK_SET,	 // the settings: --advertise-routes
 	TAILNET_NETWORK_LEARNED, // the kernel, that has it of a routing daemon
+	TAILNET_NETWORK_APP,	 // the app connector: what it learned, or the server told it
 };
 // All of them; n, valid until the loop runs.
 const struct ip_prefix *tailnet_networks(const struct tailnet *, uint32_t *n);
+
+enum tailnet_network_source tailnet_network_source(const struct tailnet *, uint32_t i);
 
 // What became of a network that we advertise.
 struct tailnet_route_info {
@@ -143,6 +146,18 @@ const struct nm_peer *tailnet_exit_node(const struct tailnet *);
 // The nearest of those that the server suggests. NULL: there is none, or, with *why set, it cannot
 // be told yet.
 const struct nm_node *tailnet_suggest_exit(const struct tailnet *, const char **why);
+
+// --- App connector, services.
+
+struct json_t;
+struct appc_counters;
+// appctype.RouteInfo; empty where we are no connector. A new reference.
+struct json_t *tailnet_appc(const struct tailnet *) must_check;
+// How many domains are watched, and addresses known. NULL: we are no connector.
+const struct appc_counters *tailnet_appc_counters(
+	const struct tailnet *, uint32_t *domains, uint32_t *addresses);
+// [{"name", "active", "addresses", "serves": [{"ports", "backends"}]}]. A new reference.
+struct json_t *tailnet_services(const struct tailnet *) must_check;
 
 // --- The whole.
 

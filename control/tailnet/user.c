@@ -145,6 +145,7 @@ static int replace(
 	}
 	*old = t->prefs;
 	t->prefs = p;
+	tn_appc_settle(t);
 	tn_offer_update(t);
 	tn_nat_apply(t);
 	tn_changed(t, TAILNET_CHANGED_PREFS);

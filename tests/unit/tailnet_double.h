@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#include "control/tailnet/appc.h"
 #include "control/tailnet/exit_suggest.h"
 #include "control/tailnet/tailnet.h"
 
@@ -223,6 +224,31 @@ const struct ip_prefix *tailnet_networks(const struct tailnet *t, uint32_t *n)
 {
 	*n = t->prefs->n_routes;
 	return t->prefs->routes;
+}
+
+enum tailnet_network_source tailnet_network_source(const struct tailnet *, uint32_t)
+{
+	return TAILNET_NETWORK_SET;
+}
+
+json_t *tailnet_appc(const struct tailnet *)
+{
+	return json_pack("{s:[s],s:{s:[s]},s:[]}", "Control", "192.0.2.0/24", "Domains",
+		"example.com", "203.0.113.1", "Wildcards");
+}
+
+const struct appc_counters *tailnet_appc_counters(
+	const struct tailnet *, uint32_t *domains, uint32_t *addresses)
+{
+	static const struct appc_counters counters = {.learned = 3, .full = 2, .forbidden = 1};
+	*domains = 5;
+	*addresses = 4;
+	return &counters;
+}
+
+json_t *tailnet_services(const struct tailnet *)
+{
+	return json_array();
 }
 
 void tailnet_route_info(

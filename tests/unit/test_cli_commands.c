@@ -27,6 +27,12 @@
 	"\"100.64.0.2:9\",\"remote\":\"10.1.0.9:7\"},\"outside\":{\"local\":\"10.1.0.1:17\","      \
 	"\"remote\":\"10.1.0.9:7\"},\"idle_s\":1.5,\"bytes_out\":1000,\"bytes_in\":0,"             \
 	"\"packets_out\":1,\"packets_in\":0}],\"next\":0}"
+#define PREFS "GET /localapi/v0/prefs"
+#define APPC "GET /localapi/v0/appc-route-info"
+#define CONNECTOR "{\"AppConnector\":{\"Advertise\":true}}"
+#define APPS                                                                                       \
+	"{\"Control\":[\"192.0.2.0/24\"],\"Domains\":{\"ccc.example\":[],\"a.example\":["          \
+	"\"203.0.113.1\"],\"b.example\":[\"203.0.113.1\",\"2001:db8::1\"]},\"Wildcards\":[]}"
 #define ROUTE(route, state, approved, taken_over, why)                                             \
 	"{\"route\":\"" route "\",\"from\":\"set\",\"state\":\"" state "\",\"approved\":" approved \
 	",\"taken_over\":" taken_over ",\"why\":\"" why "\"}"
@@ -173,6 +179,57 @@ static const struct {
 	{"routes, no node", {"routes"},
 		{{"GET /tailgate/v0/routes", 409, "{\"error\":\"no node of a tailnet\"}"}}, 1, "=",
 		"no node of a tailnet", {}},
+	{"routes, of an app connector", {"routes"},
+		{{"GET /tailgate/v0/routes", 200, "{\"routes\":[],\"apps\":7}"}}, 0,
+		"=7 of the app connector: see 'tailgate appc-routes'\n", "=", {}},
+	{"appc-routes", {"appc-routes"}, {{PREFS, 200, CONNECTOR}, {APPC, 200, APPS}}, 0,
+		"=b.example   2\na.example   1\nccc.example 0\n", "=", {}},
+	{"appc-routes, map", {"appc-routes", "--map"}, {{PREFS, 200, CONNECTOR}, {APPC, 200, APPS}},
+		0,
+		"={\"a.example\":[\"203.0.113.1\"],\"b.example\":[\"203.0.113.1\",\"2001:db8::1\"]"
+		",\"ccc.example\":[]}\n",
+		"=", {}},
+	{"appc-routes, all", {"appc-routes", "--all"}, {{PREFS, 200, CONNECTOR}, {APPC, 200, APPS}},
+		0, "Routes from Policy\n==================\n[\n  \"192.0.2.0/24\"\n]\n", "=", {}},
+	{"appc-routes, number", {"appc-routes", "-n"},
+		{{PREFS, 200, CONNECTOR}, {"GET /tailgate/v0/routes", 200, "{\"all\":12}"}}, 0,
+		"=12\n", "=", {}},
+	{"appc-routes, nothing", {"appc-routes"}, {{PREFS, 200, CONNECTOR}, {APPC, 200, "{}"}}, 0,
+		"=", "=", {}},
+	{"appc-routes, no connector", {"appc-routes"}, {{PREFS, 200, "{\"AppConnector\":null}"}}, 0,
+		"=not a connector\n", "=", {}},
+	{"appc-routes, no daemon's word", {"appc-routes"}, {{PREFS, 500, "broken"}}, 1, "=",
+		"broken", {}},
+	{"services", {"services"},
+		{{"GET /tailgate/v0/services", 200,
+			"{\"services\":[{\"name\":\"svc:a\",\"active\":true,\"addresses\":[\"100."
+			"99.0.1\"],"
+			"\"serves\":[{\"ports\":\"tcp:443\",\"backends\":[\"10.1.0.5:8443\",\"10.1."
+			"0.6\"]}"
+			"]},{\"name\":\"svc:b\",\"active\":false,\"addresses\":[\"100.99.0.2\"],"
+			"\"serves\":"
+			"[{\"ports\":\"*\",\"backends\":[\"10.1.0.7\"]}]},{\"name\":\"svc:c\","
+			"\"active\":"
+			"true,\"addresses\":[\"100.99.0.3\"],\"serves\":[]}]}"}},
+		0,
+		"=Service  Addresses   Ports    Backends                 Why\n"
+		"svc:a    100.99.0.1  tcp:443  10.1.0.5:8443, 10.1.0.6  \n"
+		"svc:b    100.99.0.2  *        10.1.0.7                 draining\n"
+		"svc:c    100.99.0.3                                    leads nowhere: see "
+		"services in "
+		"tailgate.conf\n",
+		"=", {}},
+	{"services, without address", {"services"},
+		{{"GET /tailgate/v0/services", 200,
+			"{\"services\":[{\"name\":\"svc:a\",\"active\":true,\"addresses\":[],"
+			"\"serves\":[{"
+			"\"ports\":\"*\",\"backends\":[\"10.1.0.7\"]}]}]}"}},
+		0, "no address: define it at the coordination server", "=", {}},
+	{"services, none", {"services"}, {{"GET /tailgate/v0/services", 200, "{\"services\":[]}"}},
+		0, "=No services: see services in tailgate.conf.\n", "=", {}},
+	{"services, no node", {"services"},
+		{{"GET /tailgate/v0/services", 409, "{\"error\":\"no node of a tailnet\"}"}}, 1,
+		"=", "no node of a tailnet", {}},
 	{"drain", {"drain"},
 		{{"POST /tailgate/v0/drain?on=1", 200, "{}"},
 

@@ -88,6 +88,8 @@ static void test_one_flag(void **)
 			"[\"0.0.0.0/0\",\"::/0\"]"},
 		{"--advertise-routes=fd7a:115c:a1e0:b1a:0:ff:c0a8:100/120", "AdvertiseRoutes",
 			"[\"fd7a:115c:a1e0:b1a:0:ff:c0a8:100/120\"]"},
+		{"--advertise-connector", "AppConnector", "{\"Advertise\":true}"},
+		{"--advertise-connector=false", "AppConnector", "{\"Advertise\":false}"},
 		{"--advertise-exit-node", "AdvertiseRoutes", "[\"0.0.0.0/0\",\"::/0\"]"},
 	};
 	for (unsigned i = 0; i < N(cases); i++) {

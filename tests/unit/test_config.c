@@ -75,6 +75,9 @@ static void test_every_top_level_key(void **)
 		"nat_ports = \"2000-3999\"; nat_addresses = [ \"203.0.113.6\", \"2001:db8::6\" ];\n"
 		"nat_mapping = \"endpoint-independent\"; nat_client_flows = 0;\n"
 		"nat_tcp_idle_s = 60; nat_udp_idle_s = 10; route_probes = [ \"10.1.0.254\" ];\n"
+		"app_domains = [ \"example.com\", \"*.Example.org\", \"a_b.example\" ];\n"
+		"services = [ \"svc:web tcp:443=10.1.0.5:8443,[fd00::5]:1\", "
+		"\"svc:web  udp:5-9 = 10.1.0.5 , fd00::5\", \"svc:all * = 10.1.0.9\" ];\n"
 		"nat_remap = [ \"10.9.0.0/24=192.168.1.0/24\", \"fd09::/64 = fd01::/64\" ];\n"
 		"advertise_learned = [ \"10.0.0.0/8\", \"10.9.0.0/28\", \"fd00::/8  le 48\" ];\n"
 		"learned_protocols = [ \"ospf\", \"boot\" ]; learned_limit = 4096;\n"
@@ -97,6 +100,18 @@ static void test_every_top_level_key(void **)
 	assert_int_equal(c->memory_mb, 16);
 	assert_int_equal(c->icmp_rate, 0);
 	assert_int_equal(c->handshake_rate, 5);
+	assert_int_equal(c->app_domains.count, 3);
+	assert_string_equal(c->app_domains.list[1], "*.Example.org");
+	assert_int_equal(c->services.count, 3);
+	assert_string_equal(c->services.list[1].name, "svc:web");
+	assert_int_equal(c->services.list[0].n_backends, 2);
+	assert_int_equal(c->services.list[0].backend[0].port, 8443);
+	assert_int_equal(c->services.list[1].proto, CONFIG_PROTO_UDP);
+	assert_int_equal(c->services.list[1].first, 5);
+	assert_int_equal(c->services.list[1].last, 9);
+	assert_int_equal(c->services.list[1].backend[1].port, 0);
+	assert_int_equal(c->services.list[2].proto, 0);
+	assert_int_equal(c->services.list[2].last, 65535);
 	assert_int_equal(c->dns_listen.count, 3);
 	assert_int_equal(c->dns_listen.list[1].port, 53);
 	assert_int_equal(c->dns_listen.list[2].port, 5353);

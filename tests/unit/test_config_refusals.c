@@ -171,6 +171,58 @@ static const struct refusal refusals[] = {
 		"59 is out of range; write 60 to 864000 seconds"},
 	{KEY "nat_udp_idle_s = 9;\n", 2, "nat_udp_idle_s",
 		"9 is out of range; write 10 to 86400 seconds"},
+	{KEY "app_domains = \"example.com\";\n", 2, "app_domains",
+		"expected an array, found a string; write [ \"*.example.com\" ]"},
+	{KEY "app_domains = [ \"\" ];\n", 2, "app_domains[0]",
+		"\"\" is not a domain, such as \"example.com\" or \"*.example.com\""},
+	{KEY "app_domains = [ \"*\" ];\n", 2, "app_domains[0]",
+		"\"*\" is not a domain, such as \"example.com\" or \"*.example.com\""},
+	{KEY "app_domains = [ \"a.com\", \"a.*.com\" ];\n", 2, "app_domains[1]",
+		"\"a.*.com\" is not a domain, such as \"example.com\" or \"*.example.com\""},
+	{KEY "app_domains = [ \"example.com.\" ];\n", 2, "app_domains[0]",
+		"\"example.com.\" is not a domain, such as \"example.com\" or \"*.example.com\""},
+	{KEY "services = [ \"web tcp:443 = 10.1.0.5\" ];\n", 2, "services[0]",
+		"\"web tcp:443 = 10.1.0.5\" does not begin with the name of a service, such as "
+		"svc:web"},
+	{KEY "services = [ \"svc:a.b tcp:443 = 10.1.0.5\" ];\n", 2, "services[0]",
+		"\"svc:a.b tcp:443 = 10.1.0.5\" does not begin with the name of a service, such as "
+		"svc:web"},
+	{KEY "services = [ \"svc:web = 10.1.0.5\" ];\n", 2, "services[0]",
+		"\"svc:web = 10.1.0.5\" does not name ports, such as tcp:443, udp:5000-5010 or *, "
+		"and behind = where they lead; write \"svc:web tcp:443 = 10.1.0.5:8443\""},
+	{KEY "services = [ \"svc:web tcp:0 = 10.1.0.5\" ];\n", 2, "services[0]",
+		"\"svc:web tcp:0 = 10.1.0.5\" does not name ports, such as tcp:443, udp:5000-5010 "
+		"or "
+		"*, and behind = where they lead; write \"svc:web tcp:443 = 10.1.0.5:8443\""},
+	{KEY "services = [ \"svc:web tcp:9-8 = 10.1.0.5\" ];\n", 2, "services[0]",
+		"\"svc:web tcp:9-8 = 10.1.0.5\" does not name ports, such as tcp:443, "
+		"udp:5000-5010 "
+		"or *, and behind = where they lead; write \"svc:web tcp:443 = 10.1.0.5:8443\""},
+	{KEY "services = [ \"svc:web tcp:443\" ];\n", 2, "services[0]",
+		"\"svc:web tcp:443\" does not name ports, such as tcp:443, udp:5000-5010 or *, and "
+		"behind = where they lead; write \"svc:web tcp:443 = 10.1.0.5:8443\""},
+	{KEY "services = [ \"svc:web tcp:443 = host\" ];\n", 2, "services[0]",
+		"\"host\" is not the address of a backend, with its port or without, such as "
+		"\"10.1.0.5:8443\""},
+	{KEY "services = [ \"svc:web tcp:443 = 127.0.0.1:80\" ];\n", 2, "services[0]",
+		"\"127.0.0.1:80\" is not the address of a backend, with its port or without, such "
+		"as "
+		"\"10.1.0.5:8443\""},
+	{KEY "services = [ \"svc:web tcp:443 = 10.1.0.5:0\" ];\n", 2, "services[0]",
+		"\"10.1.0.5:0\" is not the address of a backend, with its port or without, such as "
+		"\"10.1.0.5:8443\""},
+	{KEY "services = [ \"svc:web tcp:443 = 10.1.0.5,\" ];\n", 2, "services[0]",
+		"\"\" is not the address of a backend, with its port or without, such as "
+		"\"10.1.0.5:8443\""},
+	{KEY "services = [ \"svc:web tcp:1-2 = 10.1.0.5:7\" ];\n", 2, "services[0]",
+		"several ports go to the same ports of the backend; leave \":7\" out"},
+	{KEY "services = [ \"svc:web tcp:1 = 10.0.0.1,10.0.0.1,10.0.0.1,10.0.0.1,10.0.0.1,"
+	     "10.0.0.1,10.0.0.1,10.0.0.1,10.0.0.1\" ];\n",
+		2, "services[0]", "has more than 8 backends"},
+	{KEY "services = [ \"svc:web tcp:1-9 = 10.0.0.1\", \"svc:web tcp:9 = 10.0.0.2\" ];\n", 2,
+		"services[1]", "its ports are in services[0] already"},
+	{KEY "services = [ \"svc:web * = 10.0.0.1\", \"svc:web udp:9 = 10.0.0.2\" ];\n", 2,
+		"services[1]", "its ports are in services[0] already"},
 	{KEY "nat_remap = [ \"10.9.0.0/24\" ];\n", 2, "nat_remap[0]",
 		"\"10.9.0.0/24\" does not name two networks, such as "
 		"\"10.9.0.0/24 = 192.168.1.0/24\""},

@@ -370,6 +370,7 @@ static void test_questions(void **)
 		{"check-so-mark-in-use", "true"},
 		{"serve-config", "{}"},
 		{"services", "{}"},
+		{"appc-route-info", "\"203.0.113.1\""},
 		{"usermetrics", "tailscaled_home_derp_region_id 901\n"},
 		{"usermetrics", "tailscaled_health_messages{type=\"warning\"} 0\n"},
 		{"suggest-exit-node", "\"ID\": \"\""},
