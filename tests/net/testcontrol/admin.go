@@ -29,6 +29,7 @@ POST   /patches/NAME|*     {"Rate", "Seconds"}: changes of those, one map respon
                            Sent, Seconds, ProbesMs: time until a c2n request behind them was answered, and how
                            many are Unanswered a minute later
 POST   /c2n/NAME/PATH      ask the node; answers with its answer
+GET    /c2n/NAME/PATH      the same with GET
 `
 
 type failure struct {
@@ -76,6 +77,7 @@ func (c *control) admin() http.Handler {
 	}))
 	m.HandleFunc("POST /patches/{name}", handle(c.patches))
 	m.HandleFunc("POST /c2n/{name}/{path...}", c.serveC2N)
+	m.HandleFunc("GET /c2n/{name}/{path...}", c.serveC2N)
 	return m
 }
 
@@ -262,9 +264,8 @@ func (c *control) postFakes(_ *http.Request, body []byte) (any, error) {
 	return map[string]tailcfg.NodeID{"First": first, "Last": last}, nil
 }
 
-// ask puts a c2n request into the node's stream, behind what is there; then gets its answer. A POST
-// with a body.
-func (c *control) ask(to tailcfg.NodeID, path string, body []byte, then func(*http.Response)) error {
+// ask puts a c2n request into the node's stream, behind what is there; then gets its answer.
+func (c *control) ask(to tailcfg.NodeID, method, path string, body []byte, then func(*http.Response)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.streams[to]
@@ -272,7 +273,7 @@ func (c *control) ask(to tailcfg.NodeID, path string, body []byte, then func(*ht
 		return failure{404, fmt.Errorf("the node has no map stream")}
 	}
 	var request bytes.Buffer
-	req, err := http.NewRequest("POST", "http://node/"+path, bytes.NewReader(body))
+	req, err := http.NewRequest(method, "http://node/"+path, bytes.NewReader(body))
 	if err == nil {
 		err = req.Write(&request)
 	}
@@ -299,7 +300,7 @@ func (c *control) serveC2N(w http.ResponseWriter, r *http.Request) {
 	n, err := c.named(r)
 	c.mu.Unlock()
 	if err == nil {
-		err = c.ask(n.ID, r.PathValue("path"), body, func(res *http.Response) {
+		err = c.ask(n.ID, r.Method, r.PathValue("path"), body, func(res *http.Response) {
 			text, _ := io.ReadAll(res.Body)
 			answers <- answer{res.StatusCode, text}
 		})
@@ -356,7 +357,7 @@ func (c *control) patches(r *http.Request, body []byte) (any, error) {
 	probe := func() {
 		sent := time.Now()
 		for _, id := range probed {
-			if c.ask(id, "echo", []byte("x"), func(*http.Response) {
+			if c.ask(id, "POST", "echo", []byte("x"), func(*http.Response) {
 				answered <- float64(time.Since(sent).Microseconds()) / 1000
 			}) == nil {
 				asked++
