@@ -43,7 +43,7 @@
 	X(FILTER_MALFORMED, "filter_malformed",                                                    \
 		"from a tailnet peer, and ports or protocol cannot be told")                       \
 	X(FILTER_SCOPE, "filter_scope",                                                            \
-		"multicast and link-local destinations are not carried in a tailnet")              \
+		"multicast, broadcast and link-local destinations are not carried in a tailnet")   \
 	X(FILTER_NOT_LOCAL, "filter_not_local",                                                    \
 		"from a tailnet peer to an address that is neither ours nor of an advertised "     \
 		"route")                                                                           \

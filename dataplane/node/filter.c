@@ -1,14 +1,13 @@
 // The packet filter of a tailnet, default drop, for what comes from its peers: by rules what begins
 // here, by state or shape what answers. What goes to them is only remembered. Order and exceptions
 // are those of tailscale (wgengine/filter/filter.go, net/packet/packet.go), so that both sides of a
-// connection mean the same; but later fragments, too, must be for an address of ours.
+// connection mean the same; but fragments are judged as the whole packet that reassemble made.
 #include "dataplane/node/nat_packet.h"
 
 enum {
 	PROTO_TSMP = 99, // between the nodes themselves; never the host's
 	PROTO_IP6_FRAGMENT = 44,
 	IP6_FRAGMENT_LEN = 8,
-	FRAGMENT_LEAST = 80, // bytes of offset: no L4 header is written over
 	ICMP_LEN_LEAST = 4,
 	ICMP_ECHO_LEN = 8,
 	IGMP_LEN_LEAST = 8,
@@ -76,17 +75,8 @@ static uint32_t l4_least(const struct ip_info *ip)
 	}
 }
 
-// Bytes in front of a later fragment. IPv6: its fragment header is the only extension.
-static uint32_t fragment_offset(const uint8_t *l3, const struct ip_info *ip)
-{
-	rte_be16_t field;
-	memcpy(&field, l3 + (ip->family == IP_V4 ? 6 : IP6_HDR_LEN + 2), sizeof(field));
-	uint32_t v = rte_be_to_cpu_16(field);
-	return ip->family == IP_V4 ? (v & RTE_IPV4_HDR_OFFSET_MASK) * 8 : v & 0xfff8;
-}
-
 // Whether what the verdict goes by can be read: all of the L4 header, no extension header of IPv6
-// but a fragment's. m: in one piece as far as its L4 header goes.
+// but a fragment's (of what goes out). m: in one piece as far as its L4 header goes.
 static bool is_plain(const struct rte_mbuf *m, const struct ip_info *ip)
 {
 	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
@@ -94,9 +84,7 @@ static bool is_plain(const struct rte_mbuf *m, const struct ip_info *ip)
 			ip->l3_len == IP6_HDR_LEN + IP6_FRAGMENT_LEN;
 	if (ip->family == IP_V6 && ip->l3_len != IP6_HDR_LEN && !fragment)
 		return false;
-	if (ip->flags & IP_FLAG_FRAG_TAIL)
-		return fragment_offset(l3, ip) >= FRAGMENT_LEAST;
-	if (ip->proto == PROTO_TSMP && (ip->flags & IP_FLAG_FRAG))
+	if (ip->flags & IP_FLAG_FRAG_TAIL) // has none
 		return false;
 	return m->data_len >= ip->l3_len + l4_least(ip);
 }
@@ -186,6 +174,15 @@ static bool is_cached(const struct local_cache *c, const uint8_t *dst, uint8_t f
 	return c->family == family && memcmp(c->addr, dst, family == IP_V4 ? 4 : 16) == 0;
 }
 
+// Where sources stay as they are, an answer needs a route of others: what has to be answered is
+// noted until something comes.
+static void note_request(struct graph *g, const struct ip_info *ip, const uint8_t *dst)
+{
+	const struct nat_config *c = atomic_load_explicit(&g->gw->nat, memory_order_acquire);
+	if (c && !c->snat && (ip->proto == IPPROTO_TCP || is_icmp(ip)))
+		unanswered_request(g->unanswered, (enum ip_family)ip->family, dst, g->now);
+}
+
 // ACCEPT, or why the packet ends.
 static int judge(struct graph *g, const struct rules *rules, const struct rte_mbuf *m,
 	struct local_cache *local)
@@ -204,8 +201,6 @@ static int judge(struct graph *g, const struct rules *rules, const struct rte_mb
 		memcpy(local->addr, dst, ip->family == IP_V4 ? 4 : 16);
 		local->family = ip->family;
 	}
-	if (ip->flags & IP_FLAG_FRAG_TAIL)
-		return ACCEPT;
 	if (ip->proto == IPPROTO_TCP && !is_syn(m, ip))
 		return ACCEPT;
 	if (is_icmp(ip) && is_icmp_answer(m, ip))
@@ -216,7 +211,10 @@ static int judge(struct graph *g, const struct rules *rules, const struct rte_mb
 			return ACCEPT;
 	}
 	bool jailed = atomic_load_explicit(&p->peer->jailed, memory_order_relaxed);
-	return may_begin(jailed ? NULL : rules, m, ip) ? ACCEPT : DROP_FILTER_RULE;
+	if (!may_begin(jailed ? NULL : rules, m, ip))
+		return DROP_FILTER_RULE;
+	note_request(g, ip, dst);
+	return ACCEPT;
 }
 
 // A few of each peer's, to the control thread.
@@ -242,7 +240,6 @@ static void tsmp(struct graph *g, struct rte_mbuf *m)
 static bool is_refused_connection(const struct rte_mbuf *m, const struct ip_info *ip, int verdict)
 {
 	return ip->family == IP_V4 && ip->proto == IPPROTO_TCP &&
-	       !(ip->flags & IP_FLAG_FRAG_TAIL) &&
 	       (verdict == DROP_FILTER_RULE || verdict == DROP_FILTER_NOT_LOCAL) && is_syn(m, ip);
 }
 
@@ -363,7 +360,7 @@ static unsigned judge_burst(struct graph *g, struct rte_mbuf **pkts, uint16_t n,
 	for (unsigned i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		const struct ip_info *ip = &pkt_of(m)->ip;
-		if (unlikely(ip->proto == PROTO_TSMP && !(ip->flags & IP_FLAG_FRAG_TAIL))) {
+		if (unlikely(ip->proto == PROTO_TSMP)) {
 			tsmp(g, m);
 			continue;
 		}
@@ -397,9 +394,8 @@ bool filter_is_answer(struct graph *g, const struct rte_mbuf *m)
 
 // Whether answers are told by what went out: of UDP and SCTP for the rules, of all but ICMP where
 // what is no answer gets another source.
-static bool is_remembered(const struct graph *g, const struct ip_info *ip)
+static bool is_remembered(const struct nat_config *c, const struct ip_info *ip)
 {
-	const struct nat_config *c = atomic_load_explicit(&g->gw->nat, memory_order_acquire);
 	return is_stateful(ip) ||
 	       (c && c->snat && !is_icmp(ip) && !(ip->flags & IP_FLAG_FRAG_TAIL));
 }
@@ -413,11 +409,14 @@ bool filter_out(struct graph *g, struct rte_mbuf *m)
 		graph_drop(g, m, DROP_FILTER_SCOPE);
 		return false;
 	}
-	if (p->nat == PKT_NAT_IN) // its flow knows
-		return true;
-	if (!nat_towards_peer(g, m))
+	if (p->nat != PKT_NAT_IN && !nat_towards_peer(g, m))
 		return false;
-	if (p->nat != PKT_NAT_IN && is_remembered(g, ip) && is_plain(m, ip)) {
+	const struct nat_config *c = atomic_load_explicit(&g->gw->nat, memory_order_acquire);
+	if (c && !c->snat)
+		unanswered_answer(g->unanswered, (enum ip_family)ip->family,
+			src_of(rte_pktmbuf_mtod(m, const uint8_t *), ip->family));
+	// Else its flow knows.
+	if (p->nat != PKT_NAT_IN && is_remembered(c, ip) && is_plain(m, ip)) {
 		struct flow_key key = flow_of(m, ip, true);
 		if (flow_remember(g->flows, &key))
 			graph_count(g, COUNTER_FLOWS_EVICTED, 1);

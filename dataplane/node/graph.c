@@ -72,6 +72,7 @@ struct graph *graph_create(struct gateway *gw, uint16_t id, const char *aead)
 	g->id = id;
 	memcpy(g->fn, node_functions, sizeof(g->fn));
 	g->trace = mem_alloc(sizeof(*g->trace) * TRACE_SLOTS);
+	g->unanswered = mem_alloc(sizeof(*g->unanswered));
 	g->aead = aead_create(aead);
 	if (!g->aead)
 		goto no_aead;
@@ -97,6 +98,7 @@ no_nat:
 no_flows:
 	aead_destroy(g->aead);
 no_aead:
+	free(g->unanswered);
 	free(g->trace);
 	free(g);
 	return NULL;
@@ -125,6 +127,7 @@ void graph_destroy(struct graph *g)
 	nat_table_destroy(g->nat);
 	flow_table_destroy(g->flows);
 	aead_destroy(g->aead);
+	free(g->unanswered);
 	free(g->trace);
 	free(g);
 }

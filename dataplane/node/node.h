@@ -14,6 +14,7 @@
 #include "dataplane/table/nat.h"
 #include "dataplane/table/peer.h"
 #include "dataplane/table/rules.h"
+#include "dataplane/table/unanswered.h"
 #include "dataplane/wire/ip.h"
 
 enum {
@@ -275,8 +276,9 @@ struct graph {
 	node_fn *fn[NODE_COUNT];
 	struct node_queue txq[PORT_MAX]; // what tx has collected for each port
 	uint32_t txq_bytes[PORT_MAX];
-	struct flow_table *flows; // what went to filtered peers
-	struct nat_table *nat;	  // what filtered peers have begun; ctl: nat_table_read()
+	struct flow_table *flows;      // what went to filtered peers
+	struct nat_table *nat;	       // what filtered peers have begun; ctl: nat_table_read()
+	struct unanswered *unanswered; // whom filtered peers ask in vain; ctl: unanswered_read()
 	// Every port that was ever an outside one; nothing: first > last
 	uint16_t nat_port_first, nat_port_last;
 	struct node_state *state; // what nodes keep over a round: gro, datagram chains
@@ -290,6 +292,7 @@ struct graph {
 	uint64_t rounds, empty_rounds, sleeps;	// wrk rw, ctl ro (relaxed)
 	uint64_t busy_cycles;			// wrk rw, ctl ro (relaxed)
 	uint64_t burst_packets[8];		// rx bursts of 1, 2-3, 4-7, ... 64 packets
+	uint64_t fragment_buffers;		// wrk rw, ctl ro (relaxed): in which fragments wait
 
 	_Atomic uint32_t
 		trace_wanted; // ctl sets (and trace_done to 0), wrk takes: packets to trace

@@ -66,10 +66,14 @@ static inline bool pkt_is_super(const struct rte_mbuf *m)
 	return m->ol_flags & RTE_MBUF_F_RX_LRO;
 }
 
+// For many: multicast, or 255.255.255.255.
 static inline bool pkt_is_multicast(const struct rte_mbuf *m, const struct ip_info *ip)
 {
 	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
-	return ip->family == IP_V4 ? (l3[16] & 0xf0) == 0xe0 : l3[24] == 0xff;
+	if (ip->family == IP_V6)
+		return l3[24] == 0xff;
+	return l3[16] >= 0xe0 &&
+	       (l3[16] < 0xf0 || (l3[16] & l3[17] & l3[18] & l3[19]) == UINT8_MAX);
 }
 
 // Its sender left segmentation or checksum to the hardware.

@@ -125,6 +125,7 @@ static void count_ended(struct graph *g)
 	g->drops[DROP_FRAGMENT_FULL] += e->full;
 	g->drops[DROP_FRAGMENT_OVERLAP] += e->refused;
 	*e = (struct fragments_ended){0};
+	g->fragment_buffers = fragments_buffers(g->state->fragments);
 }
 
 static void one(struct graph *g, struct rte_mbuf *m)

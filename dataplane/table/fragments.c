@@ -344,3 +344,8 @@ enum fragment_verdict fragments_add(struct fragments *f, const struct fragment *
 	learn(d, p);
 	return complete(f, d, large, whole);
 }
+
+uint32_t fragments_buffers(const struct fragments *f)
+{
+	return f->buffers;
+}

@@ -68,3 +68,4 @@ enum fragment_verdict fragments_add(struct fragments *, const struct fragment *,
 // End what waited too long. False: nothing waits any more.
 bool fragments_expire(struct fragments *, uint64_t now);
 struct fragments_ended *fragments_ended(struct fragments *);
+uint32_t fragments_buffers(const struct fragments *); // in which fragments wait

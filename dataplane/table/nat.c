@@ -4,7 +4,8 @@
 #include <sys/mman.h>
 
 enum {
-	BUCKET_FILL = 8,	 // entries that a line has on average when the table is full
+	BUCKET_FILL = 8, // entries that a line has on average when the table is full
+	PORTS = UINT16_MAX + 1,
 	IDLE_MAX_S = 86400 * 20, // far from where a difference of milliseconds wraps
 };
 
@@ -42,13 +43,14 @@ struct nat_table *nat_table_create(
 	t->flow = map(flows_size(t));
 	t->bucket = map(buckets_size(t));
 	t->clients = nat_clients_create(flows);
+	t->port_flows = calloc(PORTS, sizeof(*t->port_flows));
 	randombytes_buf(t->key, sizeof(t->key));
 	t->key[7] |= 1;
 	randombytes_buf(&t->random, sizeof(t->random));
 	t->random |= 1;
 	for (unsigned i = 0; i < NAT_CLASS_COUNT; i++)
 		t->idle_ms[i] = UINT32_C(1000) * 60;
-	if (t->flow && t->bucket && t->clients)
+	if (t->flow && t->bucket && t->clients && t->port_flows)
 		return t;
 	nat_table_destroy(t);
 	return NULL;
@@ -64,12 +66,14 @@ void nat_table_destroy(struct nat_table *t)
 	if (t->bucket)
 		munmap(t->bucket, buckets_size(t));
 	nat_clients_destroy(t->clients);
+	free(t->port_flows);
 	free(t);
 }
 
 size_t nat_table_memory(const struct nat_table *t)
 {
-	return flows_size(t) + buckets_size(t) + nat_clients_memory(t->clients) + sizeof(*t);
+	return flows_size(t) + buckets_size(t) + nat_clients_memory(t->clients) +
+	       PORTS * sizeof(*t->port_flows) + sizeof(*t);
 }
 
 void nat_idle_times(struct nat_table *t, const struct nat_config *c)
@@ -109,6 +113,13 @@ static void unlink_flow(struct nat_table *t, struct nat_flow *f, unsigned sides)
 	}
 }
 
+// Its outside port, where it is one of ours; NULL: it has none.
+static uint32_t *port_flows_of(struct nat_table *t, const struct nat_flow *f)
+{
+	const uint16_t port = rte_be_to_cpu_16(f->side[NAT_OUTSIDE].local_port);
+	return f->flags & (NAT_CLAIMED | NAT_OWN_SOURCE) ? NULL : &t->port_flows[port];
+}
+
 // Back among the free ones.
 static void put_back(struct nat_table *t, struct nat_flow *f)
 {
@@ -129,6 +140,8 @@ void nat_close(struct nat_table *t, struct nat_flow *f)
 	t->n--;
 	t->n_any_remote -= (f->flags & NAT_ANY_REMOTE) != 0;
 	t->n_own_source -= (f->flags & NAT_OWN_SOURCE) != 0;
+	uint32_t *port = port_flows_of(t, f);
+	t->n_ports -= port && --*port == 0;
 	put_back(t, f);
 }
 
@@ -206,6 +219,8 @@ static struct nat_flow *insert(struct nat_table *t, const struct nat_new *new, u
 	t->n++;
 	t->n_any_remote += (new->flags &NAT_ANY_REMOTE) != 0;
 	t->n_own_source += (new->flags &NAT_OWN_SOURCE) != 0;
+	uint32_t *port = port_flows_of(t, f);
+	t->n_ports += port && (*port)++ == 0;
 	t->created++;
 	return f;
 }

@@ -100,7 +100,8 @@ struct nat_table {
 	uint32_t mask;	// buckets - 1
 	uint32_t bound; // flows at most
 	uint32_t n, n_any_remote, n_own_source;
-	uint32_t touched, free; // flows handed out once; list of those that came back
+	uint32_t *port_flows, n_ports; // flows by outside port, host order; ports that have any
+	uint32_t touched, free;	       // flows handed out once; list of those that came back
 	uint32_t idle_ms[NAT_CLASS_COUNT];
 	uint16_t worker, n_workers;
 	uint64_t key[8];
@@ -178,6 +179,7 @@ unsigned nat_table_read(const struct nat_table *, uint32_t *cursor, uint32_t now
 // [any thread, relaxed]
 uint32_t nat_table_count(const struct nat_table *);
 uint32_t nat_class_count(const struct nat_table *, enum nat_class);
+uint32_t nat_ports_in_use(const struct nat_table *); // outside ports with flows
 
 // The clock of all this.
 static inline uint32_t nat_ms(uint64_t tsc, double tsc_per_ns)

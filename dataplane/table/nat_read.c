@@ -47,6 +47,11 @@ uint32_t nat_table_count(const struct nat_table *t)
 	return __atomic_load_n(&t->n, __ATOMIC_RELAXED);
 }
 
+uint32_t nat_ports_in_use(const struct nat_table *t)
+{
+	return __atomic_load_n(&t->n_ports, __ATOMIC_RELAXED);
+}
+
 uint32_t nat_class_count(const struct nat_table *t, enum nat_class class)
 {
 	return __atomic_load_n(&t->list[class].n, __ATOMIC_RELAXED);

@@ -133,6 +133,11 @@ static inline void to_multicast(struct flat *p)
 		p->b[24] = 0xff;
 }
 
+static inline void to_broadcast(struct flat *p)
+{
+	put32(p->b + 16, gw_ip4(255, 255, 255, 255));
+}
+
 static inline void to_link_local(struct flat *p)
 {
 	if (flow_is_v4(p->b))

@@ -159,8 +159,8 @@ static inline bool m_is_known(const struct model *m, const struct mkey *k)
 static inline enum drop_reason m_filter(const struct model *m, const struct mp *p)
 {
 	struct mkey k = m_key(p, 0);
-	if (p->fragment == 2)
-		return DROP_COUNT;
+	if (p->fragment == 2) // none comes here: they are put together before
+		return DROP_FILTER_MALFORMED;
 	if (p->proto == IPPROTO_TCP &&
 		(p->tcp_flags & (RTE_TCP_SYN_FLAG | RTE_TCP_ACK_FLAG)) != RTE_TCP_SYN_FLAG)
 		return DROP_COUNT;

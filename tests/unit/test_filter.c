@@ -45,6 +45,7 @@ static const struct row {
 	{"ICMP cut", ICMP4(3), cut3, DROP_FILTER_MALFORMED},
 	{"ICMPv6 in IPv4", L4(IPPROTO_ICMPV6, 0), NULL, DROP_FILTER_RULE},
 	{"multicast", L4(IPPROTO_UDP, 53), to_multicast, DROP_FILTER_SCOPE},
+	{"broadcast", L4(IPPROTO_UDP, 53), to_broadcast, DROP_FILTER_SCOPE},
 	{"link-local", TCP(ACK, 80), to_link_local, DROP_FILTER_SCOPE},
 	{"the cloud's metadata: by rules", TCP(SYN, 80), to_metadata, DROP_FILTER_RULE},
 	{"IPv6: TCP SYN by a rule", TCP6(SYN, 80)},

@@ -88,14 +88,23 @@ static void flows_are_of_addresses(void **state)
 static void nothing_of_wider_scope_goes_out(void **state)
 {
 	struct two *t = *state;
-	void (*const changes[])(struct flat *) = {to_multicast, to_link_local};
+	static const struct {
+		enum ip_family family;
+		void (*change)(struct flat *);
+	} cases[] = {
+		{IP_V4, to_multicast},
+		{IP_V4, to_broadcast},
+		{IP_V4, to_link_local},
+		{IP_V6, to_multicast},
+		{IP_V6, to_link_local},
+	};
 	gw_allow(&t->b, t->b.peer, "0.0.0.0/0", 0);
 	gw_allow(&t->b, t->b.peer, "::/0", 0);
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < RTE_DIM(cases); i++) {
 		struct flat p;
-		struct spec s = {.proto = IPPROTO_UDP, .family = i / 2 ? IP_V6 : IP_V4};
+		struct spec s = {.proto = IPPROTO_UDP, .family = cases[i].family};
 		inner_build(&s, 2, 1, &p);
-		changes[i % 2](&p);
+		cases[i].change(&p);
 		fix_ip4(&p);
 		push_flat(&t->b, GW_HOST, &p);
 		run(&t->b);

@@ -184,6 +184,46 @@ static void test_untouched(void **state)
 	assert_int_equal(nat_table_count(graph_of(&t->b)->nat), 0);
 }
 
+// Without SNAT B knows whom peers ask in vain; with it there is no need to.
+static void test_unanswered(void **state)
+{
+	static const struct {
+		const struct spec *begin;
+		bool snat, noted;
+	} cases[] = {
+		{&begins[0], false, true},
+		{&begins[1], false, false}, // UDP need not be answered
+		{&begins[3], false, true},
+		{&begins[4], false, true},
+		{&begins[0], true, false},
+	};
+	struct two *t = *state;
+	const struct unanswered *u = graph_of(&t->b)->unanswered;
+	static struct flat p, out, reply, got;
+	struct unanswered_view v;
+	for (unsigned i = 0; i < RTE_DIM(cases); i++) {
+		translate(&t->b, config_of(cases[i].snat));
+		build_begin(cases[i].begin, &p);
+		for (unsigned n = 0; n < 4; n++)
+			assert_true(through(t, &p, &out));
+		assert_int_equal(unanswered_read(u, &v, 1), cases[i].noted);
+		if (!cases[i].noted)
+			continue;
+		bool v4 = flow_is_v4(p.b);
+		assert_memory_equal(v.addr.bytes, p.b + (v4 ? 16 : 24), v4 ? 4 : 16);
+		assert_int_equal(v.requests, 4);
+		answer(&out, &reply);
+		assert_true(back(t, &reply, &got));
+		assert_int_equal(unanswered_read(u, &v, 1), 0);
+	}
+	// What policy refuses is no request.
+	translate(&t->b, config_of(false));
+	publish(&t->b, NULL);
+	build_begin(&begins[0], &p);
+	assert_false(through(t, &p, &out));
+	assert_int_equal(unanswered_read(u, &v, 1), 0);
+}
+
 // What began on B's side is answered as it is, of TCP and UDP.
 static void test_from_lan(void **state)
 {
@@ -399,6 +439,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		nat_test(test_there_and_back),
 		nat_test(test_untouched),
+		nat_test(test_unanswered),
 		nat_test(test_from_lan),
 		nat_test(test_own_errors),
 		nat_test(test_super_answer),

@@ -54,7 +54,7 @@ static const struct row rows[] = {
 	{"multicast, the last", FROM_PEER, IP_V4, .to = {239, 255, 255, 250}, .port = NONE,
 		DROP_BROADCAST},
 	{"limited broadcast", FROM_PEER, IP_V4, .to = {255, 255, 255, 255}, .port = NONE,
-		DROP_NO_ROUTE},
+		DROP_BROADCAST},
 	{"nobody's allowed IPs", FROM_LAN, IP_V4, .to = {10, 9, 0, 1}, .port = NONE, DROP_NO_PEER,
 		3, 1},
 	{"nobody's, from the host", FROM_TUN, IP_V4, .to = {10, 9, 0, 1}, .port = NONE,
