@@ -346,10 +346,28 @@ static int start_ctl(struct running *r)
 	return ctl_server_create(&r->d, &params, &r->ctl, r->err);
 }
 
+static volatile sig_atomic_t stop_asked;
+
+static void on_stop_outside(int)
+{
+	stop_asked = 1;
+}
+
+// Where the loop does not listen, before and after, a signal must not kill: what the stop takes
+// away from the kernel would stay. libevent leaves these behind.
+static void outlive_signals(void)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	const struct sigaction action = {.sa_handler = on_stop_outside, .sa_flags = SA_RESTART};
+	for (unsigned i = 0; i < RTE_DIM(signals); i++)
+		sigaction(signals[i], &action, NULL);
+}
+
 static int start_signals(struct running *r)
 {
 	const struct timeval interval = {.tv_sec = REFRESH_S};
 	struct daemon *d = &r->d;
+	outlive_signals();
 	r->signals[0] = evsignal_new(d->base, SIGINT, on_stop, d);
 	r->signals[1] = evsignal_new(d->base, SIGTERM, on_stop, d);
 	r->signals[2] = evsignal_new(d->base, SIGHUP, on_hup, d);
@@ -358,6 +376,8 @@ static int start_signals(struct running *r)
 		if (!r->signals[i] || event_add(r->signals[i], NULL) < 0)
 			return -ENOMEM;
 	}
+	if (stop_asked)
+		event_base_loopexit(d->base, NULL);
 	return r->refresh && event_add(r->refresh, &interval) == 0 ? 0 : -ENOMEM;
 }
 

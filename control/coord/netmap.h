@@ -301,6 +301,8 @@ const struct nm_peer *netmap_peer_by_key(const struct netmap *, const struct key
 // The peer that has this address as its own; NULL: none. A host route in AllowedIPs may go
 // to another peer only when this is NULL and the address is not ours.
 const struct nm_peer *netmap_peer_by_addr(const struct netmap *, const struct ip_addr *);
+// How many peers know this node by an address that is none of its own; *first: one of them.
+size_t netmap_masqueraded(const struct netmap *, const struct nm_peer **first);
 const struct nm_cap *nm_node_cap(const struct nm_node *, const char *name); // NULL: has not
 const char *nm_unusable_text(enum nm_unusable);
 

@@ -121,3 +121,26 @@ bool nm_index_remove(struct nm_index *x, const struct nm_name *name, const struc
 	x->used--;
 	return true;
 }
+
+static bool is_own(const struct nm_node *self, const struct ip_addr *a)
+{
+	for (uint32_t i = 0; self && i < self->n_addresses; i++) {
+		if (ip_addr_equal(&self->addresses[i].addr, a))
+			return true;
+	}
+	return false;
+}
+
+size_t netmap_masqueraded(const struct netmap *nm, const struct nm_peer **first)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < nm->n_peers; i++) {
+		const struct nm_node *p = nm->peers[i]->node;
+		if ((p->masq_v4.family == IP_NONE || is_own(nm->self, &p->masq_v4)) &&
+			(p->masq_v6.family == IP_NONE || is_own(nm->self, &p->masq_v6)))
+			continue;
+		if (n++ == 0)
+			*first = nm->peers[i];
+	}
+	return n;
+}

@@ -340,6 +340,7 @@ void doctor_check(const struct doctor_facts *f, struct doctor_report *out)
 	doctor_check_tries(f, out);
 	doctor_check_peers(f, out);
 	doctor_check_dns(f, out);
+	doctor_check_host(f, out);
 	check_health(f, out);
 }
 

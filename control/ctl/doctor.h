@@ -22,8 +22,14 @@ enum {
 	DOCTOR_EXPIRY_WARN_S = 7 * 86400,
 	DOCTOR_CLOCK_WARN_S = 60,
 	DOCTOR_CLOCK_ERROR_S = 3600,
-	DOCTOR_SILENT_S = 120, // of the map stream
-	DOCTOR_MTU_MIN = 1280, // what IPv6 takes for granted
+	DOCTOR_SILENT_S = 120,	// of the map stream
+	DOCTOR_MTU_MIN = 1280,	// what IPv6 takes for granted
+	DOCTOR_ROUTES_MAX = 64, // advertised ones that are looked at
+	DOCTOR_SOCKETS_MAX = 8,
+	DOCTOR_SILENT_HOSTS_MAX = 8,
+	DOCTOR_STRICT_MAX = 8,
+	DOCTOR_REQUESTS_MIN = 3, // in vain, before that is worth a word
+	DOCTOR_REQUESTS_AGE_S = 600,
 };
 
 enum doctor_severity {
@@ -69,6 +75,47 @@ struct doctor_dns {
 	unsigned n_probes;
 };
 
+// An advertised network.
+struct doctor_route {
+	struct ip_prefix prefix;
+	bool by_kernel; // it lies behind an interface that is no port: the kernel forwards
+	char twin[DOCTOR_NAME_LEN]; // another node that serves the same; ""
+};
+
+// A program's socket.
+struct doctor_socket {
+	uint16_t port;
+	bool tcp;
+	char user[DOCTOR_NAME_LEN]; // "nginx (process 7)"; "": not told
+};
+
+// A host behind us that peers asked, and that said nothing since.
+struct doctor_silent_host {
+	struct ip_addr addr, via; // via: of ours, towards it; IP_NONE: unknown
+	uint32_t requests;
+	int64_t age_s;	   // of the last one
+	bool no_neighbour; // on our own network, and it does not answer ARP or ND
+};
+
+// What the kernel and the hosts of the networks behind us have to do.
+struct doctor_host {
+	struct doctor_route route[DOCTOR_ROUTES_MAX];
+	unsigned n_routes;
+	bool accept_routes, snat, uses_exit;
+	int forward4, forward6;			    // sysctls; -1: unknown
+	char strict[DOCTOR_STRICT_MAX][IFNAME_LEN]; // ports of the kernel with rp_filter = 1
+	unsigned n_strict;
+	bool answers_marked;		  // a strict rp_filter finds the way of our own sockets
+	uint16_t nat_first, nat_last;	  // ports of the translation; 0: none
+	uint16_t local_first, local_last; // where the kernel chooses; 0: unknown
+	bool local_reserved;		  // it does not choose those of the translation
+					  // (ip_local_reserved_ports)
+	struct doctor_socket socket[DOCTOR_SOCKETS_MAX]; // that listen on one of these
+	unsigned n_sockets;
+	struct doctor_silent_host silent[DOCTOR_SILENT_HOSTS_MAX];
+	unsigned n_silent;
+};
+
 // What was tried besides looking.
 struct doctor_tries {
 	bool coord; // a second connection to the server
@@ -112,6 +159,7 @@ struct doctor_facts {
 	const char *const *health;
 	unsigned n_health;
 	struct doctor_dns dns;
+	struct doctor_host host;
 };
 
 void doctor_check(const struct doctor_facts *, struct doctor_report *out);
@@ -143,3 +191,23 @@ void doctor_check_tries(const struct doctor_facts *, struct doctor_report *);
 void doctor_check_network(const struct doctor_facts *, struct doctor_report *);
 void doctor_check_peers(const struct doctor_facts *, struct doctor_report *);
 void doctor_check_dns(const struct doctor_facts *, struct doctor_report *);
+void doctor_check_host(const struct doctor_facts *, struct doctor_report *);
+
+// --- And of the facts.
+
+void doctor_collect_host(const struct daemon *, struct doctor_host *out);
+// Who has a socket, by its inode in /proc/net; "" stays if nobody is found.
+void doctor_socket_user(unsigned long inode, char out[static DOCTOR_NAME_LEN]);
+
+// A line of /proc/net/udp, udp6, tcp or tcp6.
+struct doctor_socket_line {
+	uint16_t port;
+	bool tcp;
+	bool listens;  // it takes what anybody sends
+	bool loopback; // but on this machine alone
+	unsigned long inode;
+};
+// false: the head, or no such line.
+bool doctor_socket_read(const char *line, bool tcp, struct doctor_socket_line *out);
+// Whether a list as in ip_local_reserved_ports ("80,1000-2000") holds all ports from first to last.
+bool doctor_ports_hold(const char *list, uint16_t first, uint16_t last);

@@ -1,5 +1,4 @@
 // The facts for the doctor, from the running gateway and the kernel.
-#include <dirent.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <netinet/in.h>
@@ -35,46 +34,13 @@ static unsigned long port_inode(const char *table, uint16_t port)
 	return found;
 }
 
-static bool has_socket(const char *pid, unsigned long inode)
-{
-	char path[300], target[64], wanted[64];
-	bool found = false;
-	snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
-	snprintf(wanted, sizeof(wanted), "socket:[%lu]", inode);
-	DIR *dir = opendir(path);
-	for (struct dirent *e; dir != NULL && !found && (e = readdir(dir)) != NULL;) {
-		ssize_t n = readlinkat(dirfd(dir), e->d_name, target, sizeof(target) - 1);
-		target[n > 0 ? n : 0] = '\0';
-		found = strcmp(target, wanted) == 0;
-	}
-	if (dir != NULL)
-		closedir(dir);
-	return found;
-}
-
-static void name_process(const char *pid, char out[static DOCTOR_NAME_LEN])
-{
-	char path[64], name[32] = "";
-	snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
-	FILE *f = fopen(path, "re");
-	if (f != NULL && fgets(name, sizeof(name), f) != NULL)
-		name[strcspn(name, "\n")] = '\0';
-	if (f != NULL)
-		fclose(f);
-	snprintf(out, DOCTOR_NAME_LEN, "%s (process %.20s)", name, pid);
-}
-
 static void find_port_user(uint16_t port, char out[static DOCTOR_NAME_LEN])
 {
 	unsigned long inode = port_inode("/proc/net/udp", port);
 	if (inode == 0)
 		inode = port_inode("/proc/net/udp6", port);
-	DIR *dir = inode != 0 ? opendir("/proc") : NULL;
-	for (struct dirent *e; dir != NULL && out[0] == '\0' && (e = readdir(dir)) != NULL;)
-		if (e->d_name[0] >= '1' && e->d_name[0] <= '9' && has_socket(e->d_name, inode))
-			name_process(e->d_name, out);
-	if (dir != NULL)
-		closedir(dir);
+	if (inode != 0)
+		doctor_socket_user(inode, out);
 }
 
 // --- Addresses
@@ -204,6 +170,7 @@ void doctor_collect(const struct daemon *d, struct doctor_facts *out)
 	take_node(d, out);
 	out->tunnel_mtu = atomic_load_explicit(&d->gw->tunnel_mtu, memory_order_relaxed);
 	take_dns(tailnet_dns(d->tailnet), &out->dns);
+	doctor_collect_host(d, &out->host);
 }
 
 size_t doctor_collect_peers(const struct daemon *d, size_t at, size_t n, struct doctor_peer *out)

@@ -339,6 +339,9 @@ static bool (*const parts[])(struct metrics_walk *, struct evbuffer *) = {
 	gateway_part,
 	metrics_node_part,
 	metrics_node_peers_part,
+	metrics_nat_part,
+	metrics_routes_part,
+	metrics_dns_part,
 	end_part,
 };
 

@@ -39,3 +39,7 @@ struct metrics_walk {
 // Those of a node of a tailnet, and of its peers; nothing without one. true: through.
 bool metrics_node_part(struct metrics_walk *, struct evbuffer *out);
 bool metrics_node_peers_part(struct metrics_walk *, struct evbuffer *out);
+// What it translates, puts together, advertises and resolves; without a tailnet only the first two.
+bool metrics_nat_part(struct metrics_walk *, struct evbuffer *out);
+bool metrics_routes_part(struct metrics_walk *, struct evbuffer *out);
+bool metrics_dns_part(struct metrics_walk *, struct evbuffer *out);

@@ -16,7 +16,7 @@ struct page {
 	unsigned looked_at;
 };
 
-static const char *class_name(unsigned class)
+const char *ctl_nat_class_name(unsigned class)
 {
 	static const char *const names[NAT_CLASS_COUNT] = {
 		"tcp-opening", "tcp-open", "tcp-closing", "udp", "icmp", "other"};
@@ -42,10 +42,11 @@ static json_t *key_json(const struct nat_key *k)
 static json_t *flow_json(unsigned worker, const struct nat_view *v)
 {
 	return json_pack("{s:i,s:i,s:s,s:o,s:o,s:f,s:I,s:I,s:I,s:I}", "worker", worker, "protocol",
-		v->inside.proto, "class", class_name(v->class), "inside", key_json(&v->inside),
-		"outside", key_json(&v->outside), "idle_s", (double)v->idle_ms / 1000, "bytes_out",
-		(json_int_t)v->bytes[NAT_INSIDE], "bytes_in", (json_int_t)v->bytes[NAT_OUTSIDE],
-		"packets_out", (json_int_t)v->packets[NAT_INSIDE], "packets_in",
+		v->inside.proto, "class", ctl_nat_class_name(v->class), "inside",
+		key_json(&v->inside), "outside", key_json(&v->outside), "idle_s",
+		(double)v->idle_ms / 1000, "bytes_out", (json_int_t)v->bytes[NAT_INSIDE],
+		"bytes_in", (json_int_t)v->bytes[NAT_OUTSIDE], "packets_out",
+		(json_int_t)v->packets[NAT_INSIDE], "packets_in",
 		(json_int_t)v->packets[NAT_OUTSIDE]);
 }
 
@@ -87,7 +88,7 @@ static json_t *worker_json(const struct graph *g)
 {
 	json_t *classes = json_object();
 	for (unsigned i = 0; i < NAT_CLASS_COUNT; i++)
-		json_object_set_new(classes, class_name(i),
+		json_object_set_new(classes, ctl_nat_class_name(i),
 			json_integer(nat_class_count(g->nat, (enum nat_class)i)));
 	return json_pack("{s:i,s:I,s:I,s:o}", "worker", g->id, "flows",
 		(json_int_t)nat_table_count(g->nat), "bound", (json_int_t)g->nat->bound, "classes",

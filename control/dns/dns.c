@@ -110,6 +110,7 @@ static void on_flight(void *arg, const uint8_t *message, const struct dns_reply 
 	for (struct dns_pending *p; (p = TAILQ_FIRST(&q->pending));) {
 		struct dns_pending one = *p;
 		pending_free(q, p);
+		d->counters.answers[message ? DNS_FROM_RESOLVER : DNS_FROM_NOBODY]++;
 		const size_t room = room_of(&one.client, &one.query);
 		const size_t len = message ? dns_answer_copy(d->answer, room, one.message,
 						     &one.query, message, reply, 0)
@@ -215,6 +216,8 @@ void dns_answer(struct dns *d, const struct dns_client *client, const uint8_t *m
 		return;
 	case DNS_ANSWER:
 		d->counters.local++;
+		d->counters.answers[DNS_FROM_NETMAP]++;
+		d->counters.refused += (d->answer[3] & 0xf) == ns_r_refused;
 		done(arg, d->answer, n);
 		return;
 	case DNS_FORWARD:
@@ -224,11 +227,13 @@ void dns_answer(struct dns *d, const struct dns_client *client, const uint8_t *m
 	const struct dns_cache_key key = {query.name, query.type, where, query.cd, query.dnssec_ok};
 	d->counters.forwarded++;
 	if (dns_cache_get(d->cache, &key, dns_now_ms() / 1000, &cached)) {
+		d->counters.answers[DNS_FROM_CACHE]++;
 		n = dns_answer_copy(d->answer, room_of(client, &query), message, &query,
 			cached.message, cached.reply, cached.age_s);
 	} else if (wait_for(d, client, route, &query, message, where, done, arg)) {
 		return;
 	} else {
+		d->counters.answers[DNS_FROM_NOBODY]++;
 		n = dns_engine_refuse(
 			message, &query, ns_r_servfail, d->answer, room_of(client, &query));
 	}

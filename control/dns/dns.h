@@ -86,6 +86,36 @@ void dns_set_exit(struct dns *, const char *url);
 // [...], "routes": [...], "search": [...], "cache": {...}, "counters": {...}}. NULL: out of memory.
 struct json_t;
 struct json_t *dns_info(struct dns *) must_check;
+// What it did since its start, and holds now. Each query is answered once, by one of the sources.
+enum dns_source {
+	DNS_FROM_NETMAP, // names of the tailnet, and what is refused at once
+	DNS_FROM_CACHE,
+	DNS_FROM_RESOLVER,
+	DNS_FROM_NOBODY, // SERVFAIL: nobody answered in time, or too many wait
+	DNS_SOURCES,
+};
+struct dns_totals {
+	uint64_t queries[DNS_ASKERS], answers[DNS_SOURCES];
+	uint64_t refused;	// answers that say REFUSED
+	uint64_t no_query;	// what came was none
+	uint64_t unanswered;	// questions that no resolver answered in time
+	uint64_t busy;		// questions beyond what may wait, of all or of one client
+	uint64_t doh, udp, tcp; // attempts
+	uint64_t strays;	// datagrams that answer nothing that was asked
+	uint64_t bad;		// answers by TCP or HTTPS that are none
+	uint64_t cache_evicted, cache_bytes;
+	uint32_t cache_entries, waiting; // waiting: questions under way
+};
+void dns_totals(const struct dns *, struct dns_totals *out);
+// What a resolver did.
+struct dns_resolver_totals {
+	const char *text; // as configured; valid until the loop runs
+	uint64_t asked, answered, failed;
+	uint32_t latency_ms; // of the last answer
+};
+enum { DNS_RESOLVERS_MAX = 64 };
+unsigned dns_resolver_totals(const struct dns *, struct dns_resolver_totals *out, unsigned max);
+
 // Who would be asked, as configured; n of them, at most max. 0: the netmap answers, or nobody.
 unsigned dns_resolvers_of(struct dns *, const char *name, const char **out, unsigned max);
 

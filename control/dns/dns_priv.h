@@ -54,6 +54,7 @@ struct dns_counters {
 	uint64_t busy;	      // over DNS_ACTIVE_MAX
 	uint64_t client_busy; // over DNS_CLIENT_MAX
 	uint64_t failed;      // nobody answered
+	uint64_t answers[DNS_SOURCES], refused;
 };
 
 struct dns_probing;

@@ -159,6 +159,45 @@ json_t *dns_info(struct dns *d)
 	return o;
 }
 
+void dns_totals(const struct dns *d, struct dns_totals *out)
+{
+	const struct dns_counters *c = &d->counters;
+	struct dns_forward_counters f;
+	struct dns_cache_counters k;
+
+	dns_forward_count(d->forward, &f);
+	dns_cache_count(d->cache, &k);
+	*out = (struct dns_totals){
+		.refused = c->refused,
+		.no_query = c->no_query,
+		.unanswered = c->failed,
+		.busy = c->busy + c->client_busy,
+		.doh = f.doh,
+		.udp = f.udp,
+		.tcp = f.tcp,
+		.strays = f.strays,
+		.bad = f.bad,
+		.cache_evicted = k.evicted,
+		.cache_bytes = k.bytes,
+		.cache_entries = k.entries,
+		.waiting = d->n_questions,
+	};
+	memcpy(out->queries, c->queries, sizeof(out->queries));
+	memcpy(out->answers, c->answers, sizeof(out->answers));
+}
+
+unsigned dns_resolver_totals(const struct dns *d, struct dns_resolver_totals *out, unsigned max)
+{
+	unsigned n;
+	const struct dns_server_info *s = dns_forward_servers(d->forward, &n);
+
+	n = n < max ? n : max;
+	for (unsigned i = 0; i < n; i++)
+		out[i] = (struct dns_resolver_totals){
+			s[i].text, s[i].asked, s[i].answered, s[i].failed, s[i].latency_ms};
+	return n;
+}
+
 unsigned dns_resolvers_of(struct dns *d, const char *text, const char **out, unsigned max)
 {
 	char name[DNS_NAME_LEN];

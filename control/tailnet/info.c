@@ -93,6 +93,21 @@ static void say(struct tailnet *t, unsigned *n, const char *format, ...)
 	(*n)++;
 }
 
+static void say_masqueraded(struct tailnet *t, unsigned *n)
+{
+	const struct nm_peer *first = NULL;
+	size_t peers = netmap_masqueraded(t->netmap, &first);
+	if (peers == 0)
+		return;
+	const char *name = first->node->name ? first->node->name : "a peer";
+	say(t, n,
+		"no traffic with %.*s%s: it knows this node by another address "
+		"(SelfNodeV4MasqAddrForThisPeer), which is not supported; let that tailnet's node "
+		"be "
+		"a member of this one instead of sharing",
+		(int)strcspn(name, "."), name, peers > 1 ? " and other shared nodes" : "");
+}
+
 const char *const *tailnet_health(const struct tailnet *read_only, unsigned *n)
 {
 	struct tailnet *t = (struct tailnet *)read_only; // the texts are its own
@@ -123,5 +138,6 @@ const char *const *tailnet_health(const struct tailnet *read_only, unsigned *n)
 	if (t->netmap->clock_offset_s > 60 || t->netmap->clock_offset_s < -60)
 		say(t, n, "the clock is %lld s off the server's: set it, keys expire by it",
 			(long long)-t->netmap->clock_offset_s);
+	say_masqueraded(t, n);
 	return t->health;
 }

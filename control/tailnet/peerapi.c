@@ -12,6 +12,7 @@
 
 #include "control/dns/dns.h"
 #include "control/net/http_request.h"
+#include "control/tailnet/peerapi_debug.h"
 #include "dataplane/base/log.h"
 #include "dataplane/base/mem.h"
 
@@ -33,6 +34,7 @@ struct connection {
 	bool asked;	    // a resolver is at work
 	bool answered;	    // what is left is to send it
 	bool head_only;	    // without a body: HEAD
+	bool debug;	    // asked by people: the answer is JSON
 };
 
 struct peerapi { // ctl only
@@ -150,11 +152,23 @@ static void reply_text(struct connection *c, int code, const char *text)
 
 // -- requests -------------------------------------------------------------------------------------
 
+static void reply_debug(struct connection *c, const uint8_t *answer, size_t len)
+{
+	char *text = peerapi_debug_answer(answer, len);
+	if (text)
+		reply(c, 200, "application/json", text, strlen(text));
+	else
+		reply_text(c, 503, "out of memory");
+	free(text);
+}
+
 static void on_answer(void *arg, const uint8_t *answer, size_t len)
 {
 	struct connection *c = arg;
 	c->asked = false;
-	if (len)
+	if (len && c->debug)
+		reply_debug(c, answer, len);
+	else if (len)
 		reply(c, 200, dns_type, answer, len);
 	else
 		reply_text(c, 400, "that is no DNS query");
@@ -172,6 +186,16 @@ static void resolve(struct connection *c, const uint8_t *query, size_t len)
 	dns_answer(dns, &client, query, len, on_answer, c);
 }
 
+// The query of a URL: a DNS message (RFC 8484), or a name in the form for people. Bytes or -errno.
+static long url_query(struct connection *c, const struct http_text *in, uint8_t *out, size_t room)
+{
+	struct http_text value;
+	if (http_query_get(in, "dns", &value))
+		return base64url_decode(&value, out, room);
+	c->debug = true;
+	return peerapi_debug_query(in, out, room);
+}
+
 // RFC 8484. GET: the query is in the URL; POST: it is the body.
 static void dns_query(
 	struct connection *c, const struct http_request *r, const uint8_t *body, size_t len)
@@ -179,7 +203,6 @@ static void dns_query(
 	const struct peerapi_env *env = &c->api->env;
 	const struct nm_peer *peer = env->peer(env->arg, &c->peer);
 	uint8_t query[DNS_QUERY_MAX];
-	struct http_text value;
 	if (!peer || !env->may_resolve(env->arg, peer, &c->peer)) {
 		reply_text(c, 403, "DNS access denied");
 	} else if (http_text_is(&r->method, "POST")) {
@@ -190,11 +213,9 @@ static void dns_query(
 		else
 			resolve(c, body, len);
 	} else if (http_text_is(&r->method, "GET")) {
-		long n = http_query_get(&r->query, "dns", &value)
-				 ? base64url_decode(&value, query, sizeof(query))
-				 : -EINVAL;
+		long n = url_query(c, &r->query, query, sizeof(query));
 		if (n < 0)
-			reply_text(c, 400, "want dns= with a query in base64url");
+			reply_text(c, 400, "want dns= with a query in base64url, or q=NAME");
 		else
 			resolve(c, query, (size_t)n);
 	} else {

@@ -13,6 +13,7 @@
 #include "dataplane/base/log.h"
 #include "dataplane/base/mem.h"
 #include "dataplane/port/kernel.h"
+#include "dataplane/port/vdev_socket.h"
 
 enum {
 	ETHDEV_RX_DESC = 512, // of each queue; the device may want fewer
@@ -50,6 +51,7 @@ static int attach(struct ethdev_port *ep, char err[static 256])
 		return -EINVAL;
 	}
 	if (rte_eth_dev_get_port_by_name(args.name, &ep->dev) != 0) {
+		vdev_socket_clear(ep->port.device);
 		rc = rte_dev_probe(ep->port.device);
 		if (rc == 0)
 			rc = rte_eth_dev_get_port_by_name(args.name, &ep->dev);

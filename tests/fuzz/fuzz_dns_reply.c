@@ -1,6 +1,9 @@
 // Answers of resolvers, in pieces for three readers: what is taken is kept, aged and handed on as a
 // message that can be read again.
+#include <stdlib.h>
+
 #include "control/dns/cache.h"
+#include "control/tailnet/peerapi_debug.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/dns_text.h"
 
@@ -31,6 +34,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		len += size - 9;
 	}
 	(void)records_of(message, len);
+	char *shown = peerapi_debug_answer(message, len);
+	check(shown != NULL && shown[strlen(shown) - 1] == '\n');
+	free(shown);
 	if (dns_reply_read(message, len, asked.bytes, question, data[0] & 2, &reply) < 0)
 		return 0;
 	check(dns_query_read(asked.bytes, asked.len, &q) == 0);

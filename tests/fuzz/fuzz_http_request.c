@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "control/net/http_request.h"
+#include "control/tailnet/peerapi_debug.h"
 #include "tests/fuzz/fuzz.h"
 
 static void inside(const struct http_text *t, const uint8_t *bytes, size_t len)
@@ -29,6 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			struct http_request part;
 			check(http_request_parse(bytes, (size_t)cut, &part) == 0);
 		}
+		check(peerapi_debug_query(&r.query, query, sizeof(query)) <= (long)sizeof(query));
 		if (http_query_get(&r.query, "dns", &value)) {
 			inside(&value, bytes, (size_t)n);
 			check(base64url_decode(&value, query, sizeof(query)) <=

@@ -166,6 +166,11 @@ static inline void fixture_workers(void)
 		g->id = i;
 		g->aead = aead_create("libsodium");
 		g->trace = mem_alloc(sizeof(*g->trace) * TRACE_SLOTS);
+		g->unanswered = mem_alloc(sizeof(*g->unanswered));
+		g->nat = nat_table_create(64, i, 2, &fixture.gw.nat_claims);
+		if (g->nat == NULL)
+			abort();
+		g->fragment_buffers = 3;
 		g->drops[DROP_WG_AUTH] = 7;
 		g->counters[COUNTER_SUPERS_SEGMENTED] = 2;
 		g->counters[COUNTER_SEGMENTS_MADE] = 60;
@@ -221,6 +226,8 @@ static inline void fixture_destroy(void)
 	for (unsigned i = 0; i < fixture.gw.n_workers; i++) {
 		aead_destroy(fixture.gw.graph[i]->aead);
 		free(fixture.gw.graph[i]->trace);
+		free(fixture.gw.graph[i]->unanswered);
+		nat_table_destroy(fixture.gw.graph[i]->nat);
 		free(fixture.gw.graph[i]);
 	}
 	config_free(fixture.config);

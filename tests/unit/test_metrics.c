@@ -162,12 +162,16 @@ static struct ctl_conns *conns;
 
 static char *metrics_text(void)
 {
-	struct evbuffer *out = evbuffer_new();
+	struct evbuffer *out = evbuffer_new(), *piece = evbuffer_new();
 	struct ctl_source source;
+	int more;
 	assert_int_equal(metrics_source(&fixture.daemon, conns, &source), 0);
-	while (source.more(source.arg, out) > 0)
-		;
+	do {
+		more = source.more(source.arg, piece);
+		evbuffer_add_buffer(out, piece);
+	} while (more > 0);
 	source.end(source.arg);
+	evbuffer_free(piece);
 	size_t n = evbuffer_get_length(out);
 	char *text = calloc(1, n + 1);
 	evbuffer_remove(out, text, n);
@@ -196,6 +200,11 @@ static void test_text(void **)
 		"tailgate_buffers{pool=\"packets\"} 63",
 		"tailgate_buffers_in_use{pool=\"packets\"} 1",
 		"tailgate_listen_port_fallback 1",
+		"tailgate_nat_flows{worker=\"1\",class=\"tcp-open\"} 0",
+		"tailgate_nat_flows_max{worker=\"0\"} 64",
+		"tailgate_nat_ports 0",
+		"tailgate_nat_ports_in_use{worker=\"0\"} 0",
+		"tailgate_fragment_buffers_in_use{worker=\"1\"} 3",
 		"# HELP tailgate_initiations_sent help \\\"quoted\\\"",
 	};
 	struct rte_mempool *pool = test_pool("metrics", 63);
@@ -222,6 +231,79 @@ static void test_handshake_time(void **)
 	assert_non_null(strstr(text, expected));
 	assert_non_null(strstr(text, "friendly_name=\"tokyo\"} 0.000000000\n"));
 	free(text);
+}
+
+// Without a tailnet there is nothing of it; with one, each advertised network by what became of it.
+static void test_routes(void **)
+{
+	static const char *const lines[] = {
+		"tailgate_route_offered{route=\"10.0.0.0/8\"} 1\n",
+		"tailgate_route_approved{route=\"10.0.0.0/8\"} 1\n",
+		"tailgate_route_taken_over{route=\"10.0.0.0/8\"} 0\n",
+		"tailgate_route_cut_off{route=\"fd00::/8\"} 0\n",
+		"tailgate_route_primary{route=\"fd00::/8\"} ",
+	};
+	struct ip_prefix routes[2];
+	char *text = metrics_text();
+	assert_null(strstr(text, "tailgate_route_"));
+	assert_null(strstr(text, "tailgate_dns_"));
+	free(text);
+	assert_int_equal(ip_prefix_parse("10.0.0.0/8", &routes[0]), 0);
+	assert_int_equal(ip_prefix_parse("fd00::/8", &routes[1]), 0);
+	double_create();
+	tailnet.prefs->routes = routes;
+	tailnet.prefs->n_routes = 2;
+	fixture.daemon.tailnet = &tailnet;
+	text = metrics_text();
+	fixture.daemon.tailnet = NULL;
+	tailnet.prefs->routes = NULL;
+	tailnet.prefs->n_routes = 0;
+	double_destroy();
+	if (check(text) != NULL)
+		fail_msg("%s in:\n%s", check(text), text);
+	for (unsigned i = 0; i < RTE_DIM(lines); i++)
+		if (strstr(text, lines[i]) == NULL)
+			fail_msg("%s is not in:\n%s", lines[i], text);
+	free(text);
+}
+
+static struct nat_config nat_config = {.port_first = 20000, .port_last = 29999};
+
+// What the gauges are made of.
+static void test_flows(void **)
+{
+	struct nat_table *t = fixture.gw.graph[1]->nat;
+	struct nat_new new = {.inside = {.family = IP_V4,
+				      .proto = IPPROTO_UDP,
+				      .local = {100, 64, 0, 2},
+				      .local_port = rte_cpu_to_be_16(20016),
+				      .remote = {192, 0, 2, 1},
+				      .remote_port = rte_cpu_to_be_16(53)},
+		.class = NAT_UDP,
+		.choose = true,
+		.now_ms = 1};
+	enum nat_refusal why;
+	struct nat_flow *flows[3];
+	new.outside = new.inside;
+	for (unsigned i = 0; i < 3; i++) { // the third has the first one's port
+		new.inside.local_port = rte_cpu_to_be_16((uint16_t)(i == 1 ? 20018 : 20016));
+		new.inside.remote[3] = new.outside.remote[3] = (uint8_t)(1 + i / 2);
+		flows[i] = nat_open(t, &nat_config, &new, &why);
+		assert_non_null(flows[i]);
+	}
+	atomic_store(&fixture.gw.nat, &nat_config);
+	char *text = metrics_text();
+	assert_null(check(text));
+	assert_non_null(strstr(text, "tailgate_nat_flows{worker=\"1\",class=\"udp\"} 3\n"));
+	assert_non_null(strstr(text, "tailgate_nat_ports_in_use{worker=\"1\"} 2\n"));
+	assert_non_null(strstr(text, "tailgate_nat_ports 10000\n"));
+	free(text);
+	atomic_store(&fixture.gw.nat, NULL);
+	nat_close(t, flows[0]);
+	assert_int_equal(nat_ports_in_use(t), 2);
+	nat_close(t, flows[1]);
+	nat_close(t, flows[2]);
+	assert_int_equal(nat_ports_in_use(t), 0);
 }
 
 // No label can end its line or leave its quotes.
@@ -283,6 +365,8 @@ int main(void)
 		cmocka_unit_test(test_reader),
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_handshake_time),
+		cmocka_unit_test(test_routes),
+		cmocka_unit_test(test_flows),
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_no_workers_no_ports),
 	};

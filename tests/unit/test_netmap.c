@@ -206,6 +206,9 @@ static void test_node_fields(void **)
 	assert_int_equal(n->last_seen, 1795243121);
 	assert_true(n->jailed);
 	assert_int_equal(n->masq_v4.bytes[2], 9);
+	const struct nm_peer *masqueraded = NULL;
+	assert_int_equal(netmap_masqueraded(nm, &masqueraded), 1);
+	assert_ptr_equal(masqueraded->node, n);
 	assert_string_equal(n->os, "linux");
 	assert_int_equal(n->peerapi4, 1234);
 	assert_string_equal(n->tags[0], "tag:a");

@@ -154,6 +154,10 @@ static void test_answers(void **)
 		{"GET /dns-query HTTP/1.1\r\n" HOST "\r\n", "400", "", 0},
 		{"GET /dns-query?dns= HTTP/1.1\r\n" HOST "\r\n", "400", "", 1},
 		{"GET /dns-query?dns=Zm9v= HTTP/1.1\r\n" HOST "\r\n", "400", "", 0},
+		{"GET /dns-query?q=host.test HTTP/1.1\r\n" HOST "\r\n", "200", "{\"Error\":", 1},
+		{"GET /dns-query?q=host.test&t=AAAA HTTP/1.1\r\n" HOST "\r\n", "200", "json", 1},
+		{"GET /dns-query?q= HTTP/1.1\r\n" HOST "\r\n", "400", "q=NAME", 0},
+		{"GET /dns-query?q=a..b HTTP/1.1\r\n" HOST "\r\n", "400", "", 0},
 		{"POST /dns-query HTTP/1.1\r\n" HOST "Content-Type: application/dns-message\r\n"
 		 "Content-Length: 3\r\n\r\nfoo",
 			"200", "answer", 1},
