@@ -24,6 +24,24 @@ static bool is_exit(const json_t *route)
 	return strcmp(text, "0.0.0.0/0") == 0 || strcmp(text, "::/0") == 0;
 }
 
+// What a routing daemon adds to the table, and what it finds.
+static void show_learned(const struct cli *cli, const json_t *answer)
+{
+	const json_t *learned = json_object_get(answer, "learned");
+	json_int_t held = json_integer_value(json_object_get(learned, "held"));
+	json_int_t left_out = json_integer_value(json_object_get(learned, "left_out"));
+	if (held > 0)
+		fprintf(cli->out,
+			"%lld learned ones came and went: each is offered once it has stayed for "
+			"30 s.\n",
+			(long long)held);
+	if (left_out > 0)
+		fprintf(cli->out, "%lld learned ones are left out: more than learned_limit.\n",
+			(long long)left_out);
+	if (json_is_true(json_object_get(answer, "announcing")))
+		fputs("The ways into the tailnet are in announce_table.\n", cli->out);
+}
+
 static int show(const struct cli *cli, const json_t *answer)
 {
 	char *text = NULL;
@@ -47,6 +65,7 @@ static int show(const struct cli *cli, const json_t *answer)
 	if (apps > 0)
 		fprintf(cli->out, "%u of the app connector: see 'tailgate appc-routes'\n", apps);
 	free(text);
+	show_learned(cli, answer);
 	return ok && fflush(cli->out) == 0 ? CLI_OK : cli_fail(cli, "out of memory");
 }
 

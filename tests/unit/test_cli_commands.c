@@ -173,6 +173,18 @@ static const struct {
 		"10.2.0.0/24  set       not used  why\n"
 		"0.0.0.0/0    set       exit      \n",
 		"=", {}},
+	{"routes, learned", {"routes"},
+		{{"GET /tailgate/v0/routes", 200,
+			"{\"announcing\":true,\"learned\":{\"offered\":1,\"held\":2,\"left_out\":3}"
+			","
+			"\"routes\":[{\"route\":\"10.1.0.0/24\",\"from\":\"learned\",\"state\":"
+			"\"serves\",\"why\":\"\"}]}"}},
+		0,
+		"=Route        From      State     Why\n10.1.0.0/24  learned   serves    \n"
+		"2 learned ones came and went: each is offered once it has stayed for 30 s.\n"
+		"3 learned ones are left out: more than learned_limit.\n"
+		"The ways into the tailnet are in announce_table.\n",
+		"=", {}},
 	{"routes, none", {"routes"}, {{"GET /tailgate/v0/routes", 200, "{\"routes\":[]}"}}, 0,
 		"=No routes: advertise some with 'tailgate set --advertise-routes=...'.\n", "=",
 		{}},
