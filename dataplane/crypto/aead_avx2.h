@@ -6,7 +6,7 @@
 // Poly1305 is scalar, two packets at a time, in the slots that the rounds leave free.
 #pragma once
 
-#include "dataplane/crypto/aead_order.h"
+#include "dataplane/crypto/aead_common.h"
 
 enum {
 	CHACHA_BLOCK = 64,

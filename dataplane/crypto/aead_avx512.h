@@ -8,7 +8,7 @@
 
 #include <immintrin.h>
 
-#include "dataplane/crypto/aead_order.h"
+#include "dataplane/crypto/aead_common.h"
 
 // The rest of the tree is built for the baseline CPU. Files that include this end with
 // aead_avx512_end.h.
@@ -28,6 +28,7 @@ enum {
 	POLY_BLOCK = 16,
 	POLY_WINDOW = 64, // what a lane takes in one step: 4 blocks
 	POLY_LANES = 8,
+	POLY_AHEAD = 4,	    // groups that are dealt before they are worked on
 	POLY_KEY_WORDS = 8, // r, then s, little-endian words
 };
 
@@ -82,6 +83,7 @@ struct poly_group {
 	unsigned whole_from; // from this step to the one before the last, lanes have 64 bytes
 	unsigned first, n;   // packets
 	bool shared;	     // does any packet have several lanes?
+	bool lone;	     // does each lane begin with the last block of its first window?
 	__mmask8 wide[3];    // lanes of packets with more than 1, 2, 4 lanes
 	uint8_t first_lane[POLY_LANES];
 	unsigned begin[POLY_LANES]; // of a lane: its first step that is not all before its packet
@@ -91,6 +93,7 @@ struct work {
 	__m512i state[2][CHACHA_WORDS]; // initial words
 	__m512i stream[2][CHACHA_WORDS];
 	struct poly_powers powers[2]; // of two groups side by side
+	struct poly_group groups[POLY_AHEAD];
 	__m512i spare[LANES];
 	uint32_t poly_key[POLY_KEY_WORDS][AEAD_BURST + LANES]; // by position in order
 	uint8_t tags[AEAD_BURST][AEAD_TAG_LEN];		       // likewise
@@ -100,11 +103,12 @@ struct work {
 	struct chacha_cursor cursor;
 	const struct aead_op *ops;
 	unsigned n;
-	unsigned lanes_used;	   // at most, to be wiped
-	uint64_t skip;		   // packets (by position) whose data is left alone
-	const uint8_t *only_key;   // of all packets, or NULL
-	const uint8_t *set_key[2]; // what state has for all lanes of a set, or NULL
-	uint8_t order[AEAD_BURST]; // longest first
+	unsigned n_data;	       // positions before this one have data
+	unsigned lanes_used;	       // at most, to be wiped
+	uint64_t skip;		       // packets (by position) whose data is left alone
+	const uint8_t *only_key;       // of all packets, or NULL
+	const uint8_t *set_key[2];     // what state has for all lanes of a set, or NULL
+	uint8_t order[AEAD_BURST + 8]; // longest first; room to load eight
 };
 
 static_assert(sizeof(((struct work *)0)->tags) == AEAD_BURST * AEAD_TAG_LEN);

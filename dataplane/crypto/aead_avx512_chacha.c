@@ -72,26 +72,59 @@ void aead_avx512_wipe_registers(void)
 	asm volatile(EACH_0(CLEAR) EACH_1(CLEAR) : : : CLOBBER_0, CLOBBER_1);
 }
 
-// One lane per packet: block 0 of its stream begins with the Poly1305 key.
-static void fill_keys(struct work *w, struct chacha_lanes *l)
-{
-	while (w->cursor.key < w->n && l->n < LANES) {
-		const struct aead_op *op = &w->ops[w->order[w->cursor.key++]];
-
-		l->counter[l->n] = 0;
-		l->nonce_lo[l->n] = (uint32_t)op->counter;
-		l->nonce_hi[l->n] = (uint32_t)(op->counter >> 32);
-		l->key[l->n] = op->key;
-		l->at[l->n] = (uint8_t *)&w->spare[l->n];
-		l->n++;
-	}
-	l->n_keys = l->n;
-	l->keys_until = w->cursor.key;
-}
-
 static inline __m512i iota32(void)
 {
 	return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+// The 8 bytes at field of ops[0], and of the packets at these positions, as far as lanes has them.
+static inline __m512i gather(
+	const struct work *w, const void *field, unsigned position, __mmask8 lanes)
+{
+	const __m512i packet =
+		_mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)(w->order + position)));
+
+	static_assert(sizeof(struct aead_op) == 32);
+	return _mm512_mask_i64gather_epi64(
+		_mm512_setzero_si512(), lanes, _mm512_slli_epi64(packet, 2), field, 8);
+}
+
+// A lane per packet for n packets, all with the same block counter. Writes eight at a time; what is
+// too much is overwritten by what comes next.
+static inline void fill_packets(const struct work *w, struct chacha_lanes *l, unsigned position,
+	unsigned n, uint32_t counter)
+{
+	for (unsigned i = 0; i < n; i += 8) {
+		const __mmask8 lanes = (__mmask8)(n - i < 8 ? (1u << (n - i)) - 1 : 0xff);
+		const __m512i nonce = gather(w, &w->ops[0].counter, position + i, lanes);
+
+		_mm256_storeu_si256(
+			(__m256i *)(l->counter + l->n + i), _mm256_set1_epi32((int)counter));
+		_mm256_storeu_si256(
+			(__m256i *)(l->nonce_lo + l->n + i), _mm512_cvtepi64_epi32(nonce));
+		_mm256_storeu_si256((__m256i *)(l->nonce_hi + l->n + i),
+			_mm512_cvtepi64_epi32(_mm512_srli_epi64(nonce, 32)));
+		if (!w->only_key)
+			_mm512_storeu_si512(
+				l->key + l->n + i, gather(w, &w->ops[0].key, position + i, lanes));
+	}
+}
+
+// Block 0 of a packet's stream begins with its Poly1305 key.
+static void fill_keys(struct work *w, struct chacha_lanes *l)
+{
+	const unsigned left = w->n - w->cursor.key;
+	const unsigned n = left < LANES ? left : LANES;
+
+	fill_packets(w, l, w->cursor.key, n, 0);
+	for (unsigned i = 0; i < n; i += 8)
+		_mm512_storeu_si512(l->at + i,
+			_mm512_add_epi64(_mm512_set1_epi64((long long)(uintptr_t)&w->spare[i]),
+				_mm512_setr_epi64(0, 64, 128, 192, 256, 320, 384, 448)));
+	w->cursor.key += n;
+	l->n = n;
+	l->n_keys = n;
+	l->keys_until = w->cursor.key;
 }
 
 // A lane: a block of a packet.
@@ -135,27 +168,57 @@ static inline void fill_run(struct chacha_lanes *l, unsigned position, const str
 	l->n += n;
 }
 
-// The last lane is one in which its packet ends within a block.
-static inline void make_tail(struct work *w, struct chacha_lanes *l, const struct aead_op *op)
+// The packet ends within the block of this lane.
+static void make_tail(
+	struct work *w, struct chacha_lanes *l, unsigned lane, const struct aead_op *op)
 {
-	const unsigned lane = l->n - 1;
-
 	l->tails[l->n_tails].at = op->data + op->len / CHACHA_BLOCK * CHACHA_BLOCK;
 	l->tails[l->n_tails].len = op->len % CHACHA_BLOCK;
 	l->tails[l->n_tails++].lane = lane;
 	l->at[lane] = (uint8_t *)&w->spare[lane];
 }
 
+// From the cursor on, packets have one block each: as many as there are lanes for.
+static void fill_shorts(struct work *w, struct chacha_lanes *l)
+{
+	const unsigned first = w->cursor.packet, left = w->n_data - first;
+	const unsigned n = left < LANES - l->n ? left : LANES - l->n;
+	const __m128i steps = _mm_set_epi64x(0, 0x0706050403020100);
+
+	fill_packets(w, l, first, n, 1);
+	for (unsigned i = 0; i < n; i += 8) {
+		const __mmask8 lanes = (__mmask8)(n - i < 8 ? (1u << (n - i)) - 1 : 0xff);
+		// len is the lower half of its 8 bytes.
+		const __m512i len = gather(w, &w->ops[0].len, first + i, lanes);
+		unsigned tails = _mm512_test_epi64_mask(len, _mm512_set1_epi64(CHACHA_BLOCK - 1));
+
+		_mm512_storeu_si512(l->at + l->n + i, gather(w, &w->ops[0].data, first + i, lanes));
+		_mm_storel_epi64((__m128i *)(l->position + l->n + i),
+			_mm_add_epi8(_mm_set1_epi8((char)(first + i)), steps));
+		for (; tails; tails &= tails - 1) {
+			const unsigned k = i + (unsigned)__builtin_ctz(tails);
+
+			make_tail(w, l, l->n + k, &w->ops[w->order[first + k]]);
+		}
+	}
+	l->n += n;
+	w->cursor.packet += n;
+}
+
 static void fill_data(struct work *w, struct chacha_lanes *l)
 {
 	struct chacha_cursor *c = &w->cursor;
 
-	for (; c->packet < w->n; c->packet++, c->block = 0) {
+	for (; c->packet < w->n_data; c->packet++, c->block = 0) {
 		const struct aead_op *op = &w->ops[w->order[c->packet]];
 		const uint32_t left = (op->len + CHACHA_BLOCK - 1) / CHACHA_BLOCK - c->block;
 		const uint32_t n = left < LANES - l->n ? left : LANES - l->n;
 
-		if (!left || w->skip >> c->packet & 1)
+		if (op->len <= CHACHA_BLOCK && !w->skip) { // all that follow are no longer
+			fill_shorts(w, l);
+			return;
+		}
+		if (w->skip >> c->packet & 1)
 			continue;
 		if (n == 1)
 			fill_lane(l, c->packet, op, c->block);
@@ -165,7 +228,7 @@ static void fill_data(struct work *w, struct chacha_lanes *l)
 		if (n < left)
 			return;
 		if (op->len % CHACHA_BLOCK)
-			make_tail(w, l, op);
+			make_tail(w, l, l->n - 1, op);
 	}
 }
 

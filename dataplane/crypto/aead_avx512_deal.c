@@ -88,6 +88,7 @@ static void deal_mixed(struct poly_group *g, const struct work *w, unsigned firs
 	g->n = d.n;
 	g->steps = d.steps;
 	g->whole_from = 0;
+	g->lone = false;
 	for (unsigned i = 0; i < d.n; i++) {
 		g->first_lane[i] = (uint8_t)lane;
 		for (unsigned j = 0; j < d.k[i]; j++, lane++)
@@ -137,6 +138,7 @@ static void deal_equal(struct poly_group *g, const struct work *w, unsigned firs
 	g->whole_from = off < 0 && steps > 1;
 	g->first = first;
 	g->n = POLY_LANES;
+	g->lone = steps > 1 && off == POLY_BLOCK - POLY_WINDOW;
 	g->shared = false;
 	memset(g->wide, 0, sizeof(g->wide));
 	for (unsigned i = 0; i < POLY_LANES; i++)
