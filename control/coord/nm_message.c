@@ -91,6 +91,14 @@ static bool self_acceptable(const struct netmap *nm, const struct nm_node *self)
 	       !memcmp(&self->key, &nm->own_key, KEY_LEN);
 }
 
+static void remove_id(struct nm_message *m, int64_t id)
+{
+	struct nm_ids *const r = &m->removed;
+
+	r->list = nm_room_for(r->list, r->n, &r->room, sizeof(*r->list));
+	r->list[r->n++] = id;
+}
+
 static int self_parse(struct nm_message *m)
 {
 	struct netmap *const nm = m->nm;
@@ -103,8 +111,11 @@ static int self_parse(struct nm_message *m)
 	m->self = nm_node_parse(&nm->scratch, v);
 	json_decref(v);
 	arena_reset(&nm->scratch);
-	if (self_acceptable(nm, m->self))
+	if (self_acceptable(nm, m->self)) {
+		if (netmap_peer(nm, m->self->id)) // it is us now
+			remove_id(m, m->self->id);
 		return 0;
+	}
 	nm->skipped[NM_SKIP_SELF]++;
 	free(m->self);
 	m->self = NULL;
@@ -155,7 +166,6 @@ static int removed_take(void *arg, struct slice value)
 {
 	struct nm_message *m = arg;
 	const struct nm_node *const self = m->self ? m->self : m->nm->self;
-	struct nm_ids *const r = &m->removed;
 	json_t *const v = json_piece(value);
 	const int64_t id = json_integer_value(v);
 	const bool right = json_is_integer(v);
@@ -169,9 +179,8 @@ static int removed_take(void *arg, struct slice value)
 	}
 	if (!netmap_peer(m->nm, id)) // nothing to remove
 		return 0;
-	r->list = nm_room_for(r->list, r->n, &r->room, sizeof(*r->list));
-	r->list[r->n++] = id;
-	return r->n > NM_PEERS_MAX ? -E2BIG : 0;
+	remove_id(m, id);
+	return m->removed.n > NM_PEERS_MAX ? -E2BIG : 0;
 }
 
 // A piece that is checked now and read when it is applied.
