@@ -82,7 +82,8 @@ static const char *range_text(enum nm_match match, const struct ip_addr *first,
 		return "*";
 	ip_addr_format(first, a);
 	ip_addr_format(last, b);
-	for (unsigned len = 0; len <= ip_addr_bits(first); len++) {
+	// The longest that ends there: shorter ones may begin before.
+	for (unsigned len = ip_addr_bits(first) + 1u; len-- > 0;) {
 		const struct ip_prefix p = {*first, (uint8_t)len};
 		const struct ip_range r = ip_range_of(&p);
 		if (!ip_addr_equal(&r.last, last) || ip_addr_equal(first, last))

@@ -65,6 +65,8 @@ check "it is an answer" test "$(od -An -tx1 -N4 "$lab_dir/body" | tr -d ' \n' | 
 printf %s "$query" | tr -- '-_' '+/' | base64 -d 2>/dev/null >"$lab_dir/query"
 check "by POST" answers bob "$url/dns-query" 200 --data-binary "@$lab_dir/query" \
 	-H "Content-Type: application/dns-message"
+check "by a name, for people" answers bob "$url/dns-query?q=bob.lab.test" 200
+check "which is JSON" jq -e . "$lab_dir/body"
 check "not of another type" answers bob "$url/dns-query" 415 --data-binary "@$lab_dir/query"
 
 say "a new connection comes after many"

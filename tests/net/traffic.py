@@ -4,7 +4,7 @@
 echo PORT                        answers UDP datagrams with themselves, from the address they went to
 stream ADDRESS PORT FILE         a numbered datagram every 10 ms; FILE has "SENT RECEIVED" of answers,
                                  written anew all the time, until SIGINT: then half a second more
-whole ADDRESS PORT BYTES         one datagram of that size; the very bytes have to come back in 2 s
+whole ADDRESS PORT BYTES         one datagram of that size; the very bytes have to come back in 4 s
 spoof SOURCE ADDRESS PORT COUNT  UDP datagrams from an address that is not ours
 flood ADDRESS FIRST LAST [SECONDS]  TCP connections to each of these ports that nobody answers, for
                                  that long; prints how many were begun
@@ -12,6 +12,7 @@ sockets ADDRESS PORT COUNT       UDP sockets that each ask twice; prints how man
 """
 import errno
 import os
+import resource
 import select
 import signal
 import socket
@@ -67,7 +68,7 @@ def stream(address, port, file):
 def whole(address, port, size):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.connect((address, int(port)))
-    s.settimeout(2)
+    s.settimeout(4)
     data = os.urandom(int(size))
     s.send(data)
     sys.exit(0 if s.recv(65536) == data else 1)
@@ -118,4 +119,5 @@ def sockets(address, port, count):
 
 
 if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
     {f.__name__: f for f in (echo, stream, whole, spoof, flood, sockets)}[sys.argv[1]](*sys.argv[2:])
