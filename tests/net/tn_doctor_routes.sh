@@ -106,3 +106,9 @@ set_ctl alice net.ipv4.conf.all.src_valid_mark=1
 check "marked" well alice rp_filter
 set_ctl alice net.ipv4.conf.all.src_valid_mark=0 net.ipv4.conf.wan.rp_filter=2
 check "loose" well alice rp_filter
+
+say "asked to stop again and again while it stops"
+pid=${lab_pid[dave]}
+while kill -TERM "$pid" 2>/dev/null && [[ $(<"/proc/$pid/stat") != *') Z '* ]]; do sleep 0.002; done
+stop dave
+check "it ended well" test "${lab_status[dave]}" = 0
