@@ -32,12 +32,10 @@ program_ticks() {
 		END { print sum }'
 }
 
-gateway_ticks() {
-	local gw sum=0
-	for gw in gwa gwb; do
-		[[ -z ${lab_pid[$gw]:-} ]] || sum=$((sum + $(cpu_ticks "${lab_pid[$gw]}")))
-	done
-	echo $sum
+gateway_ticks() { # gwa|gwb
+	local ticks=0
+	[[ -z ${lab_pid[$1]:-} ]] || ticks=$(cpu_ticks "${lab_pid[$1]}")
+	echo "$ticks"
 }
 
 other_load() { # busy cores in the next half second
@@ -49,24 +47,24 @@ other_load() { # busy cores in the next half second
 
 # measure GATEWAY CASE SECONDS: one iperf3 run from $lab_from to $lab_to; prints a JSON object
 measure() {
-	local args=(-t "$3") load busy process server programs times
+	local args=(-t "$3") load busy gwa gwb server programs times
 	case $2 in
 	reverse) args+=(-R) ;;
 	parallel) args+=(-P 4) ;;
 	esac
 	load=$(other_load)
 	programs=$(program_ticks)
-	busy=$(busy_ticks) process=$(gateway_ticks) server=$(cpu_ticks "${lab_pid[iperf-$lab_at]}")
+	busy=$(busy_ticks) gwa=$(gateway_ticks gwa) gwb=$(gateway_ticks gwb) server=$(cpu_ticks "${lab_pid[iperf-$lab_at]}")
 	TIMEFORMAT='%U %S'
 	times=$({ time iperf "$lab_from" "$lab_to" "${args[@]}" >"$lab_dir/iperf.json"; } 2>&1)
-	busy=$(($(busy_ticks) - busy)) process=$(($(gateway_ticks) - process))
+	busy=$(($(busy_ticks) - busy)) gwa=$(($(gateway_ticks gwa) - gwa)) gwb=$(($(gateway_ticks gwb) - gwb))
 	server=$(($(cpu_ticks "${lab_pid[iperf-$lab_at]}") - server))
 	programs=$(($(program_ticks) - programs))
 	jq -c --arg gateway "$1" --arg case "$2" --argjson hz "$hz" --argjson busy $busy \
-		--argjson process $process --argjson server $server --argjson client "$(jq -n "${times/ / + }")" \
+		--argjson gwa $gwa --argjson gwb $gwb --argjson server $server --argjson client "$(jq -n "${times/ / + }")" \
 		--argjson programs $programs --argjson load "$load" '
 		(.error | select(.)) |= error |
-		(.end.sum_received.bytes / 1e9) as $gb | ($server / $hz + $client) as $iperf |
+		($gwa + $gwb) as $process | (.end.sum_received.bytes / 1e9) as $gb | ($server / $hz + $client) as $iperf |
 		($programs / $hz - $iperf - $process / $hz) as $other | {
 			gateway: $gateway, case: $case,
 			bits_per_second: (.end.sum_received.bits_per_second | floor),
@@ -75,7 +73,7 @@ measure() {
 			gateway_process_cpu_s_per_gb: ($process / $hz / $gb),
 			lab_cpu_s_per_gb: (($busy / $hz - $other) / $gb),
 			gb: $gb, busy_cpu_s: ($busy / $hz), iperf_cpu_s: $iperf,
-			process_cpu_s: ($process / $hz),
+			process_cpu_s: ($process / $hz), gwa_process_cpu_s: ($gwa / $hz), gwb_process_cpu_s: ($gwb / $hz),
 			other_cpu_s: $other, other_busy_cores: $load
 		}' "$lab_dir/iperf.json"
 }
@@ -165,6 +163,7 @@ tailnet_up() { # tailgate|tailscaled
 
 # gwa uses gwb, which has but one interface to the world, as exit node.
 exit_up() { # CLIENT_KIND EXIT_KIND
+	rm -f "$lab_dir"/gw[ab].conf # of kinds without a tailnet, in the run before
 	tailnet_hosts
 	lab_from=gwa lab_to=203.0.113.9 lab_at=wan
 	addr wan br $lab_to/32
