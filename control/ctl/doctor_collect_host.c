@@ -7,9 +7,9 @@
 #include "control/kernel/mirror.h"
 
 enum {
-	LINE_LEN = 4096, // of a sysctl
-	HOSTS_TRIED = 4, // of a network, for one that is not our own address
-	SOCKET_LINES_MAX = 65536,
+	LINE_LEN = 4096,	 // of a sysctl
+	HOSTS_TRIED = 4,	 // of a network, for one that is not our own address
+	SOCKET_LINES_MAX = 4096, // of a table; of TCP those that listen come first
 };
 
 static bool read_line(const char *path, char line[static LINE_LEN])

@@ -55,52 +55,43 @@ bool metrics_nat_part(struct metrics_walk *w, struct evbuffer *out)
 
 // --- Networks that we advertise
 
-static const struct route_family {
-	const char *name, *help;
-	size_t offset; // of a bool in struct tailnet_route_info
-} route_families[] = {
-	{"tailgate_route_offered", "1: the coordination server is told of the network",
-		offsetof(struct tailnet_route_info, offered)},
-	{"tailgate_route_approved", "1: the coordination server lets us stand for it",
-		offsetof(struct tailnet_route_info, approved)},
-	{"tailgate_route_primary", "1: peers send to us what goes there",
-		offsetof(struct tailnet_route_info, primary)},
-	{"tailgate_route_taken_over", "1: they send it to another node",
-		offsetof(struct tailnet_route_info, taken_over)},
-	{"tailgate_route_cut_off",
-		"1: its hosts do not answer (route_probes), so it is not offered",
-		offsetof(struct tailnet_route_info, cut_off)},
-};
-
-static void route_sample(struct evbuffer *out, const struct route_family *f,
-	const struct tailnet *t, const struct ip_prefix *p)
+static void route_samples(struct evbuffer *out, const char *name, const struct ip_prefix *p,
+	const struct tailnet_route_info *i)
 {
+	const struct {
+		const char *state;
+		bool is;
+	} states[] = {{"offered", i->offered}, {"approved", i->approved}, {"primary", i->primary},
+		{"taken_over", i->taken_over}, {"cut_off", i->cut_off}};
 	char text[PREFIX_TEXT_LEN];
-	struct tailnet_route_info info;
-	tailnet_route_info(t, p, &info);
-	evbuffer_add_printf(out, "%s{route=\"%s\"} %d\n", f->name, ip_prefix_format(p, text),
-		*(const bool *)((const char *)&info + f->offset));
+	ip_prefix_format(p, text);
+	for (unsigned k = 0; k < RTE_DIM(states); k++)
+		evbuffer_add_printf(out, "%s{route=\"%s\",state=\"%s\"} %d\n", name, text,
+			states[k].state, states[k].is);
 }
 
+// One family, so that each network is looked at once: that takes a look at all peers.
 bool metrics_routes_part(struct metrics_walk *w, struct evbuffer *out)
 {
+	static const char name[] = "tailgate_route_state";
 	const struct tailnet *t = w->d->tailnet;
+	struct tailnet_route_info info;
+	uint32_t n;
 	if (t == NULL)
 		return true;
-	for (; w->family < RTE_DIM(route_families); w->family++, w->at = 0) {
-		const struct route_family *f = &route_families[w->family];
-		if (!w->begun)
-			metrics_family(out, f->name, "gauge", NULL, f->help);
-		w->begun = true;
-		// There may be others by the next turn of the loop.
-		uint32_t n;
-		const struct ip_prefix *networks = tailnet_networks(t, &n);
-		while (w->at < n) {
-			route_sample(out, f, t, &networks[w->at++]);
-			if (evbuffer_get_length(out) >= CTL_PIECE)
-				return false;
-		}
-		w->begun = false;
+	if (!w->begun)
+		metrics_family(out, name, "gauge", NULL,
+			"1: the advertised network is offered to the coordination server, approved "
+			"there, served by us, served by another node, cut off from us "
+			"(route_probes)");
+	w->begun = true;
+	// There may be others by the next turn of the loop.
+	const struct ip_prefix *networks = tailnet_networks(t, &n);
+	while (w->at < n) {
+		tailnet_route_info(t, &networks[w->at], &info);
+		route_samples(out, name, &networks[w->at++], &info);
+		if (evbuffer_get_length(out) >= CTL_PIECE)
+			return false;
 	}
 	return true;
 }

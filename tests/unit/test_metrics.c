@@ -237,11 +237,11 @@ static void test_handshake_time(void **)
 static void test_routes(void **)
 {
 	static const char *const lines[] = {
-		"tailgate_route_offered{route=\"10.0.0.0/8\"} 1\n",
-		"tailgate_route_approved{route=\"10.0.0.0/8\"} 1\n",
-		"tailgate_route_taken_over{route=\"10.0.0.0/8\"} 0\n",
-		"tailgate_route_cut_off{route=\"fd00::/8\"} 0\n",
-		"tailgate_route_primary{route=\"fd00::/8\"} ",
+		"tailgate_route_state{route=\"10.0.0.0/8\",state=\"offered\"} 1\n",
+		"tailgate_route_state{route=\"10.0.0.0/8\",state=\"approved\"} 1\n",
+		"tailgate_route_state{route=\"10.0.0.0/8\",state=\"taken_over\"} 0\n",
+		"tailgate_route_state{route=\"fd00::/8\",state=\"cut_off\"} 0\n",
+		"tailgate_route_state{route=\"fd00::/8\",state=\"primary\"} ",
 	};
 	struct ip_prefix routes[2];
 	char *text = metrics_text();
