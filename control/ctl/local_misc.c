@@ -243,8 +243,10 @@ static void add_gauge(struct evbuffer *out, const char *name, const char *labels
 // The names of the real daemon. Traffic is under Tailgate's own names in its metrics.
 void local_handle_metrics(struct local_request *r)
 {
-	uint32_t n;
+	const struct nm_node *self = tailnet_netmap(r->t)->self;
+	uint32_t n, n_apps;
 	const struct ip_prefix *networks = tailnet_networks(r->t, &n);
+	const struct ip_prefix *apps = tailnet_app_networks(r->t, &n_apps);
 	struct evbuffer *out = evbuffer_new();
 	unsigned n_health = 0;
 
@@ -255,10 +257,10 @@ void local_handle_metrics(struct local_request *r)
 	tailnet_health(r->t, &n_health);
 	add_gauge(out, "advertised_routes", "",
 		"Number of advertised network routes (e.g. by a subnet router)",
-		count_routes(networks, n));
+		count_routes(networks, n) + n_apps);
 	add_gauge(out, "approved_routes", "",
 		"Number of approved network routes (e.g. by a subnet router)",
-		count_approved(networks, n, tailnet_netmap(r->t)->self));
+		count_approved(networks, n, self) + count_approved(apps, n_apps, self));
 	add_gauge(out, "health_messages", "{type=\"warning\"}",
 		"Number of health messages broken down by type.", n_health);
 	add_gauge(out, "home_derp_region_id", "", "DERP region ID of this node's home relay server",

@@ -58,14 +58,10 @@ static void reply(const struct tailnet *t, struct evhttp_request *req)
 	uint32_t n;
 	const struct ip_prefix *networks = tailnet_networks(t, &n);
 	json_t *routes = json_array();
-	uint32_t apps = 0;
-	for (uint32_t i = 0; i < n; i++) {
-		// There may be thousands of these, and nobody looks at each.
-		if (tailnet_network_source(t, i) == TAILNET_NETWORK_APP)
-			apps++;
-		else
-			json_array_append_new(routes, route_json(t, &networks[i]));
-	}
+	uint32_t apps;
+	tailnet_app_networks(t, &apps);
+	for (uint32_t i = 0; i < n; i++)
+		json_array_append_new(routes, route_json(t, &networks[i]));
 	struct tailnet_learned_info learned;
 	tailnet_learned_info(t, &learned);
 	ctl_reply_json(req, HTTP_OK,
@@ -73,7 +69,7 @@ static void reply(const struct tailnet *t, struct evhttp_request *req)
 			tailnet_is_draining(t), "announcing", tailnet_is_announcing(t), "routes",
 			routes, "learned", "offered", (int)learned.offered, "held",
 			(int)learned.held, "left_out", (int)learned.left_out, "apps", (int)apps,
-			"all", (int)n));
+			"all", (int)(n + apps)));
 }
 
 static struct tailnet *node_of(struct ctl_server *s, struct evhttp_request *req)

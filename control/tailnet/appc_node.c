@@ -77,13 +77,14 @@ uint32_t tn_appc_sweep(
 	return kept;
 }
 
-const struct ip_prefix *tn_appc_networks(struct tailnet *t, uint32_t *n)
+const struct ip_prefix *tn_appc_networks(
+	struct tailnet *t, const struct ip_prefix *others, uint32_t n_others, uint32_t *n)
 {
 	const struct tn_appc *a = t->connector;
 	*n = 0;
 	if (a->appc) {
 		*n = appc_routes(a->appc, a->routes);
-		*n = tn_appc_sweep(t->prefs->routes, t->prefs->n_routes, a->routes, *n);
+		*n = tn_appc_sweep(others, n_others, a->routes, *n);
 	}
 	return a->routes;
 }

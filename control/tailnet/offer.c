@@ -100,14 +100,19 @@ void tailnet_learned_info(const struct tailnet *t, struct tailnet_learned_info *
 
 // -- what we stand for ----------------------------------------------------------------------------
 
-static void stand_for(struct tn_networks *all, const struct ip_prefix *list, uint32_t n,
-	enum tailnet_network_source source)
+static void make_room(struct tn_networks *all, uint32_t n)
 {
-	uint32_t before = all->n;
 	all->at = realloc(all->at, (all->n + n + 1) * sizeof(*all->at));
 	all->source = realloc(all->source, (all->n + n + 1) * sizeof(*all->source));
 	if (!all->at || !all->source)
 		abort(); // as mem_alloc
+}
+
+static void stand_for(struct tn_networks *all, const struct ip_prefix *list, uint32_t n,
+	enum tailnet_network_source source)
+{
+	uint32_t before = all->n;
+	make_room(all, n);
 	for (uint32_t i = 0; i < n; i++) {
 		if (is_listed(all->at, before, &list[i]))
 			continue;
@@ -116,15 +121,26 @@ static void stand_for(struct tn_networks *all, const struct ip_prefix *list, uin
 	}
 }
 
+// The app connector's come last: they may be thousands, and only what lies in none of the others.
+static void stand_for_apps(struct tailnet *t, struct tn_networks *all)
+{
+	uint32_t n;
+	const struct ip_prefix *apps = tn_appc_networks(t, all->at, all->n, &n);
+	make_room(all, n);
+	if (n)
+		memcpy(&all->at[all->n], apps, n * sizeof(*apps));
+	memset(&all->source[all->n], TAILNET_NETWORK_APP, n);
+	all->n += n;
+	all->n_apps = n;
+}
+
 // All sources of networks, each sorted and without doubles. True: they are others than before.
 static bool gather(struct tailnet *t)
 {
 	struct tn_networks now = {0}, *old = &t->networks;
-	uint32_t n_apps;
-	const struct ip_prefix *apps = tn_appc_networks(t, &n_apps);
 	stand_for(&now, t->prefs->routes, t->prefs->n_routes, TAILNET_NETWORK_SET);
 	stand_for(&now, t->learned.offered, t->learned.n_offered, TAILNET_NETWORK_LEARNED);
-	stand_for(&now, apps, n_apps, TAILNET_NETWORK_APP);
+	stand_for_apps(t, &now);
 	bool same = now.n == old->n && old->at &&
 		    memcmp(now.at, old->at, now.n * sizeof(*now.at)) == 0 &&
 		    memcmp(now.source, old->source, now.n) == 0;
@@ -142,13 +158,14 @@ void tn_networks_free(struct tn_networks *all)
 
 const struct ip_prefix *tailnet_networks(const struct tailnet *t, uint32_t *n)
 {
-	*n = t->networks.n;
+	*n = t->networks.n - t->networks.n_apps;
 	return t->networks.at;
 }
 
-enum tailnet_network_source tailnet_network_source(const struct tailnet *t, uint32_t i)
+const struct ip_prefix *tailnet_app_networks(const struct tailnet *t, uint32_t *n)
 {
-	return (enum tailnet_network_source)t->networks.source[i];
+	*n = t->networks.n_apps;
+	return t->networks.at + t->networks.n - t->networks.n_apps;
 }
 
 // -- what we offer --------------------------------------------------------------------------------

@@ -53,8 +53,8 @@ struct tn_list { // of prefixes
 
 struct tn_networks { // that we stand for
 	struct ip_prefix *at;
-	uint8_t *source; // of each, enum tailnet_network_source
-	uint32_t n;
+	uint8_t *source;    // of each, enum tailnet_network_source
+	uint32_t n, n_apps; // the last of them are the app connector's
 };
 
 struct tn_kernel { // all sorted
@@ -182,8 +182,9 @@ void tn_reach_changed(void *t);
 int tn_appc_create(struct tailnet *) must_check;
 void tn_appc_destroy(struct tailnet *);
 void tn_appc_settle(struct tailnet *); // settings, our capabilities or the configuration changed
-// What is to be advertised of it: sorted, and what no network of the user's has.
-const struct ip_prefix *tn_appc_networks(struct tailnet *, uint32_t *n);
+// What is to be advertised of it: sorted, and what none of these has but default routes.
+const struct ip_prefix *tn_appc_networks(
+	struct tailnet *, const struct ip_prefix *others, uint32_t n_others, uint32_t *n);
 // The same of a list, in place; how many are left.
 uint32_t tn_appc_sweep(
 	const struct ip_prefix *set, uint32_t n_set, struct ip_prefix *apps, uint32_t n);

@@ -62,10 +62,10 @@ enum tailnet_network_source {
 	TAILNET_NETWORK_LEARNED, // the kernel, that has it of a routing daemon
 	TAILNET_NETWORK_APP,	 // the app connector: what it learned, or the server told it
 };
-// All of them; n, valid until the loop runs.
+// All of them but the app connector's; n, valid until the loop runs.
 const struct ip_prefix *tailnet_networks(const struct tailnet *, uint32_t *n);
-
-enum tailnet_network_source tailnet_network_source(const struct tailnet *, uint32_t i);
+// Those, likewise. There may be thousands.
+const struct ip_prefix *tailnet_app_networks(const struct tailnet *, uint32_t *n);
 
 // What became of a network that we advertise.
 struct tailnet_route_info {

@@ -226,9 +226,10 @@ const struct ip_prefix *tailnet_networks(const struct tailnet *t, uint32_t *n)
 	return t->prefs->routes;
 }
 
-enum tailnet_network_source tailnet_network_source(const struct tailnet *, uint32_t)
+const struct ip_prefix *tailnet_app_networks(const struct tailnet *t, uint32_t *n)
 {
-	return TAILNET_NETWORK_SET;
+	*n = 0;
+	return t->prefs->routes;
 }
 
 json_t *tailnet_appc(const struct tailnet *)
