@@ -136,8 +136,8 @@ static unsigned receive(struct worker *w, uint16_t id)
 		bytes += pkts[i]->pkt_len;
 		if (unlikely(atomic_load_explicit(&g->trace_wanted, memory_order_relaxed)))
 			trace_start(g, pkt_of(pkts[i]));
-		graph_to(g, w->entry[id], pkts[i]);
 	}
+	graph_to_run(g, w->entry[id], pkts, n);
 	w->want[id] = bytes / n >= RX_SUPER_BYTES ? RX_SUPERS : RX_BURST;
 	return n;
 }

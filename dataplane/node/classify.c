@@ -24,46 +24,44 @@ static bool is_wireguard(const struct graph *g, const struct rte_mbuf *m, const 
 	       is_extra(g, rte_be_to_cpu_16(udp->dst_port), ip->family);
 }
 
-static void classify(struct graph *g, struct rte_mbuf *m, struct fib_cache *cache)
+static enum node_id classify(struct graph *g, struct rte_mbuf *m, struct fib_cache *cache)
 {
 	struct pkt *p = pkt_of(m);
 	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
 	if (ip_parse_chain(l3, m->data_len, m->pkt_len, &p->ip) < 0 ||
 		!pkt_trim(m, p->ip.total_len)) {
 		graph_drop(g, m, DROP_IP_MALFORMED);
-		return;
+		return NODE_COUNT;
 	}
 	if (p->ip.family == IP_V4 && !csum_ip4_hdr_ok(l3, rte_ipv4_hdr_len((const void *)l3))) {
 		graph_drop(g, m, DROP_IP_CHECKSUM);
-		return;
+		return NODE_COUNT;
 	}
 	const struct nexthop *nh = fib_cached(g->gw->fib, cache, l3, p->ip.family);
 	p->from = FROM_PORT;
 	p->nexthop = nh;
 	enum nexthop_type type = nh ? nh->type : NH_KERNEL;
-	if (type == NH_LOCAL && is_wireguard(g, m, &p->ip)) {
-		graph_to(g, NODE_WG_INPUT, m);
-		return;
-	}
+	if (type == NH_LOCAL && is_wireguard(g, m, &p->ip))
+		return NODE_WG_INPUT;
 	if (g->nat_port_first <= g->nat_port_last) {
 		if (unlikely(p->ip.flags & IP_FLAG_FRAG) && reassemble_return(g, m, nh))
-			return;
-		if (nat_is_return(g, m, &p->ip, nh)) {
-			graph_to(g, NODE_NAT_RETURN, m);
-			return;
-		}
+			return NODE_COUNT;
+		if (nat_is_return(g, m, &p->ip, nh))
+			return NODE_NAT_RETURN;
 	}
 	// A shared port forwards only into the tunnel; an owned one also between ports.
 	bool owned = g->gw->port[p->port_in]->kind == PORT_OWNED;
 	if (type == NH_TUNNEL || (owned && (type == NH_LINK || type == NH_RESOLVE)))
-		graph_to(g, NODE_OVERLAY, m);
-	else
-		leave_to_kernel(g, m, true);
+		return NODE_OVERLAY;
+	leave_to_kernel(g, m, true);
+	return NODE_COUNT;
 }
 
 void node_classify(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct fib_cache cache = {0};
+	struct graph_way way = {pkts, NODE_COUNT};
 	for (unsigned i = 0; i < n; i++)
-		classify(g, pkts[i], &cache);
+		graph_go(g, &way, &pkts[i], classify(g, pkts[i], &cache));
+	graph_go(g, &way, &pkts[n], NODE_COUNT);
 }

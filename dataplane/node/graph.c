@@ -176,6 +176,20 @@ void graph_run(struct graph *g, enum node_id node)
 	charge(g, was);
 }
 
+void graph_to_run(struct graph *g, enum node_id node, struct rte_mbuf **pkts, unsigned n)
+{
+	while (n > 0 && node != NODE_COUNT) {
+		struct node_queue *q = &g->queue[node];
+		unsigned now = RTE_MIN(n, (unsigned)BURST - q->n);
+		memcpy(&q->pkts[q->n], pkts, now * sizeof(pkts[0]));
+		q->n = (uint16_t)(q->n + now);
+		pkts += now;
+		n -= now;
+		if (q->n == BURST)
+			graph_run(g, node);
+	}
+}
+
 void graph_flush(struct graph *g)
 {
 	for (unsigned i = 0; i < NODE_COUNT; i++) {

@@ -2,28 +2,31 @@
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 
+static enum node_id eth_input(struct graph *g, struct rte_mbuf *m)
+{
+	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+	const struct port *port = g->gw->port[pkt_of(m)->port_in];
+	bool v4 = eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
+	bool ip = m->data_len > L2_LEN &&
+		  (v4 || eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6));
+	m->l2_len = L2_LEN;
+	if (unlikely(!ip || !rte_is_same_ether_addr(&eth->dst_addr, &port->mac))) {
+		leave_to_kernel(g, m, false);
+		return NODE_COUNT;
+	}
+	const uint8_t *l3 = (const uint8_t *)rte_pktmbuf_adj(m, L2_LEN);
+	if (likely(l3[0] >> 4 == (v4 ? 4 : 6)))
+		return NODE_CLASSIFY;
+	graph_drop(g, m, DROP_IP_MALFORMED);
+	return NODE_COUNT;
+}
+
 void node_eth_input(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
-	for (unsigned i = 0; i < n; i++) {
-		struct rte_mbuf *m = pkts[i];
-		struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
-		const struct port *port = g->gw->port[pkt_of(m)->port_in];
-		if (i + 1 < n)
-			rte_prefetch0(rte_pktmbuf_mtod(pkts[i + 1], void *));
-		bool v4 = eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
-		bool ip = m->data_len > L2_LEN &&
-			  (v4 || eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6));
-		m->l2_len = L2_LEN;
-		if (!ip || !rte_is_same_ether_addr(&eth->dst_addr, &port->mac)) {
-			leave_to_kernel(g, m, false);
-			continue;
-		}
-		const uint8_t *l3 = (const uint8_t *)rte_pktmbuf_adj(m, L2_LEN);
-		if (likely(l3[0] >> 4 == (v4 ? 4 : 6)))
-			graph_to(g, NODE_CLASSIFY, m);
-		else
-			graph_drop(g, m, DROP_IP_MALFORMED);
-	}
+	struct graph_way way = {pkts, NODE_COUNT};
+	for (unsigned i = 0; i < n; i++)
+		graph_go(g, &way, &pkts[i], eth_input(g, pkts[i]));
+	graph_go(g, &way, &pkts[n], NODE_COUNT);
 }
 
 // What the host sends into the tunnel: its routes have chosen the TUN already.

@@ -48,18 +48,35 @@ void link_output_flush(struct graph *g)
 	g->state->collecting &= ~(unsigned)STATE_GRO;
 }
 
+// What the way holds goes first: nothing may overtake it.
+static __rte_noinline enum node_id offload(
+	struct graph *g, struct graph_way *way, struct rte_mbuf **at)
+{
+	graph_go(g, way, at, NODE_COUNT);
+	output_offload(g, *at, l2_of(pkt_of(*at)));
+	return NODE_COUNT;
+}
+
+static enum node_id link_output(
+	struct graph *g, struct graph_way *way, struct rte_mbuf **at, bool on)
+{
+	struct rte_mbuf *m = *at;
+	const struct pkt *p = pkt_of(m);
+	const struct port *port = g->gw->port[p->port_out];
+	if (p->from == FROM_TUNNEL && on && takes_supers(port, &p->ip)) {
+		coalesce(g, m);
+		return NODE_COUNT;
+	}
+	if (unlikely(pkt_is_unfinished(m)))
+		return offload(g, way, at);
+	return output_ether(g, m, l2_of(p));
+}
+
 void node_link_output(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	bool on = atomic_load_explicit(&g->gw->coalesce, memory_order_relaxed);
-	for (unsigned i = 0; i < n; i++) {
-		struct rte_mbuf *m = pkts[i];
-		const struct pkt *p = pkt_of(m);
-		const struct port *port = g->gw->port[p->port_out];
-		if (p->from == FROM_TUNNEL && on && takes_supers(port, &p->ip))
-			coalesce(g, m);
-		else if (pkt_is_unfinished(m))
-			output_offload(g, m, l2_of(p));
-		else
-			output_l2(g, m, l2_of(p));
-	}
+	struct graph_way way = {pkts, NODE_COUNT};
+	for (unsigned i = 0; i < n; i++)
+		graph_go(g, &way, &pkts[i], link_output(g, &way, &pkts[i], on));
+	graph_go(g, &way, &pkts[n], NODE_COUNT);
 }

@@ -326,6 +326,28 @@ static inline void graph_to(struct graph *g, enum node_id node, struct rte_mbuf 
 		graph_run(g, node);
 }
 
+// Hand n packets of a burst to a node, in order. NODE_COUNT: they have ended, nothing is done.
+void graph_to_run(struct graph *g, enum node_id node, struct rte_mbuf **pkts, unsigned n);
+
+// What a node's loop keeps to hand on neighbours of a burst that go the same way in one step, not
+// each on its own: as {pkts, NODE_COUNT} at first.
+struct graph_way {
+	struct rte_mbuf **first; // not handed on from here on
+	enum node_id node;	 // where they go; NODE_COUNT: they have ended
+};
+
+// The packet at `at`, a place in the burst, goes to node; NODE_COUNT: it has ended, or went by
+// graph_to. Behind the last place, with NODE_COUNT: hand on what is left.
+static inline void graph_go(
+	struct graph *g, struct graph_way *w, struct rte_mbuf **at, enum node_id node)
+{
+	if (likely(node == w->node))
+		return;
+	graph_to_run(g, w->node, w->first, (unsigned)(at - w->first));
+	w->first = at;
+	w->node = node;
+}
+
 static inline void graph_drop(struct graph *g, struct rte_mbuf *m, enum drop_reason reason)
 {
 	g->drops[reason]++;

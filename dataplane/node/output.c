@@ -6,19 +6,9 @@
 
 void output_l2(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)
 {
-	m->l2_len = 0;
-	if (l2) {
-		struct rte_ether_hdr *eth = (struct rte_ether_hdr *)rte_pktmbuf_prepend(m, L2_LEN);
-		if (unlikely(!eth)) {
-			graph_drop(g, m, DROP_NO_MBUF);
-			return;
-		}
-		memcpy(eth, l2, L2_LEN);
-		eth->ether_type = rte_cpu_to_be_16(
-			pkt_of(m)->ip.family == IP_V4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
-		m->l2_len = L2_LEN;
-	}
-	graph_to(g, NODE_TX, m);
+	enum node_id next = output_ether(g, m, l2);
+	if (likely(next != NODE_COUNT))
+		graph_to(g, next, m);
 }
 
 static void segment(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)

@@ -11,13 +11,18 @@ struct fib_cache {
 	const struct nexthop *nh;
 };
 
+// Lengths that the compiler knows: a comparison is then two instructions, not a call.
+static inline bool same_addr(const uint8_t *a, const uint8_t *b, uint8_t family)
+{
+	return family == IP_V4 ? memcmp(a, b, 4) == 0 : memcmp(a, b, 16) == 0;
+}
+
 static inline const struct nexthop *fib_cached(
 	const struct fib *fib, struct fib_cache *c, const uint8_t *l3, uint8_t family)
 {
 	const uint8_t *dst = l3 + (family == IP_V4 ? 16 : 24);
-	unsigned len = family == IP_V4 ? 4 : 16;
-	if (c->family != family || memcmp(c->addr, dst, len) != 0) {
-		memcpy(c->addr, dst, len);
+	if (c->family != family || !same_addr(c->addr, dst, family)) {
+		memcpy(c->addr, dst, family == IP_V4 ? 4 : 16);
 		c->family = family;
 		c->nh = family == IP_V4 ? fib_lookup4(fib, dst) : fib_lookup6(fib, dst);
 	}
@@ -34,9 +39,8 @@ struct peer_cache {
 static inline struct peer *peer_cached(
 	const struct allowedips *allowed, struct peer_cache *c, const uint8_t *addr, uint8_t family)
 {
-	unsigned len = family == IP_V4 ? 4 : 16;
-	if (c->family != family || memcmp(c->addr, addr, len) != 0) {
-		memcpy(c->addr, addr, len);
+	if (c->family != family || !same_addr(c->addr, addr, family)) {
+		memcpy(c->addr, addr, family == IP_V4 ? 4 : 16);
 		c->family = family;
 		c->peer = family == IP_V4 ? allowedips_find4(allowed, addr)
 					  : allowedips_find6(allowed, addr);
@@ -109,7 +113,25 @@ void handoff_to(struct graph *g, struct rte_mbuf *m, uint16_t worker, enum node_
 // A frame that is not for the graph: on a shared port the kernel has its own copy; an owned port's
 // goes to the kernel through the mirror. stripped: data is behind the Ethernet header.
 void leave_to_kernel(struct graph *g, struct rte_mbuf *m, bool stripped);
-// Put an Ethernet header in front (NULL: none) and transmit.
+// Put an Ethernet header in front (NULL: none): then to TX, or NODE_COUNT: no room, dropped.
+static inline enum node_id output_ether(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)
+{
+	m->l2_len = 0;
+	if (l2) {
+		struct rte_ether_hdr *eth = (struct rte_ether_hdr *)rte_pktmbuf_prepend(m, L2_LEN);
+		if (unlikely(!eth)) {
+			graph_drop(g, m, DROP_NO_MBUF);
+			return NODE_COUNT;
+		}
+		memcpy(eth, l2, L2_LEN);
+		eth->ether_type = rte_cpu_to_be_16(
+			pkt_of(m)->ip.family == IP_V4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
+		m->l2_len = L2_LEN;
+	}
+	return NODE_TX;
+}
+
+// The same, and transmit.
 void output_l2(struct graph *g, struct rte_mbuf *m, const uint8_t *l2);
 // The same for a packet whose segmentation or checksum is still to be done: by the port, or here.
 void output_offload(struct graph *g, struct rte_mbuf *m, const uint8_t *l2);

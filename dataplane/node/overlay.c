@@ -80,10 +80,12 @@ static bool is_tunnelled(const struct pkt *p)
 void node_overlay(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	bool on = atomic_load_explicit(&g->gw->mss_clamp, memory_order_relaxed);
+	struct graph_way way = {pkts, NODE_COUNT};
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *p = pkt_of(pkts[i]);
 		if (unlikely(on && is_syn(pkts[i], &p->ip) && is_tunnelled(p)))
 			clamp(g, pkts[i], p);
-		graph_to(g, p->from == FROM_HOST ? NODE_WG_ROUTE : NODE_ROUTE, pkts[i]);
+		graph_go(g, &way, &pkts[i], p->from == FROM_HOST ? NODE_WG_ROUTE : NODE_ROUTE);
 	}
+	graph_go(g, &way, &pkts[n], NODE_COUNT);
 }

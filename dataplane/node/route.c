@@ -20,114 +20,149 @@ static bool decrement_ttl(uint8_t *l3, struct ip_info *ip)
 	return true;
 }
 
-// Out of a link: does it fit?
-static void to_link(struct graph *g, struct rte_mbuf *m, const struct nexthop *nh)
+// Larger than its link takes. Fragments must not overtake what came before them.
+static __rte_noinline enum node_id cut(
+	struct graph *g, struct graph_way *way, struct rte_mbuf **at, uint16_t mtu)
 {
-	struct pkt *p = pkt_of(m);
+	graph_go(g, way, at, NODE_COUNT);
+	too_big(g, *at, mtu, NODE_LINK_OUTPUT);
+	return NODE_COUNT;
+}
+
+// Out of a link: does it fit?
+static enum node_id to_link(
+	struct graph *g, struct graph_way *way, struct rte_mbuf **at, const struct nexthop *nh)
+{
+	struct pkt *p = pkt_of(*at);
 	const struct port *port = g->gw->port[nh->port];
 	uint16_t mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
 	if (nh->mtu && nh->mtu < mtu)
 		mtu = nh->mtu;
-	if (unlikely(pkt_wire_len(m, &p->ip) > mtu)) {
-		too_big(g, m, mtu, NODE_LINK_OUTPUT);
-		return;
-	}
-	graph_to(g, NODE_LINK_OUTPUT, m);
+	if (unlikely(pkt_wire_len(*at, &p->ip) > mtu))
+		return cut(g, way, at, mtu);
+	return NODE_LINK_OUTPUT;
 }
 
-static void to_host(struct graph *g, struct rte_mbuf *m)
+static enum node_id to_host(struct graph *g, struct rte_mbuf *m)
 {
 	struct pkt *p = pkt_of(m);
 	if (g->gw->host_port == PORT_NONE) {
 		graph_drop(g, m, DROP_NO_PORT);
-		return;
+		return NODE_COUNT;
 	}
 	p->nexthop = NULL;
 	p->port_out = g->gw->host_port;
-	graph_to(g, NODE_LINK_OUTPUT, m);
+	return NODE_LINK_OUTPUT;
 }
 
-static void forward(struct graph *g, struct rte_mbuf *m, const struct nexthop *nh)
+static enum node_id forward(
+	struct graph *g, struct graph_way *way, struct rte_mbuf **at, const struct nexthop *nh)
 {
+	struct rte_mbuf *m = *at;
 	struct pkt *p = pkt_of(m);
 	if (p->from != FROM_SELF && !decrement_ttl(rte_pktmbuf_mtod(m, uint8_t *), &p->ip)) {
 		icmp_reply(g, m, ICMP_TTL, 0);
-		return;
+		return NODE_COUNT;
 	}
 	p->nexthop = nh;
 	p->port_out = nh->port;
-	if (nh->type == NH_TUNNEL)
-		graph_to(g, NODE_WG_ROUTE, m);
-	else
-		to_link(g, m, nh);
+	return nh->type == NH_TUNNEL ? NODE_WG_ROUTE : to_link(g, way, at, nh);
 }
 
-static void route(struct graph *g, struct rte_mbuf *m, const struct nexthop *nh)
+static enum node_id route(
+	struct graph *g, struct graph_way *way, struct rte_mbuf **at, const struct nexthop *nh)
 {
+	struct rte_mbuf *m = *at;
 	struct pkt *p = pkt_of(m);
 	if (pkt_is_multicast(m, &p->ip)) {
 		graph_drop(g, m, DROP_BROADCAST);
-		return;
+		return NODE_COUNT;
 	}
 	if (!nh) {
 		icmp_reply(g, m, ICMP_NO_ROUTE, 0);
-		return;
+		return NODE_COUNT;
 	}
 	switch (nh->type) {
 	case NH_TUNNEL:
 	case NH_LINK:
-		forward(g, m, nh);
-		break;
+		return forward(g, way, at, nh);
 	case NH_LOCAL:
 	case NH_KERNEL:
-		to_host(g, m);
-		break;
+		return to_host(g, m);
 	case NH_RESOLVE:
 		p->nexthop = nh;
 		p->reason = PUNT_RESOLVE;
-		graph_to(g, NODE_PUNT, m);
-		break;
+		return NODE_PUNT;
 	case NH_REJECT:
 		icmp_reply(g, m, ICMP_PROHIBITED, 0);
-		break;
+		return NODE_COUNT;
 	default:
 		graph_drop(g, m, DROP_BLACKHOLE);
-		break;
+		return NODE_COUNT;
 	}
 }
 
-// Next hops of a burst. A large table lies outside of the caches: all packets wait for it at once.
-// NULL: no route.
-static void lookup(
-	const struct fib *fib, struct rte_mbuf **pkts, uint16_t n, const struct nexthop **nh)
-{
+// Destinations of a burst whose next hops are not known yet; neighbours with the same one share it.
+struct wanted {
 	const uint8_t *dst[BURST];
 	const struct lpm *lpm[BURST];
+	unsigned n;
+	uint8_t of[BURST]; // by packet: its destination
+};
+
+// classify has looked up already what came from a port.
+static bool is_known(const struct pkt *p)
+{
+	return p->from == FROM_PORT;
+}
+
+static void collect(struct wanted *w, const struct fib *fib, struct rte_mbuf **pkts, uint16_t n)
+{
+	w->n = 0;
+	for (unsigned i = 0; i < n; i++) {
+		const struct pkt *p = pkt_of(pkts[i]);
+		if (is_known(p))
+			continue;
+		bool v4 = p->ip.family == IP_V4;
+		const uint8_t *dst =
+			rte_pktmbuf_mtod_offset(pkts[i], const uint8_t *, v4 ? 16 : 24);
+		const struct lpm *lpm = v4 ? fib->v4 : fib->v6;
+		if (w->n == 0 || w->lpm[w->n - 1] != lpm ||
+			!same_addr(w->dst[w->n - 1], dst, p->ip.family)) {
+			lpm_prefetch_root(lpm, dst);
+			w->dst[w->n] = dst;
+			w->lpm[w->n++] = lpm;
+		}
+		w->of[i] = (uint8_t)(w->n - 1);
+	}
+}
+
+// A large table lies outside of the caches: all packets wait for it at once. NULL: no route.
+static void lookup(const struct fib *fib, const struct wanted *w, const struct nexthop **nh)
+{
 	uint32_t root[BURST];
-	for (unsigned i = 0; i < n; i++) {
-		bool v4 = pkt_of(pkts[i])->ip.family == IP_V4;
-		dst[i] = rte_pktmbuf_mtod_offset(pkts[i], const uint8_t *, v4 ? 16 : 24);
-		lpm[i] = v4 ? fib->v4 : fib->v6;
-		lpm_prefetch_root(lpm[i], dst[i]);
+	for (unsigned i = 0; i < w->n; i++) {
+		root[i] = lpm_root(w->lpm[i], w->dst[i]);
+		lpm_prefetch_node(w->lpm[i], w->dst[i], root[i]);
 	}
-	for (unsigned i = 0; i < n; i++) {
-		root[i] = lpm_root(lpm[i], dst[i]);
-		lpm_prefetch_node(lpm[i], dst[i], root[i]);
-	}
-	for (unsigned i = 0; i < n; i++) {
-		uint32_t value = lpm[i] == fib->v4 ? lpm_walk(lpm[i], dst[i], 4, root[i])
-						   : lpm_walk(lpm[i], dst[i], 16, root[i]);
+	for (unsigned i = 0; i < w->n; i++) {
+		uint32_t value = w->lpm[i] == fib->v4 ? lpm_walk(w->lpm[i], w->dst[i], 4, root[i])
+						      : lpm_walk(w->lpm[i], w->dst[i], 16, root[i]);
 		nh[i] = fib_nexthop(fib, value);
 	}
 }
 
 void node_route(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
-	const struct nexthop *nh[BURST];
-	lookup(g->gw->fib, pkts, n, nh);
+	const struct nexthop *found[BURST];
+	struct graph_way way = {pkts, NODE_COUNT};
+	struct wanted w;
+	collect(&w, g->gw->fib, pkts, n);
+	lookup(g->gw->fib, &w, found);
 	for (unsigned i = 0; i < n; i++) {
 		const struct pkt *p = pkt_of(pkts[i]);
-		// classify has looked up already what came from a port
-		route(g, pkts[i], p->from == FROM_PORT ? p->nexthop : nh[i]);
+		const struct nexthop *nh = is_known(p) ? p->nexthop : found[w.of[i]];
+		graph_go(g, &way, &pkts[i], route(g, &way, &pkts[i], nh));
 	}
+	graph_go(g, &way, &pkts[n], NODE_COUNT);
 }

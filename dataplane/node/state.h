@@ -51,8 +51,8 @@ static inline bool node_state_holds(const struct graph *g, enum node_id node)
 	       node == NODE_TX;
 }
 
-// Datagram m (a sealed WireGuard message, pkt.ip.tos = outer TOS) towards its peer. [wrk]
-void wg_send(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos);
+// Datagrams (sealed WireGuard messages, n <= BURST) towards their peers, pkt.peer. [wrk]
+void wg_send(struct graph *g, struct rte_mbuf **pkts, unsigned n);
 void wg_send_flush(struct graph *g);	 // [wrk]
 void link_output_flush(struct graph *g); // [wrk]
 void tx_flush(struct graph *g);		 // [wrk]

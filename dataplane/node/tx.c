@@ -35,13 +35,20 @@ void tx_flush(struct graph *g)
 
 void node_tx(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
-	for (unsigned i = 0; i < n; i++) {
-		struct rte_mbuf *m = pkts[i];
-		uint16_t id = pkt_of(m)->port_out;
+	for (unsigned i = 0; i < n;) {
+		const uint16_t id = pkt_of(pkts[i])->port_out;
 		struct node_queue *q = &g->txq[id];
-		q->pkts[q->n++] = m;
-		g->txq_bytes[id] += m->pkt_len;
-		if (q->n == BURST || g->txq_bytes[id] >= TX_BYTES)
+		uint32_t bytes = g->txq_bytes[id];
+		uint16_t waiting = q->n;
+		// Neighbours through one port; the counts in registers meanwhile.
+		do {
+			bytes += pkts[i]->pkt_len;
+			q->pkts[waiting++] = pkts[i++];
+		} while (i < n && waiting < BURST && bytes < TX_BYTES &&
+			 pkt_of(pkts[i])->port_out == id);
+		q->n = waiting;
+		g->txq_bytes[id] = bytes;
+		if (waiting == BURST || bytes >= TX_BYTES)
 			flush_port(g, id);
 	}
 }

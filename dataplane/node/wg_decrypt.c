@@ -150,8 +150,9 @@ static bool ecn_decapsulate(const uint8_t *outer, uint8_t *inner, struct ip_info
 	return true;
 }
 
-// An authentic packet, header and tag still on it.
-static void admit(struct graph *g, struct rte_mbuf *m, struct tally *t, struct peer_cache *c)
+// An authentic packet, header and tag still on it. Returns its way; NODE_COUNT: it has ended.
+static enum node_id admit(
+	struct graph *g, struct rte_mbuf *m, struct tally *t, struct peer_cache *c)
 {
 	struct pkt *p = pkt_of(m);
 	t->wire_bytes += m->pkt_len;
@@ -162,29 +163,29 @@ static void admit(struct graph *g, struct rte_mbuf *m, struct tally *t, struct p
 	if (m->data_len == 0) {
 		graph_count(g, COUNTER_KEEPALIVES_RX, 1);
 		rte_pktmbuf_free(m);
-		return;
+		return NODE_COUNT;
 	}
 	uint8_t *inner = rte_pktmbuf_mtod(m, uint8_t *);
 	t->data = true;
 	if (unlikely(ip_parse(inner, m->data_len, &p->ip) < 0)) {
 		graph_drop(g, m, DROP_WG_INNER);
-		return;
+		return NODE_COUNT;
 	}
 	m->data_len = (uint16_t)p->ip.total_len; // cut the padding off
 	m->pkt_len = p->ip.total_len;
 	if (unlikely(p->ip.family == IP_V4 &&
 		     !csum_ip4_hdr_ok(inner, rte_ipv4_hdr_len((const void *)inner)))) {
 		graph_drop(g, m, DROP_IP_CHECKSUM);
-		return;
+		return NODE_COUNT;
 	}
 	const uint8_t *src = inner + (p->ip.family == IP_V4 ? 12 : 8);
 	if (unlikely(peer_cached(g->gw->allowed, c, src, p->ip.family) != p->peer)) {
 		graph_drop(g, m, DROP_WG_SOURCE);
-		return;
+		return NODE_COUNT;
 	}
 	if (unlikely(!ecn_decapsulate(p->outer, inner, &p->ip))) {
 		graph_drop(g, m, DROP_WG_ECN);
-		return;
+		return NODE_COUNT;
 	}
 	t->packets++;
 	t->bytes += m->pkt_len;
@@ -194,7 +195,7 @@ static void admit(struct graph *g, struct rte_mbuf *m, struct tally *t, struct p
 	m->ol_flags &= PKT_BUFFER_FLAGS;
 	// What is judged is judged whole.
 	bool fragment = p->ip.flags & IP_FLAG_FRAG && t->next == NODE_FILTER;
-	graph_to(g, unlikely(fragment) ? NODE_REASSEMBLE : t->next, m);
+	return unlikely(fragment) ? NODE_REASSEMBLE : t->next;
 }
 
 // Packets worth decrypting, in order: the rest is dropped and counted.
@@ -224,37 +225,48 @@ static unsigned gather(struct graph *g, struct rte_mbuf **pkts, uint16_t n, stru
 	return kept;
 }
 
+// What the burst's packets have in common, mostly.
+struct opened {
+	struct tally tally;
+	struct peer_cache cache;
+	const struct keypair *keypair; // of the last one
+	const uint8_t *outer;	       // likewise
+};
+
+// A packet that was opened: its way, or NODE_COUNT.
+static enum node_id settle(struct graph *g, struct rte_mbuf *m, bool authentic, struct opened *o)
+{
+	struct pkt *p = pkt_of(m);
+	if (unlikely(!authentic)) {
+		graph_drop(g, m, DROP_WG_AUTH);
+		return NODE_COUNT;
+	}
+	if (unlikely(!replay_update(&p->keypair->replay, p->counter))) {
+		graph_drop(g, m, DROP_WG_REPLAY);
+		return NODE_COUNT;
+	}
+	if (unlikely(o->keypair != p->keypair)) {
+		o->keypair = p->keypair;
+		tally_switch(g, &o->tally, p->peer);
+		confirm(g, p->keypair);
+		ask_rekey(g, p->keypair);
+	}
+	follow(g, p, &o->outer);
+	return admit(g, m, &o->tally, &o->cache);
+}
+
 void node_wg_decrypt(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct aead_op ops[AEAD_BURST];
-	struct peer_cache cache = {0};
-	struct tally tally = {0};
-	const struct keypair *last_keypair = NULL;
-	const uint8_t *last_outer = NULL;
+	struct opened o = {0};
+	struct graph_way way = {pkts, NODE_COUNT};
 	unsigned kept = gather(g, pkts, n, ops);
 	if (kept == 0)
 		return;
 	uint64_t authentic = aead_open(g->aead, ops, kept);
-	for (unsigned i = 0; i < kept; i++) {
-		struct rte_mbuf *m = pkts[i];
-		struct pkt *p = pkt_of(m);
-		if (unlikely(!(authentic >> i & 1))) {
-			graph_drop(g, m, DROP_WG_AUTH);
-			continue;
-		}
-		if (unlikely(!replay_update(&p->keypair->replay, p->counter))) {
-			graph_drop(g, m, DROP_WG_REPLAY);
-			continue;
-		}
-		if (last_keypair != p->keypair) {
-			last_keypair = p->keypair;
-			tally_switch(g, &tally, p->peer);
-			confirm(g, p->keypair);
-			ask_rekey(g, p->keypair);
-		}
-		follow(g, p, &last_outer);
-		admit(g, m, &tally, &cache);
-	}
-	tally_write(g, &tally);
+	for (unsigned i = 0; i < kept; i++)
+		graph_go(g, &way, &pkts[i], settle(g, pkts[i], authentic >> i & 1, &o));
+	graph_go(g, &way, &pkts[kept], NODE_COUNT);
+	tally_write(g, &o.tally);
 }
 static_assert((unsigned)AEAD_BURST >= (unsigned)BURST);

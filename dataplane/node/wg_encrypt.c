@@ -22,7 +22,6 @@ struct seal {
 	uint16_t tunnel_mtu;
 	uint16_t mtu; // of the peer: the limit of padding
 	struct peer *peer;
-	const struct peer_path *path;
 	uint64_t packets, bytes, wire_bytes;
 	bool any;
 };
@@ -30,15 +29,7 @@ struct seal {
 static void seal_run(struct graph *g, struct seal *s)
 {
 	aead_seal(g->aead, s->op, s->n);
-	for (unsigned i = 0; i < s->n; i++) {
-		const struct pkt *p = pkt_of(s->m[i]);
-		const struct peer_path *path = s->path;
-		if (unlikely(p->peer != s->peer))
-			path = atomic_load_explicit(&p->peer->path, memory_order_acquire);
-		// ECN is copied to the outer header, DSCP is not (RFC 6040 4.1; the kernel's
-		// send.c).
-		wg_send(g, s->m[i], path, p->ip.tos & 3);
-	}
+	wg_send(g, s->m, s->n);
 	s->n = 0;
 }
 
@@ -62,8 +53,8 @@ static void switch_peer(const struct graph *g, struct seal *s, struct peer *peer
 {
 	write_counters(g, s);
 	s->peer = peer;
-	s->path = atomic_load_explicit(&peer->path, memory_order_acquire);
-	s->mtu = s->path->mtu ? RTE_MIN(s->path->mtu, s->tunnel_mtu) : s->tunnel_mtu;
+	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
+	s->mtu = path->mtu ? RTE_MIN(path->mtu, s->tunnel_mtu) : s->tunnel_mtu;
 	s->packets = s->bytes = s->wire_bytes = 0;
 	s->any = false;
 }
@@ -80,7 +71,9 @@ static void prepare(struct graph *g, struct seal *s, struct rte_mbuf *m)
 	uint64_t counter = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
 	atomic_store_explicit(&kp->send_counter, counter + 1, memory_order_relaxed);
 	uint8_t *text = rte_pktmbuf_mtod(m, uint8_t *);
-	memset(text + len, 0, padded - len);
+	// A fixed length: what is too much lies where the tag will.
+	static_assert((unsigned)WG_PADDING <= (unsigned)WG_TAG_LEN);
+	memset(text + len, 0, WG_PADDING);
 	struct wg_data *h = (struct wg_data *)(text - WG_DATA_HEADER_LEN);
 	*h = (struct wg_data){
 		.type = wg_type_field(WG_TYPE_DATA),

@@ -29,8 +29,8 @@ static bool is_data(const struct rte_mbuf *m)
 	       rte_pktmbuf_mtod(m, const struct wg_data *)->type == wg_type_field(WG_TYPE_DATA);
 }
 
-// m's data is a data message.
-static void data(
+// m's data is a data message. Returns its way; NODE_COUNT: it has ended, or is elsewhere.
+static enum node_id data(
 	struct graph *g, struct rte_mbuf *m, const uint8_t *outer, struct index_cache *cache)
 {
 	const struct wg_data *h = rte_pktmbuf_mtod(m, const struct wg_data *);
@@ -41,16 +41,16 @@ static void data(
 	struct keypair *kp = cache->keypair;
 	if (unlikely(!kp)) {
 		graph_drop(g, m, DROP_WG_INDEX);
-		return;
+		return NODE_COUNT;
 	}
 	p->keypair = kp;
 	p->peer = kp->peer;
 	p->outer = outer;
 	p->counter = rte_le_to_cpu_64(h->counter);
-	if (unlikely(kp->peer->owner != g->id))
-		handoff(g, m, NODE_WG_DECRYPT);
-	else
-		graph_to(g, NODE_WG_DECRYPT, m);
+	if (likely(kp->peer->owner == g->id))
+		return NODE_WG_DECRYPT;
+	handoff(g, m, NODE_WG_DECRYPT);
+	return NODE_COUNT;
 }
 
 static void up(struct graph *g, struct rte_mbuf *m, enum punt_reason reason, const uint8_t *outer,
@@ -61,24 +61,24 @@ static void up(struct graph *g, struct rte_mbuf *m, enum punt_reason reason, con
 }
 
 // From a peer relay: WireGuard behind a Geneve header, which the control thread wants to see.
-static void relayed(struct graph *g, struct rte_mbuf *m, const uint8_t *outer, uint32_t outer_len,
-	struct index_cache *cache)
+static enum node_id relayed(struct graph *g, struct rte_mbuf *m, const uint8_t *outer,
+	uint32_t outer_len, struct index_cache *cache)
 {
 	const struct geneve_header *h = rte_pktmbuf_mtod(m, const struct geneve_header *);
 	bool sound = h->version_options == 0 && !geneve_is_control(h) && geneve_vni(h) != 0;
 	if (sound && is_handshake((const uint8_t *)(h + 1), m->data_len - GENEVE_HEADER_LEN)) {
 		up(g, m, PUNT_DATAGRAM, outer, outer_len);
-		return;
+		return NODE_COUNT;
 	}
 	rte_pktmbuf_adj(m, GENEVE_HEADER_LEN);
 	if (sound && is_data(m))
-		data(g, m, outer, cache);
-	else
-		graph_drop(g, m, DROP_WG_MALFORMED);
+		return data(g, m, outer, cache);
+	graph_drop(g, m, DROP_WG_MALFORMED);
+	return NODE_COUNT;
 }
 
 // Anything but data without a Geneve header; kept out of the way of that.
-static __rte_noinline void other(struct graph *g, struct rte_mbuf *m, const uint8_t *outer,
+static __rte_noinline enum node_id other(struct graph *g, struct rte_mbuf *m, const uint8_t *outer,
 	uint32_t outer_len, struct index_cache *cache)
 {
 	const uint8_t *payload = rte_pktmbuf_mtod(m, const uint8_t *);
@@ -86,23 +86,21 @@ static __rte_noinline void other(struct graph *g, struct rte_mbuf *m, const uint
 	if (atomic_load_explicit(&g->gw->disco, memory_order_relaxed))
 		class = udp_classify(payload, m->data_len);
 	if (class == UDP_GENEVE_WIREGUARD)
-		relayed(g, m, outer, outer_len, cache);
-	else if (class != UDP_WIREGUARD)
+		return relayed(g, m, outer, outer_len, cache);
+	if (class != UDP_WIREGUARD)
 		up(g, m, PUNT_DISCO, outer, outer_len);
 	else if (is_handshake(payload, m->data_len))
 		up(g, m, PUNT_DATAGRAM, outer, outer_len);
 	else
 		graph_drop(g, m, DROP_WG_MALFORMED);
+	return NODE_COUNT;
 }
 
 // m's data is one UDP payload; outer is its IP header, outer_len bytes up to the payload.
-static void datagram(struct graph *g, struct rte_mbuf *m, const uint8_t *outer, uint32_t outer_len,
-	struct index_cache *cache)
+static enum node_id datagram(struct graph *g, struct rte_mbuf *m, const uint8_t *outer,
+	uint32_t outer_len, struct index_cache *cache)
 {
-	if (likely(is_data(m)))
-		data(g, m, outer, cache);
-	else
-		other(g, m, outer, outer_len, cache);
+	return likely(is_data(m)) ? data(g, m, outer, cache) : other(g, m, outer, outer_len, cache);
 }
 
 // A fresh mbuf becomes a view of len bytes at offset off of m's first segment, on the reference
@@ -149,24 +147,27 @@ static void slice(struct graph *g, struct rte_mbuf *m, struct rte_mbuf **s, uint
 	const uint8_t *outer = rte_pktmbuf_mtod(m, const uint8_t *);
 	uint32_t size = m->tso_segsz;
 	bool direct = RTE_MBUF_DIRECT(m);
+	struct graph_way way = {s, NODE_COUNT};
 	for (uint32_t i = 0; i < n; i++, off += size) {
 		uint32_t len = RTE_MIN(size, m->pkt_len - off);
+		const uint8_t *header = outer;
 		if (likely(direct && off + len <= m->data_len)) {
 			rte_prefetch0(rte_pktmbuf_mtod_offset(m, char *, off + size));
 			view(s[i], m, off, len);
 			pkt_inherit(s[i], m);
-			datagram(g, s[i], outer, outer_len, cache);
 		} else {
 			// m's own reference instead of the view's
 			rte_mbuf_refcnt_update(m, -(int)direct);
 			rte_pktmbuf_free(s[i]);
-			struct rte_mbuf *c = copy_out(g, m, outer_len, off, len);
-			if (c)
-				datagram(g, c, rte_pktmbuf_mtod(c, uint8_t *) - outer_len,
-					outer_len, cache);
+			s[i] = copy_out(g, m, outer_len, off, len);
+			if (s[i])
+				header = rte_pktmbuf_mtod(s[i], uint8_t *) - outer_len;
 		}
+		graph_go(g, &way, &s[i],
+			likely(s[i]) ? datagram(g, s[i], header, outer_len, cache) : NODE_COUNT);
 		pkt_of(m)->trace = 0; // the first datagram stands for all
 	}
+	graph_go(g, &way, &s[n], NODE_COUNT);
 }
 
 // A run of datagrams of tso_segsz bytes each, the last may be shorter (kernel: UDP GRO).
@@ -195,36 +196,42 @@ static void split(struct graph *g, struct rte_mbuf *m, struct index_cache *cache
 }
 
 // The UDP payload of a packet that is no run of datagrams: where it lies, or copied into one piece
-// (some drivers receive into several segments).
-static void single(struct graph *g, struct rte_mbuf *m, struct index_cache *cache)
+// (some drivers receive into several segments), which takes its place in the burst.
+static enum node_id single(struct graph *g, struct rte_mbuf **at, struct index_cache *cache)
 {
+	struct rte_mbuf *m = *at;
 	uint32_t l3_len = pkt_of(m)->ip.l3_len, outer_len = l3_len + UDP_HDR_LEN;
 	const uint8_t *outer = rte_pktmbuf_mtod(m, const uint8_t *);
 	const struct rte_udp_hdr *udp = (const struct rte_udp_hdr *)(outer + l3_len);
 	if (unlikely(rte_be_to_cpu_16(udp->dgram_len) != m->pkt_len - l3_len)) {
 		graph_drop(g, m, DROP_WG_MALFORMED);
-		return;
+		return NODE_COUNT;
 	}
 	if (unlikely(m->nb_segs > 1)) {
-		struct rte_mbuf *c = copy_out(g, m, outer_len, outer_len, m->pkt_len - outer_len);
+		*at = copy_out(g, m, outer_len, outer_len, m->pkt_len - outer_len);
 		rte_pktmbuf_free(m);
-		if (c)
-			datagram(
-				g, c, rte_pktmbuf_mtod(c, uint8_t *) - outer_len, outer_len, cache);
-		return;
+		m = *at;
+		if (!m)
+			return NODE_COUNT;
+		outer = rte_pktmbuf_mtod(m, uint8_t *) - outer_len;
+	} else {
+		rte_pktmbuf_adj(m, (uint16_t)outer_len);
 	}
-	rte_pktmbuf_adj(m, (uint16_t)outer_len);
-	datagram(g, m, outer, outer_len, cache);
+	return datagram(g, m, outer, outer_len, cache);
 }
 
 void node_wg_input(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct index_cache cache = {0};
+	struct graph_way way = {pkts, NODE_COUNT};
 	for (unsigned i = 0; i < n; i++) {
 		capture_copy(g, pkts[i], CAPTURE_WIRE_IN, NULL);
-		if (pkt_is_super(pkts[i]))
+		if (pkt_is_super(pkts[i])) {
+			graph_go(g, &way, &pkts[i], NODE_COUNT); // its datagrams go behind these
 			split(g, pkts[i], &cache);
-		else
-			single(g, pkts[i], &cache);
+		} else {
+			graph_go(g, &way, &pkts[i], single(g, &pkts[i], &cache));
+		}
 	}
+	graph_go(g, &way, &pkts[n], NODE_COUNT);
 }

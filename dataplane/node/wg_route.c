@@ -43,23 +43,25 @@ static struct keypair *sending(const struct graph *g, const struct peer *peer)
 	return kp;
 }
 
-static void to_encrypt(struct graph *g, struct rte_mbuf *m, struct keypair *kp)
+static enum node_id to_encrypt(struct graph *g, struct rte_mbuf *m, struct keypair *kp)
 {
 	uint64_t used = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
 	if (unlikely(g->now >= kp->rekey_send_at || used >= WG_REKEY_AFTER_MESSAGES))
 		peer_ask(g, kp->peer, EVENT_NEED_HANDSHAKE, 0);
 	pkt_of(m)->keypair = kp;
-	graph_to(g, NODE_WG_ENCRYPT, m);
+	return NODE_WG_ENCRYPT;
 }
 
 static void flush_staged(struct graph *g, struct peer *peer, struct keypair *kp)
 {
-	while (peer->staged_n > 0)
-		to_encrypt(g, unstage(peer), kp);
+	while (peer->staged_n > 0) {
+		struct rte_mbuf *m = unstage(peer);
+		graph_to(g, to_encrypt(g, m, kp), m);
+	}
 }
 
 // What the control thread asked for: m is an empty packet.
-static void self(struct graph *g, struct rte_mbuf *m, struct peer *peer)
+static enum node_id self(struct graph *g, struct rte_mbuf *m, struct peer *peer)
 {
 	enum self_reason reason = (enum self_reason)pkt_of(m)->reason;
 	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
@@ -68,17 +70,17 @@ static void self(struct graph *g, struct rte_mbuf *m, struct peer *peer)
 		while (reason == SELF_GIVE_UP && peer->staged_n > 0)
 			icmp_reply(g, unstage(peer), ICMP_NO_KEY, 0);
 		rte_pktmbuf_free(m);
-		return;
+		return NODE_COUNT;
 	}
 	bool waited = peer->staged_n > 0;
 	flush_staged(g, peer, kp);
 	if (reason == SELF_KEEPALIVE || (reason == SELF_KEYED && !waited))
-		to_encrypt(g, m, kp);
-	else
-		rte_pktmbuf_free(m);
+		return to_encrypt(g, m, kp);
+	rte_pktmbuf_free(m);
+	return NODE_COUNT;
 }
 
-static void to_peer(struct graph *g, struct rte_mbuf *m, struct peer *peer)
+static enum node_id to_peer(struct graph *g, struct rte_mbuf *m, struct peer *peer)
 {
 	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
 	struct pkt *p = pkt_of(m);
@@ -87,50 +89,54 @@ static void to_peer(struct graph *g, struct rte_mbuf *m, struct peer *peer)
 		mtu = path->mtu;
 	if (unlikely(pkt_wire_len(m, &p->ip) > mtu)) {
 		too_big(g, m, mtu, NODE_WG_ROUTE);
-		return;
+		return NODE_COUNT;
 	}
 	p->peer = peer;
 	if (unlikely(peer->owner != g->id)) {
 		handoff(g, m, NODE_WG_ROUTE);
-		return;
+		return NODE_COUNT;
 	}
 	if (unlikely(atomic_load_explicit(&peer->filtered, memory_order_relaxed)) &&
 		p->from != FROM_SELF && !filter_out(g, m))
-		return;
+		return NODE_COUNT;
 	struct keypair *kp = sending(g, peer);
 	bool reachable = peer_path_leads(path);
 	if (likely(kp && reachable)) {
 		if (unlikely(peer->staged_n > 0))
 			flush_staged(g, peer, kp);
-		to_encrypt(g, m, kp);
-		return;
+		return to_encrypt(g, m, kp);
 	}
 	if (path->remote.port == 0 && !path->derp) {
 		icmp_reply(g, m, ICMP_NO_ENDPOINT, 0);
-		return;
+		return NODE_COUNT;
 	}
 	stage(g, m, peer);
 	peer_ask(g, peer, kp ? EVENT_NEED_PATH : EVENT_NEED_HANDSHAKE, 0);
+	return NODE_COUNT;
+}
+
+static enum node_id wg_route(struct graph *g, struct rte_mbuf *m, struct peer_cache *cache)
+{
+	struct pkt *p = pkt_of(m);
+	if (unlikely(p->from == FROM_SELF && m->pkt_len == 0))
+		return self(g, m, p->peer);
+	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
+	const uint8_t *dst = l3 + (p->ip.family == IP_V4 ? 16 : 24);
+	struct peer *peer = peer_cached(g->gw->allowed, cache, dst, p->ip.family);
+	if (likely(peer))
+		return to_peer(g, m, peer);
+	if (pkt_is_multicast(m, &p->ip)) // the host's router solicitations and reports
+		graph_drop(g, m, DROP_BROADCAST);
+	else
+		icmp_reply(g, m, ICMP_NO_PEER, 0);
+	return NODE_COUNT;
 }
 
 void node_wg_route(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct peer_cache cache = {0};
-	for (unsigned i = 0; i < n; i++) {
-		struct rte_mbuf *m = pkts[i];
-		struct pkt *p = pkt_of(m);
-		if (unlikely(p->from == FROM_SELF && m->pkt_len == 0)) {
-			self(g, m, p->peer);
-			continue;
-		}
-		const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
-		const uint8_t *dst = l3 + (p->ip.family == IP_V4 ? 16 : 24);
-		struct peer *peer = peer_cached(g->gw->allowed, &cache, dst, p->ip.family);
-		if (likely(peer))
-			to_peer(g, m, peer);
-		else if (pkt_is_multicast(m, &p->ip)) // the host's router solicitations and reports
-			graph_drop(g, m, DROP_BROADCAST);
-		else
-			icmp_reply(g, m, ICMP_NO_PEER, 0);
-	}
+	struct graph_way way = {pkts, NODE_COUNT};
+	for (unsigned i = 0; i < n; i++)
+		graph_go(g, &way, &pkts[i], wg_route(g, pkts[i], &cache));
+	graph_go(g, &way, &pkts[n], NODE_COUNT);
 }

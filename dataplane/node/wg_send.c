@@ -74,12 +74,12 @@ static void put_outer(struct graph *g, struct rte_mbuf *m, const struct peer_pat
 	pkt_of(m)->port_out = path->port;
 }
 
-static void emit(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos,
-	uint16_t segsz)
+static enum node_id emit(struct graph *g, struct rte_mbuf *m, const struct peer_path *path,
+	uint8_t tos, uint16_t segsz)
 {
 	put_outer(g, m, path, tos, segsz);
 	capture_copy(g, m, CAPTURE_WIRE_OUT, pkt_of(m)->peer);
-	graph_to(g, NODE_TX, m);
+	return NODE_TX;
 }
 
 static void chain_send(struct graph *g, struct chain *c)
@@ -89,7 +89,7 @@ static void chain_send(struct graph *g, struct chain *c)
 		graph_count(g, COUNTER_BATCHES, 1);
 		graph_count(g, COUNTER_DATAGRAMS_BATCHED, m->nb_segs);
 	}
-	emit(g, m, c->path, c->tos, m->nb_segs > 1 ? c->size : 0);
+	graph_to(g, emit(g, m, c->path, c->tos, m->nb_segs > 1 ? c->size : 0), m);
 	*c = (struct chain){0};
 }
 
@@ -122,15 +122,9 @@ static __rte_noinline bool detour(struct graph *g, struct rte_mbuf *m, const str
 	return true;
 }
 
-void wg_send(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos)
+// Into the chain of its peer, which leaves when the next one does not fit, or with the round.
+static void collect(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos)
 {
-	if (unlikely((path->port == PORT_NONE) | (path->vni != 0) | path->derp) &&
-		!detour(g, m, path))
-		return;
-	if (!(g->gw->port[path->port]->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_TSO)) {
-		emit(g, m, path, tos, 0);
-		return;
-	}
 	struct chain *c = &g->state->chain[pkt_of(m)->peer->id % CHAINS];
 	if (c->path && chain_fits(c, m, path, tos)) {
 		c->tail->next = m;
@@ -150,6 +144,37 @@ void wg_send(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, 
 		.bytes = m->data_len,
 		.size = m->data_len,
 		.tos = tos};
+}
+
+void wg_send(struct graph *g, struct rte_mbuf **pkts, unsigned n)
+{
+	const struct peer *peer = NULL;
+	const struct peer_path *path = NULL;
+	bool plain = false, collects = false;
+	struct graph_way way = {pkts, NODE_COUNT};
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		const struct pkt *p = pkt_of(m);
+		enum node_id next = NODE_COUNT;
+		if (p->peer != peer) {
+			peer = p->peer;
+			path = atomic_load_explicit(&peer->path, memory_order_acquire);
+			plain = path->port != PORT_NONE && path->vni == 0 && !path->derp;
+			collects = path->port != PORT_NONE && g->gw->port[path->port]->tx_offloads &
+								      RTE_ETH_TX_OFFLOAD_UDP_TSO;
+		}
+		// ECN is copied to the outer header, DSCP is not (RFC 6040 4.1; the kernel's
+		// send.c).
+		uint8_t tos = p->ip.tos & 3;
+		if (likely(plain) || detour(g, m, path)) {
+			if (collects)
+				collect(g, m, path, tos);
+			else
+				next = emit(g, m, path, tos, 0);
+		}
+		graph_go(g, &way, &pkts[i], next);
+	}
+	graph_go(g, &way, &pkts[n], NODE_COUNT);
 }
 
 void wg_send_flush(struct graph *g)
