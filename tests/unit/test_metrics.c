@@ -251,12 +251,13 @@ static void test_routes(void **)
 	assert_int_equal(ip_prefix_parse("10.0.0.0/8", &routes[0]), 0);
 	assert_int_equal(ip_prefix_parse("fd00::/8", &routes[1]), 0);
 	double_create();
+	struct ip_prefix *before = tailnet.prefs->routes;
 	tailnet.prefs->routes = routes;
 	tailnet.prefs->n_routes = 2;
 	fixture.daemon.tailnet = &tailnet;
 	text = metrics_text();
 	fixture.daemon.tailnet = NULL;
-	tailnet.prefs->routes = NULL;
+	tailnet.prefs->routes = before;
 	tailnet.prefs->n_routes = 0;
 	double_destroy();
 	if (check(text) != NULL)
