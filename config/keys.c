@@ -175,8 +175,9 @@ const struct config_key config_keys[] = {
 		.number = 0,
 		.help = "On a tailnet: number of a kernel table that has the ways into the tailnet, its own "
 			"ranges and accepted routes, for a routing daemon to announce. They are there "
-			"while this node serves one of the networks that it stands for: peers take from "
-			"no other what hosts there answer. 254 is main, 0 is none."},
+			"while this node serves the first of its networks: peers take from no other what "
+			"hosts there answer. Networks in advertise_learned are left out: they are this "
+			"site's. 254 is main, 0 is none."},
 	{.name = "nat_ports", TOP(nat.ports), .type = &type_port_range,
 		.number = 16384 << 16 | 29999,
 		.help = "On a tailnet: ports that flows of peers get when they leave under an address of "

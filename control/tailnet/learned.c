@@ -42,6 +42,16 @@ bool learned_wants(const struct config_learned *c, const struct ip_prefix *p, ui
 	return false;
 }
 
+bool learned_is_within(const struct config_learned *c, const struct ip_prefix *p)
+{
+	for (uint32_t i = 0; i < c->n_ranges; i++) {
+		const struct ip_prefix *within = &c->range[i].within;
+		if (p->len >= within->len && ip_prefix_contains(within, &p->addr))
+			return true;
+	}
+	return false;
+}
+
 static int order(const void *a, const void *b)
 {
 	const struct ip_prefix *p = a, *q = b; // the first field of an entry
@@ -58,11 +68,12 @@ static bool passed(const struct learned_entry *e, uint64_t now_ns, unsigned s)
 }
 
 // What follows from its state and from the time.
-static void judge(struct learned_entry *e, uint64_t now_ns)
+static void judge(struct learned_entry *e, bool wait, uint64_t now_ns)
 {
+	unsigned least_s = e->flaps >= LEARNED_FLAPS ? LEARNED_HOLD_S : wait ? LEARNED_WAIT_S : 0;
 	if (!e->there)
 		e->offered = false;
-	else if (e->flaps < LEARNED_FLAPS || passed(e, now_ns, LEARNED_HOLD_S))
+	else if (passed(e, now_ns, least_s))
 		e->offered = true;
 }
 
@@ -100,7 +111,7 @@ bool learned_tick(struct learned *l, uint64_t now_ns)
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < l->n; i++) {
 		struct learned_entry *e = &l->at[i];
-		judge(e, now_ns);
+		judge(e, l->wait, now_ns);
 		if (e->there || !passed(e, now_ns, LEARNED_FORGET_S))
 			l->at[n++] = *e;
 	}

@@ -45,59 +45,6 @@ static bool is_listed(const struct ip_prefix *list, uint32_t n, const struct ip_
 	return find(list, n, p) < n;
 }
 
-// -- what a routing daemon has in the kernel ------------------------------------------------------
-
-static bool wants(void *arg, const struct ip_prefix *p, uint8_t protocol)
-{
-	const struct tailnet *t = arg;
-	return learned_wants(&t->params.learned, p, protocol);
-}
-
-static bool is_there(void *mirror, const struct ip_prefix *p)
-{
-	return mirror_is_watched(mirror, p);
-}
-
-static uint32_t list_there(void *mirror, struct ip_prefix *out, uint32_t max)
-{
-	return mirror_watched(mirror, out, max);
-}
-
-static void tell_limit(const struct learned *l, uint32_t left_out_before)
-{
-	if (l->left_out && !left_out_before)
-		log_warn("tailnet",
-			"%u networks that advertise_learned names are left out: more than "
-			"learned_limit; narrow the one or raise the other",
-			l->left_out);
-}
-
-void tn_learned_tick(struct tailnet *t)
-{
-	struct mirror *m = t->params.mirror;
-	const struct learned_view view = {m, is_there, list_there};
-	uint32_t generation = mirror_watch_generation(m), left_out = t->learned.left_out;
-	bool same = generation == t->learned_generation;
-	t->learned_generation = generation;
-	if (same ? learned_tick(&t->learned, tn_now_ns(t))
-		 : learned_update(&t->learned, &view, t->params.learned.limit, tn_now_ns(t)))
-		tn_offer_update(t);
-	tell_limit(&t->learned, left_out);
-}
-
-void tailnet_set_learned(struct tailnet *t, const struct config_learned *learned)
-{
-	t->params.learned = *learned;
-	mirror_watch(t->params.mirror, learned->n_ranges ? wants : NULL, t);
-	tn_learned_tick(t);
-}
-
-void tailnet_learned_info(const struct tailnet *t, struct tailnet_learned_info *out)
-{
-	*out = (struct tailnet_learned_info){
-		t->learned.n_offered, t->learned.held, t->learned.left_out};
-}
-
 // -- what we stand for ----------------------------------------------------------------------------
 
 static void make_room(struct tn_networks *all, uint32_t n)
@@ -260,28 +207,83 @@ void tailnet_route_info(
 	}
 }
 
-// By peers' answer: somebody else's packets from there they would not take from us.
+// The first network that another gateway of the site could serve as well; NULL: there is none.
+static const struct ip_prefix *first_network(const struct tailnet *t)
+{
+	const struct tn_networks *all = &t->networks;
+	const struct ip_prefix *first = NULL;
+	for (uint32_t i = 0; i < all->n; i++) {
+		const struct ip_prefix *p = &all->at[i];
+		if (p->len > 0 && all->source[i] != TAILNET_NETWORK_APP &&
+			(!first || memcmp(&p->addr, &first->addr, sizeof(p->addr)) < 0))
+			first = p;
+	}
+	return first;
+}
+
+// Peers take what hosts send from the node that serves their network alone, and a router of theirs
+// knows but one way: the gateway that serves the first network is the one.
 bool tn_is_answered_through(const struct tailnet *t)
 {
-	const struct tn_offer_spec spec = spec_of(t);
-	const struct netmap *nm = t->netmap;
-	bool *theirs = mem_alloc((spec.n_routes + 1) * sizeof(*theirs)), ours = false;
-	for (size_t i = 0; i < nm->n_peers; i++) {
-		const struct nm_node *n = nm->peers[i]->node;
-		for (uint32_t j = 0; j < n->n_primary_routes; j++) {
-			uint32_t at = find(spec.routes, spec.n_routes, &n->primary_routes[j]);
-			theirs[at] = true;
-		}
-	}
-	for (uint32_t i = 0; i < spec.n_routes && !ours; i++) {
-		const struct ip_prefix *p = &spec.routes[i];
-		ours = p->len > 0 && !theirs[i] && !tn_is_cut_off(&spec, p);
-	}
-	free(theirs);
-	return ours;
+	const struct ip_prefix *first = first_network(t);
+	return first && !is_taken_over(t, first);
 }
 
 bool tailnet_is_draining(const struct tailnet *t)
 {
 	return t->draining;
+}
+
+// -- what a routing daemon has in the kernel ------------------------------------------------------
+
+static bool wants(void *arg, const struct ip_prefix *p, uint8_t protocol)
+{
+	const struct tailnet *t = arg;
+	return learned_wants(&t->params.learned, p, protocol);
+}
+
+static bool is_there(void *mirror, const struct ip_prefix *p)
+{
+	return mirror_is_watched(mirror, p);
+}
+
+static uint32_t list_there(void *mirror, struct ip_prefix *out, uint32_t max)
+{
+	return mirror_watched(mirror, out, max);
+}
+
+static void tell_limit(const struct learned *l, uint32_t left_out_before)
+{
+	if (l->left_out && !left_out_before)
+		log_warn("tailnet",
+			"%u networks that advertise_learned names are left out: more than "
+			"learned_limit; narrow the one or raise the other",
+			l->left_out);
+}
+
+void tn_learned_tick(struct tailnet *t)
+{
+	struct mirror *m = t->params.mirror;
+	const struct learned_view view = {m, is_there, list_there};
+	uint32_t generation = mirror_watch_generation(m), left_out = t->learned.left_out;
+	bool same = generation == t->learned_generation;
+	t->learned.wait = first_network(t) && !tn_is_answered_through(t);
+	t->learned_generation = generation;
+	if (same ? learned_tick(&t->learned, tn_now_ns(t))
+		 : learned_update(&t->learned, &view, t->params.learned.limit, tn_now_ns(t)))
+		tn_offer_update(t);
+	tell_limit(&t->learned, left_out);
+}
+
+void tailnet_set_learned(struct tailnet *t, const struct config_learned *learned)
+{
+	t->params.learned = *learned;
+	mirror_watch(t->params.mirror, learned->n_ranges ? wants : NULL, t);
+	tn_learned_tick(t);
+}
+
+void tailnet_learned_info(const struct tailnet *t, struct tailnet_learned_info *out)
+{
+	*out = (struct tailnet_learned_info){
+		t->learned.n_offered, t->learned.held, t->learned.left_out};
 }

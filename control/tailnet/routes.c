@@ -277,8 +277,11 @@ static void wanted_announced(
 {
 	bool announces = t->params.announce_table && tn_is_answered_through(t);
 	for (uint32_t i = 0; i < routes->n && announces; i++) {
-		if (routes->at[i].len > 0) // a default route is ours alone
-			put(l, &routes->at[i]);
+		const struct ip_prefix *p = &routes->at[i];
+		// A default route is ours alone. What the site's router could tell us stays its
+		// own, although the other gateway may have told of it first.
+		if (p->len > 0 && !learned_is_within(&t->params.learned, p))
+			put(l, p);
 	}
 }
 

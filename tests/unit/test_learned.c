@@ -160,6 +160,48 @@ static void test_flapping(void **)
 	learned_fini(&l);
 }
 
+// Where another gateway serves, it gets new networks first.
+static void test_wait(void **)
+{
+	struct learned l = {0};
+	set_there("1");
+	assert_true(learned_update(&l, &view, 5, S(1)));
+	l.wait = true;
+	set_there("12");
+	assert_false(learned_update(&l, &view, 5, S(2)));
+	assert_offered(&l, "1"); // what is offered stays
+	assert_int_equal(l.held, 1);
+	assert_false(learned_tick(&l, S(6)));
+	assert_true(learned_tick(&l, S(7)));
+	assert_offered(&l, "12");
+	set_there("123");
+	assert_false(learned_update(&l, &view, 5, S(8)));
+	l.wait = false; // the other has left
+	assert_true(learned_tick(&l, S(9)));
+	assert_offered(&l, "123");
+	learned_fini(&l);
+}
+
+static void test_within(void **)
+{
+	const struct config_learned c = {.range = {{prefix("10.0.0.0/8"), 24}}, .n_ranges = 1};
+	static const struct {
+		const char *prefix;
+		bool within;
+	} cases[] = {
+		{"10.0.0.0/8", true},
+		{"10.1.2.0/28", true}, // longer than what is learned
+		{"8.0.0.0/5", false},
+		{"11.0.0.0/8", false},
+		{"a00::/8", false},
+	};
+	for (unsigned i = 0; i < RTE_DIM(cases); i++) {
+		const struct ip_prefix p = prefix(cases[i].prefix);
+		assert_int_equal(learned_is_within(&c, &p), cases[i].within);
+		assert_false(learned_is_within(&(struct config_learned){0}, &p));
+	}
+}
+
 // However often a network comes and goes, the server hears of it twice in 30 s at most.
 static void test_flood(void **)
 {
@@ -220,6 +262,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wants),
 		cmocka_unit_test(test_flapping),
+		cmocka_unit_test(test_wait),
+		cmocka_unit_test(test_within),
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_limit),
 	};
