@@ -18,6 +18,9 @@ enum {
 	ROUTES_FEW = 10,
 	ROUTES_MANY = 1000000,
 	DESTINATIONS = 1000,
+	RULES_FEW = 10,
+	RULES_MANY = 10000,
+	CLIENTS = 250,
 };
 
 static const uint32_t flow_counts[] = {1, 1000, 100000, 1000000};
@@ -33,6 +36,7 @@ struct slices {
 struct load {
 	uint32_t n; // flows or destinations
 	struct fib *fib;
+	struct rules *rules; // NULL: as they are
 };
 
 struct bench {
@@ -85,10 +89,10 @@ static void put_udp(uint8_t *l3, uint32_t src, uint32_t dst, uint16_t sport, uin
 	};
 }
 
-// Flow i: of one of 250 clients, to a port of the one server of its 8192.
+// Flow i: of one of the clients, to a port of the one server of its 8192.
 static void put_flow(uint8_t *l3, uint32_t i)
 {
-	uint32_t client = i % 250, port = i / FLOWS_PER_PORT;
+	uint32_t client = i % CLIENTS, port = i / FLOWS_PER_PORT;
 	put_udp(l3, gw_ip4(10, 2, 1, 2 + client), gw_ip4(10, 1, 0, 2),
 		(uint16_t)(1024 + i % FLOWS_PER_PORT), (uint16_t)(1000 + port));
 }
@@ -263,6 +267,44 @@ static void allow(struct bench *b)
 	atomic_store(&b->g.peer->filtered, true);
 }
 
+// Rule i: ten let the clients to the server, 25 each. Further ones say of the same clients and
+// server, or of other hosts, what no packet here asks for.
+static void put_rule(struct bench *b, uint32_t i, struct rule_spec *rule, struct ip_range *source,
+	struct rule_target *target)
+{
+	const bool ours = i < RULES_FEW, near = i % 2 == 0;
+	uint32_t first = near ? gw_ip4(10, 2, 1, 2) + draw(b, CLIENTS) : gw_ip4(10, 2, 4, 0) + i;
+	uint32_t to = near || ours ? gw_ip4(10, 1, 0, 2) : gw_ip4(10, 1, 1, 0) + draw(b, 10000);
+	if (ours)
+		first = gw_ip4(10, 2, 1, 2) + i * CLIENTS / RULES_FEW;
+	const uint32_t last = rte_cpu_to_be_32(ours ? first + CLIENTS / RULES_FEW - 1 : first);
+	first = rte_cpu_to_be_32(first);
+	to = rte_cpu_to_be_32(to);
+	*source = (struct ip_range){ip_addr_v4(&first), ip_addr_v4(&last)};
+	*target = (struct rule_target){.range = {ip_addr_v4(&to), ip_addr_v4(&to)}};
+	target->port_first = (uint16_t)(ours ? 1000 : 2000 + draw(b, 60000));
+	target->port_last = (uint16_t)(target->port_first + (ours ? 200 : 0));
+	*rule = (struct rule_spec){source, target, 1, 1};
+	rule_protocol(rule, IPPROTO_UDP);
+}
+
+static struct rules *many_rules(struct bench *b, uint32_t n)
+{
+	const struct ip_range all = ip_range_any(IP_V4);
+	struct rule_spec *rule = calloc(n, sizeof(*rule));
+	struct ip_range *source = calloc(n, sizeof(*source));
+	struct rule_target *target = calloc(n, sizeof(*target));
+	if (!rule || !source || !target)
+		rte_panic("no memory\n");
+	for (uint32_t i = 0; i < n; i++)
+		put_rule(b, i, &rule[i], &source[i], &target[i]);
+	struct rules *rules = rules_create(&(struct rules_spec){rule, &all, n, 1, false});
+	free(rule);
+	free(source);
+	free(target);
+	return rules;
+}
+
 static void translate(struct bench *b, uint32_t idle_s)
 {
 	struct nat_config *c = calloc(1, sizeof(*c));
@@ -328,6 +370,8 @@ static void learn(struct bench *b)
 static void turn(struct bench *b, fill_fn *fill, const struct load *l, struct slices *s)
 {
 	b->g.gw.fib = l->fib;
+	if (l->rules)
+		atomic_store(&b->g.gw.rules, l->rules);
 	slice(b, fill, l->n, NULL, s);
 }
 
@@ -381,7 +425,23 @@ static void measure_flows(struct bench *b)
 		STAGE(b, "nat", "encrypt", "flows", flow_counts[i], &s[i], NODE_NAT_RETURN);
 	}
 	supply_detach(&b->in);
-	atomic_store(&b->g.peer->filtered, false);
+}
+
+// The same packets under few rules and under many, while nothing is translated: then each packet is
+// judged.
+static void measure_rules(struct bench *b)
+{
+	static const uint32_t counts[] = {RULES_FEW, RULES_MANY};
+	static struct slices s[RTE_DIM(counts)];
+	struct load loads[RTE_DIM(counts)];
+	for (unsigned i = 0; i < RTE_DIM(counts); i++)
+		loads[i] = (struct load){1000, b->g.gw.fib, many_rules(b, counts[i])};
+	nat_config_publish(&b->g.gw.nat, b->g.gw.rcu, NULL);
+	attach(b, &in_case);
+	turns(b, fill_flow, loads, RTE_DIM(counts), s);
+	for (unsigned i = 0; i < RTE_DIM(counts); i++)
+		STAGE(b, "filter", "decrypt", "rules", counts[i], &s[i], NODE_FILTER);
+	supply_detach(&b->in);
 }
 
 // Lengths of the prefixes of a full table, in per mille of it.
@@ -483,6 +543,8 @@ int main(int argc, char **argv)
 	start(&b, argc > 3 ? argv[3] : NULL);
 	b.rows = json_array();
 	measure_flows(&b);
+	measure_rules(&b);
+	atomic_store(&b.g.peer->filtered, false);
 	measure_routes(&b);
 	int error = argc > 2 && strcmp(argv[2], "-") != 0
 			    ? json_dump_file(b.rows, argv[2], JSON_INDENT(2))
