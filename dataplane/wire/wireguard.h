@@ -113,3 +113,12 @@ struct wg_data {
 	rte_le64_t counter;
 } __attribute__((packed));
 static_assert(sizeof(struct wg_data) == WG_DATA_HEADER_LEN, "paper 5.4.6");
+
+// Plaintext of len bytes with its padding, which never goes beyond the tunnel's MTU: an MTU of what
+// is left in the network below is right although it is no multiple of 16. (5.4.6;
+// wireguard-linux-compat src/send.c, calculate_skb_padding)
+static inline uint32_t wg_padded_len(uint32_t len, uint32_t mtu)
+{
+	uint32_t padded = (len + WG_PADDING - 1) & ~(WG_PADDING - 1u);
+	return padded > mtu && len <= mtu ? mtu : padded;
+}
