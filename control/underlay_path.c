@@ -3,7 +3,7 @@
 
 #include "control/underlay_parts.h"
 #include "dataplane/wire/csum.h"
-#include "dataplane/wire/geneve.h"
+#include "dataplane/wire/ledger.h"
 
 enum {
 	OUTER_TTL = 64,
@@ -143,14 +143,13 @@ bool underlay_path(void *arg, const struct endpoint *to, struct peer_path *path)
 		return false;
 	}
 	const struct port *port = u->gw->port[nh.port];
-	uint16_t mtu = atomic_load(&port->mtu);
-	if (nh.mtu && nh.mtu < mtu)
-		mtu = nh.mtu;
+	uint16_t mtu = ledger_lower(atomic_load(&port->mtu), nh.mtu);
+	mtu = ledger_inside(mtu, ledger_carrier(to->addr.family, path->vni != 0));
+	if (mtu == 0)
+		return false; // nothing gets through a link that is so narrow
 	path->family = to->addr.family;
 	path->port = nh.port;
-	path->mtu = mtu - WG_DATA_OVERHEAD - UDP_HDR_LEN -
-		    (path->family == IP_V4 ? IP4_HDR_LEN : IP6_HDR_LEN) -
-		    (path->vni ? GENEVE_HEADER_LEN : 0);
+	path->mtu = mtu;
 	write_outer(path, &nh, path->local_port ? path->local_port : atomic_load(&u->gw->wg_port),
 		port->l2);
 	return true;

@@ -3,6 +3,7 @@
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 #include "dataplane/wire/csum.h"
+#include "dataplane/wire/ledger.h"
 
 enum {
 	TCP_OPT_END = 0,
@@ -44,7 +45,7 @@ static void set_mss(struct rte_tcp_hdr *tcp, uint8_t *field, uint16_t mss)
 static void clamp(struct graph *g, struct rte_mbuf *m, const struct pkt *p)
 {
 	uint16_t mtu = atomic_load_explicit(&g->gw->tunnel_mtu, memory_order_relaxed);
-	uint16_t most = mtu - (p->ip.family == IP_V4 ? IP4_HDR_LEN : IP6_HDR_LEN) - TCP_HDR_LEN;
+	uint16_t most = ledger_mss(mtu, p->ip.family);
 	uint8_t *l4 = rte_pktmbuf_mtod_offset(m, uint8_t *, p->ip.l3_len);
 	struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)l4;
 	uint32_t tcp_len = (tcp->data_off >> 4) * 4;

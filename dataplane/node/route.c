@@ -2,6 +2,7 @@
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 #include "dataplane/wire/csum.h"
+#include "dataplane/wire/ledger.h"
 
 // One less; the checksum by RFC 1624. False: it may not go on.
 static bool decrement_ttl(uint8_t *l3, struct ip_info *ip)
@@ -35,9 +36,8 @@ static enum node_id to_link(
 {
 	struct pkt *p = pkt_of(*at);
 	const struct port *port = g->gw->port[nh->port];
-	uint16_t mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
-	if (nh->mtu && nh->mtu < mtu)
-		mtu = nh->mtu;
+	uint16_t port_mtu = atomic_load_explicit(&port->mtu, memory_order_relaxed);
+	uint16_t mtu = ledger_lower(port_mtu, nh->mtu);
 	if (unlikely(pkt_wire_len(*at, &p->ip) > mtu))
 		return cut(g, way, at, mtu);
 	return NODE_LINK_OUTPUT;

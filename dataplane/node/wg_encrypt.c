@@ -5,6 +5,7 @@
 #include "dataplane/node/output.h"
 #include "dataplane/node/state.h"
 #include "dataplane/wire/geneve.h"
+#include "dataplane/wire/ledger.h"
 #include "dataplane/wire/wireguard.h"
 
 enum {
@@ -54,7 +55,7 @@ static void switch_peer(const struct graph *g, struct seal *s, struct peer *peer
 	write_counters(g, s);
 	s->peer = peer;
 	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
-	s->mtu = path->mtu ? RTE_MIN(path->mtu, s->tunnel_mtu) : s->tunnel_mtu;
+	s->mtu = ledger_lower(s->tunnel_mtu, path->mtu);
 	s->packets = s->bytes = s->wire_bytes = 0;
 	s->any = false;
 }
@@ -65,9 +66,7 @@ static void prepare(struct graph *g, struct seal *s, struct rte_mbuf *m)
 	struct pkt *p = pkt_of(m);
 	struct keypair *kp = p->keypair;
 	uint32_t len = m->data_len;
-	uint32_t padded = RTE_ALIGN_CEIL(len, WG_PADDING);
-	if (unlikely(padded > s->mtu) && len <= s->mtu)
-		padded = s->mtu;
+	uint32_t padded = wg_padded_len(len, s->mtu);
 	uint64_t counter = atomic_load_explicit(&kp->send_counter, memory_order_relaxed);
 	atomic_store_explicit(&kp->send_counter, counter + 1, memory_order_relaxed);
 	uint8_t *text = rte_pktmbuf_mtod(m, uint8_t *);
