@@ -99,6 +99,7 @@ int cmd_doctor(const struct cli *);
 int cmd_dns(const struct cli *);
 int cmd_explain(const struct cli *);
 int cmd_4via6(const struct cli *);
+int cmd_mtu(const struct cli *);
 int cmd_import(const struct cli *);
 int cmd_check(const struct cli *);
 int cmd_genkey(const struct cli *);

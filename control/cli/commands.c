@@ -151,6 +151,16 @@ const struct command commands[] = {
 		"number, 0 to 65535, and peers reach its hosts by IPv6 addresses in it. With a "
 		"PREFIX alone, show the site and the network.",
 		{}, cmd_4via6},
+	{"mtu", "plan LAYERS", 2, 2, "Work out which packets fit into tunnels within tunnels.",
+		"LAYERS goes from the link inward: eth0:1500,wg4,vxlan,wg6. The link has its MTU; "
+		"a layer may have one, of its interface: wg4:1280. wg4 and wg6 are WireGuard over "
+		"IPv4 and IPv6 (wg: over either), vxlan4 (or vxlan) and vxlan6 VXLAN, vlan a tag, "
+		"relay4 and relay6 a peer relay, derp4 and derp6 DERP (1280 without an MTU). For "
+		"each layer: the bytes it adds, the largest packet that travels in it, TCP's MSS, "
+		"packets on the link for one such packet, and the share of the line that full TCP "
+		"segments leave to the payload: Ethernet's framing and TCP's timestamps counted. "
+		"An MTU that is too large is no mistake but said so, and the fragments counted.",
+		{}, cmd_mtu},
 	{"import", "FILE", 1, 1, "Turn a file of wg(8) or wg-quick(8) into tailgate.conf.",
 		"What has no equivalent is named on standard error. Commands in the file are never "
 		"run.",
