@@ -60,9 +60,11 @@
 		"translated, its destination is behind no link: see 'tailgate nat'")               \
 	X(NAT_NO_ADDRESS, "nat_no_address",                                                        \
 		"no address of its family on the link: give it one, or a pool")                    \
-	X(NAT_CLIENT, "nat_client_limit", "a client has as many flows as it may")                  \
+	X(NAT_CLIENT, "nat_client_limit",                                                          \
+		"a client has as many flows as it may, and none that may end for another")         \
 	X(NAT_PORTS, "nat_ports_exhausted",                                                        \
-		"no outside port is free for the destination: more ports, or a pool")              \
+		"no outside port is free for the destination, or may be taken from one who has "   \
+		"more: more ports, or a pool")                                                     \
 	X(NAT_FULL, "nat_table_full", "no room for another flow, and none that may end for it")    \
 	X(FRAGMENT_MALFORMED, "fragment_malformed",                                                \
 		"fragments of impossible lengths, too many, or of more than 65407 bytes together") \

@@ -211,7 +211,7 @@ struct capture; // node/capture.h
 	X(NAT_CREATED, "nat_flows_created", "flows that got other addresses")                      \
 	X(NAT_EXPIRED, "nat_flows_expired", "translated flows that ended idle")                    \
 	X(NAT_EVICTED, "nat_flows_evicted",                                                        \
-		"translated flows that ended early, for others: table or ports full")              \
+		"translated flows that ended early, for new ones: table, ports or client full")    \
 	X(STAGED, "staged", "packets that waited for a handshake")                                 \
 	X(HANDOFF, "handed_off", "packets handed to the worker that owns the peer")                \
 	X(PUNTED, "punted", "packets handed to the control thread")                                \

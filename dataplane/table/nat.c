@@ -9,8 +9,7 @@ enum {
 	IDLE_MAX_S = 86400 * 20, // far from where a difference of milliseconds wraps
 };
 
-// Zero, and the kernel's until it is touched.
-static void *map(size_t size)
+void *nat_map(size_t size)
 {
 	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -40,8 +39,8 @@ struct nat_table *nat_table_create(
 	t->n_workers = n_workers;
 	t->claims = claims;
 	t->touched = NAT_NIL + 1;
-	t->flow = map(flows_size(t));
-	t->bucket = map(buckets_size(t));
+	t->flow = nat_map(flows_size(t));
+	t->bucket = nat_map(buckets_size(t));
 	t->clients = nat_clients_create(flows);
 	t->port_flows = calloc(PORTS, sizeof(*t->port_flows));
 	randombytes_buf(t->key, sizeof(t->key));
@@ -50,7 +49,7 @@ struct nat_table *nat_table_create(
 	t->random |= 1;
 	for (unsigned i = 0; i < NAT_CLASS_COUNT; i++)
 		t->idle_ms[i] = UINT32_C(1000) * 60;
-	if (t->flow && t->bucket && t->clients && t->port_flows)
+	if (nat_held_create(t) && t->flow && t->bucket && t->clients && t->port_flows)
 		return t;
 	nat_table_destroy(t);
 	return NULL;
@@ -66,6 +65,7 @@ void nat_table_destroy(struct nat_table *t)
 	if (t->bucket)
 		munmap(t->bucket, buckets_size(t));
 	nat_clients_destroy(t->clients);
+	nat_held_destroy(t);
 	free(t->port_flows);
 	free(t);
 }
@@ -73,7 +73,7 @@ void nat_table_destroy(struct nat_table *t)
 size_t nat_table_memory(const struct nat_table *t)
 {
 	return flows_size(t) + buckets_size(t) + nat_clients_memory(t->clients) +
-	       PORTS * sizeof(*t->port_flows) + sizeof(*t);
+	       nat_held_memory(t) + PORTS * sizeof(*t->port_flows) + sizeof(*t);
 }
 
 void nat_idle_times(struct nat_table *t, const struct nat_config *c)
@@ -134,7 +134,6 @@ void nat_close(struct nat_table *t, struct nat_flow *f)
 {
 	unlink_flow(t, f, 2);
 	nat_list_remove(t, nat_number(t, f));
-	nat_client_remove(t->clients, f->client, t->key[6]);
 	if (f->flags & NAT_CLAIMED)
 		nat_unclaim(t->claims, &f->side[NAT_OUTSIDE], t->worker);
 	t->n--;
@@ -142,6 +141,9 @@ void nat_close(struct nat_table *t, struct nat_flow *f)
 	t->n_own_source -= (f->flags & NAT_OWN_SOURCE) != 0;
 	uint32_t *port = port_flows_of(t, f);
 	t->n_ports -= port && --*port == 0;
+	if (port)
+		nat_held_less(t, f);
+	nat_client_remove(t->clients, f->client, t->key[6]);
 	put_back(t, f);
 }
 
@@ -221,6 +223,8 @@ static struct nat_flow *insert(struct nat_table *t, const struct nat_new *new, u
 	t->n_own_source += (new->flags &NAT_OWN_SOURCE) != 0;
 	uint32_t *port = port_flows_of(t, f);
 	t->n_ports += port && (*port)++ == 0;
+	if (port)
+		nat_held_more(t, f);
 	t->created++;
 	return f;
 }
@@ -239,7 +243,7 @@ struct nat_flow *nat_open(struct nat_table *t, const struct nat_config *c,
 	uint16_t client = nat_client_get(t->clients, &new.inside, t->key[6]);
 	bool limited = c->client_flows && nat_client_flows(t->clients, client) >= c->client_flows;
 	nat_client_add(t->clients, client); // so that it stays whatever has to make way
-	if (limited)
+	if (limited && !nat_make_room_own(t, client, new.now_ms))
 		*why = NAT_REFUSED_CLIENT;
 	else if (t->n == t->bound &&
 		 !nat_make_room(t, (enum nat_class) new.class, client, new.now_ms))

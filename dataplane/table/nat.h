@@ -1,7 +1,7 @@
 // The translated flows of one worker, its alone: which packets of filtered peers leave under other
 // addresses, and what comes back for them. A flow has an inside, as the peer knows it, and an
 // outside, as the network does; it is found by a keyed hash of either. What it costs: 128 bytes,
-// 16 of the index, 2 of its client. [wrk, unless said otherwise]
+// 16 of the index, 2 of its client, 8 of who holds which ports. [wrk, unless said otherwise]
 #pragma once
 
 #include <emmintrin.h>
@@ -108,6 +108,7 @@ struct nat_table {
 	uint64_t random;
 	struct nat_list list[NAT_CLASS_COUNT];
 	struct nat_clients *clients;
+	uint32_t *held, held_mask; // ports by client and destination: two rows of cells
 	struct nat_claims *claims;
 	unsigned turn;			    // the class that is looked at first for idle flows
 	uint64_t created, expired, evicted; // since the start
@@ -132,8 +133,8 @@ struct nat_new {
 };
 
 enum nat_refusal {
-	NAT_REFUSED_CLIENT = 1, // the client has its limit of flows
-	NAT_REFUSED_PORTS,	// no outside port, or address pair, is free
+	NAT_REFUSED_CLIENT = 1, // the client has its limit of flows, and none to end for this one
+	NAT_REFUSED_PORTS,	// no outside port, or address pair, is free, nor may be taken
 	NAT_REFUSED_FULL,	// nor is room, and nobody else has more than this client
 	NAT_REFUSALS,
 };

@@ -6,7 +6,7 @@
 
 enum {
 	LOOKS = 8,	 // within an idle time
-	CANDIDATES = 16, // for making room
+	CANDIDATES = 16, // for making room, of a class
 };
 
 void nat_list_add(struct nat_table *t, uint32_t number, uint32_t now_ms)
@@ -82,7 +82,8 @@ void nat_evict(struct nat_table *t, struct nat_flow *f, uint32_t now_ms)
 	nat_close(t, f);
 }
 
-bool nat_may_evict(
+// Whether a flow may end for another one of this client: it is idle, or its client has no fewer.
+static bool may_evict(
 	const struct nat_table *t, const struct nat_flow *f, uint16_t client, uint32_t now_ms)
 {
 	if (nat_is_idle(t, f, now_ms))
@@ -104,7 +105,7 @@ static struct nat_flow *candidate(
 		uint32_t flows = nat_client_flows(t->clients, f->client);
 		if (nat_is_idle(t, f, now_ms))
 			return f;
-		if (!nat_may_evict(t, f, client, now_ms))
+		if (!may_evict(t, f, client, now_ms))
 			continue;
 		if (!best || flows > most ||
 			(flows == most && now_ms - f->last_ms > now_ms - best->last_ms)) {
@@ -122,6 +123,35 @@ bool nat_make_room(struct nat_table *t, enum nat_class class, uint16_t client, u
 		NAT_OTHER, NAT_UDP, NAT_TCP_OPEN};
 	for (unsigned i = 0; i < RTE_DIM(order); i++) {
 		struct nat_flow *f = candidate(t, order[i], client, now_ms);
+		if (!f)
+			continue;
+		nat_evict(t, f, now_ms);
+		return true;
+	}
+	return false;
+}
+
+// Of one class: the one of the client that is quiet for longest, among those that wait longest.
+static struct nat_flow *own(
+	const struct nat_table *t, enum nat_class class, uint16_t client, uint32_t now_ms)
+{
+	struct nat_flow *best = NULL;
+	uint32_t number = t->list[class].first;
+	for (unsigned i = 0; i < CANDIDATES && number; i++, number = t->flow[number].next) {
+		struct nat_flow *f = &t->flow[number];
+		if (f->client == client && (nat_is_quiet(f, now_ms) || nat_is_idle(t, f, now_ms)) &&
+			(!best || now_ms - f->last_ms > now_ms - best->last_ms))
+			best = f;
+	}
+	return best;
+}
+
+bool nat_make_room_own(struct nat_table *t, uint16_t client, uint32_t now_ms)
+{
+	static const enum nat_class order[] = {
+		NAT_TCP_CLOSING, NAT_TCP_OPENING, NAT_ICMP, NAT_OTHER, NAT_UDP};
+	for (unsigned i = 0; i < RTE_DIM(order); i++) {
+		struct nat_flow *f = own(t, order[i], client, now_ms);
 		if (!f)
 			continue;
 		nat_evict(t, f, now_ms);

@@ -3,6 +3,9 @@
 
 #include "dataplane/table/nat.h"
 
+// nat.c: zero, and the kernel's until it is touched; to be unmapped. NULL: no memory.
+void *nat_map(size_t size);
+
 // nat_index.c: the flow under its key of this side. False: no room near its bucket.
 bool nat_index_add(
 	struct nat_table *, enum nat_side, const struct nat_key *, uint32_t number) must_check;
@@ -24,6 +27,32 @@ void nat_client_add(struct nat_clients *, uint16_t client);		      // a flow of 
 void nat_client_remove(struct nat_clients *, uint16_t client, uint64_t key);  // and away
 void nat_client_release(struct nat_clients *, uint16_t client, uint64_t key); // if it has none
 
+enum {
+	NAT_QUIET_MS = 5000, // without a packet; the first repetitions of a SYN come sooner
+};
+
+static inline bool nat_is_quiet(const struct nat_flow *f, uint32_t now_ms)
+{
+	return now_ms - f->last_ms >= NAT_QUIET_MS;
+}
+
+// What a client can lose without noticing much: all but an open connection.
+static inline bool nat_is_cheap(const struct nat_flow *f)
+{
+	return f->class != NAT_TCP_OPEN;
+}
+
+// nat_held.c: how many outside ports a client holds towards a destination. Exact, or more where
+// others share its cells in both rows; never more than the client has flows.
+bool nat_held_create(struct nat_table *) must_check;
+void nat_held_destroy(struct nat_table *);
+size_t nat_held_memory(const struct nat_table *);
+// By one, by the port of this flow.
+void nat_held_more(struct nat_table *, const struct nat_flow *);
+void nat_held_less(struct nat_table *, const struct nat_flow *);
+// key: an outside one, of what flows are found by there; its local port is not looked at.
+uint32_t nat_held(const struct nat_table *, const struct nat_key *key, uint16_t client);
+
 // nat_port.c: choose new.outside.local_port, ending another flow for it if that is fair. False: no
 // port is free.
 bool nat_port_choose(struct nat_table *, const struct nat_config *, struct nat_new *,
@@ -36,10 +65,9 @@ void nat_unclaim(struct nat_claims *, const struct nat_key *outside, uint16_t wo
 // nat_expire.c
 void nat_list_add(struct nat_table *, uint32_t number, uint32_t now_ms);
 void nat_list_remove(struct nat_table *, uint32_t number);
-// Whether a flow may end for another one of this client: it is idle, or its client has no fewer.
-bool nat_may_evict(
-	const struct nat_table *, const struct nat_flow *, uint16_t client, uint32_t now_ms);
 // End one for a new flow. False: there is none that may.
 bool nat_make_room(struct nat_table *, enum nat_class, uint16_t client, uint32_t now_ms) must_check;
+// End a cheap one of the client itself, which is quiet. False: none was found.
+bool nat_make_room_own(struct nat_table *, uint16_t client, uint32_t now_ms) must_check;
 // End this one for another.
 void nat_evict(struct nat_table *, struct nat_flow *, uint32_t now_ms);

@@ -76,7 +76,7 @@ struct model {
 	unsigned n_known;
 	unsigned high; // no flow in use lies at or behind it
 	uint64_t drops[DROP_COUNT], hairpins, errors, families;
-	uint64_t passed, dropped, kernel, icmp, created;
+	uint64_t passed, dropped, kernel, icmp, created, evicted;
 };
 
 static inline void m_addr(uint8_t to[16], const char *text)
@@ -260,7 +260,8 @@ static inline void m_set_rules(struct model *m, unsigned which)
 }
 
 enum {
-	M_CONFIGS = 6,
+	M_FEW = 6, // configuration with four ports
+	M_CONFIGS,
 };
 
 static inline void *m_copy(const void *from, size_t size)
@@ -280,8 +281,14 @@ static inline struct endpoint m_endpoint(const char *addr, uint16_t port)
 	return e;
 }
 
+// Services, remapped prefixes and 4via6 too.
+static inline bool m_is_all(unsigned which)
+{
+	return which == 4 || which == 5;
+}
+
 // 0: none; 1: masquerading; 2: the same by endpoint; 3: by a pool, other ports; 4: no masquerading,
-// but all else; 5: all of it.
+// but all else; 5: all of it; M_FEW: masquerading by four ports.
 static inline struct nat_config *m_make_config(unsigned which)
 {
 	struct nat_config *c = calloc(1, sizeof(*c));
@@ -291,7 +298,7 @@ static inline struct nat_config *m_make_config(unsigned which)
 	c->snat = which != 4;
 	c->endpoint_independent = which == 2;
 	c->port_first = which == 3 ? 40000 : 20000;
-	c->port_last = which == 3 ? 40999 : 29999;
+	c->port_last = which == 3 ? 40999 : which == M_FEW ? 20003 : 29999;
 	memcpy(c->idle_s, idle, sizeof(idle));
 	m_addr(c->port4[GW_LAN].bytes, "10.1.0.1");
 	m_addr(c->port4[GW_WAN].bytes, "192.0.2.1");
@@ -303,7 +310,7 @@ static inline struct nat_config *m_make_config(unsigned which)
 		c->pool[0] = m_endpoint("198.51.100.1", 0).addr;
 		c->pool[1] = m_endpoint("198.51.100.2", 0).addr;
 	}
-	if (which < 4)
+	if (!m_is_all(which))
 		return c;
 	const struct ip_prefix via[] = {m_prefix("fd7a:115c:a1e0:b1a:0:7::/96")};
 	const struct nat_remap remap[] = {{m_prefix("10.77.0.0/23"), m_prefix("10.1.0.0/23")},

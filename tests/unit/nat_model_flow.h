@@ -117,7 +117,7 @@ static inline struct mverdict m_pass(const struct mp *p)
 // 10.77.0.0/23 is 10.1.0.0/23, fd77::/33 is fd01::/33.
 static inline bool m_remap(const struct model *m, uint8_t *a, uint8_t family, bool to_real)
 {
-	if (!m->has_config || m->which < 4)
+	if (!m->has_config || !m_is_all(m->which))
 		return false;
 	if (family == IP_V4) {
 		if (a[0] != 10 || a[1] != (to_real ? 77 : 1) || a[2] > 1)

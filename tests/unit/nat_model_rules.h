@@ -1,7 +1,7 @@
 // What must happen to a packet: see nat_model.h.
 #pragma once
 
-#include "tests/unit/nat_model_flow.h"
+#include "tests/unit/nat_model_ports.h"
 
 // Where a packet goes and from whom, without a flow.
 struct mplan {
@@ -15,7 +15,7 @@ static inline struct mplan m_plan(const struct model *m, const struct mkey *k)
 {
 	struct mplan plan = {.drop = DROP_COUNT, .to = *k};
 	struct mkey *to = &plan.to;
-	bool all = m->which >= 4, nobody = false, closed = false;
+	bool all = m_is_all(m->which), nobody = false, closed = false;
 	uint16_t link;
 	if (all && k->family == IP_V6 &&
 		m_starts(k->remote, "\xfd\x7a\x11\x5c\xa1\xe0\x0b\x1a\0\0\0\7", 12)) {
@@ -97,19 +97,6 @@ static inline struct mflow *m_new(struct model *m)
 	abort();
 }
 
-// Whether another flow has that outside.
-static inline const struct mflow *m_taken(
-	struct model *m, const struct mkey *outside, const struct mflow *but)
-{
-	for (unsigned i = 0; i < m->high; i++) {
-		const struct mflow *f = &m->flow[i];
-		if (f != but && f->used && m->ms - f->last_ms < m_idle_ms(m, f) &&
-			m_same(&f->side[1], outside, f->any))
-			return f;
-	}
-	return NULL;
-}
-
 static inline struct mverdict m_return(struct model *m, const struct mp *p, bool from_port);
 
 static inline struct mverdict m_send(struct model *m, struct mflow *f, const struct mp *p)
@@ -123,42 +110,6 @@ static inline struct mverdict m_send(struct model *m, struct mflow *f, const str
 	v = m_return(m, &v.out, false);
 	m->hairpins += v.result == M_PASS;
 	return v;
-}
-
-static inline void m_expect(bool good, const char *what)
-{
-	if (!good)
-		rte_panic("%s\n", what);
-}
-
-// Which outside port, and address of a pool, the real one took: any will do that is free, of the
-// range and no other's, but for the inside port where that is all this.
-static inline void m_learn(struct model *m, struct mflow *f)
-{
-	struct nat_key k = {.family = f->side[0].family, .proto = f->side[0].proto};
-	memcpy(k.local, f->side[0].local, 16);
-	memcpy(k.remote, f->side[0].remote, 16);
-	k.local_port = rte_cpu_to_be_16(f->side[0].lport);
-	k.remote_port = rte_cpu_to_be_16(f->side[0].rport);
-	const struct nat_flow *real = nat_lookup(m_graph(m)->nat, NAT_INSIDE, &k, (uint32_t)m->ms);
-	if (!real)
-		rte_panic("configuration %u: no flow was made: %s\n", m->which,
-			m_dropped == DROP_COUNT ? "passed" : drop_label(m_dropped));
-	struct mkey *to = &f->side[1];
-	uint16_t port = rte_be_to_cpu_16(real->side[NAT_OUTSIDE].local_port);
-	const struct nat_config *c = &m->config;
-	if (m->which == 3 && !f->hairpin && to->family == IP_V4) {
-		to->local[3] = real->side[NAT_OUTSIDE].local[3];
-		m_expect(to->local[3] == 1 || to->local[3] == 2, "an address not of the pool");
-	}
-	to->lport = f->side[0].lport;
-	bool same = to->lport >= c->port_first && to->lport <= c->port_last && !m_taken(m, to, f) &&
-		    (!c->endpoint_independent || (to->lport / 16 & 1) == !f->any);
-	m_expect(!same || port == to->lport, "the port could have stayed");
-	to->lport = port;
-	m_expect(port >= c->port_first && port <= c->port_last, "a port out of the range");
-	m_expect(!m_taken(m, to, f), "somebody else's port");
-	m_expect(!same && (port ^ f->side[0].lport) & 1 ? false : true, "another parity");
 }
 
 static inline struct mverdict m_begin(struct model *m, const struct mp *p, const struct mkey *k)
@@ -190,10 +141,10 @@ static inline struct mverdict m_begin(struct model *m, const struct mp *p, const
 		answers = false;
 	if (answers)
 		return plan.redirected ? m_drop(DROP_NAT_NO_FLOW) : m_as_it_is(m, p, 0);
-	if (plan.own_source || p->proto == M_GRE) {
-		if (m_taken(m, &plan.to, NULL))
-			return m_drop(DROP_NAT_PORTS);
-	}
+	bool free = plan.own_source || p->proto == M_GRE ? !m_taken(m, &plan.to, NULL)
+							 : m_make_place(m, k, &plan.to);
+	if (!free)
+		return m_drop(DROP_NAT_PORTS);
 	f = m_new(m);
 	*f = (struct mflow){.used = true,
 		.any = any,

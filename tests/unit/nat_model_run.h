@@ -161,6 +161,11 @@ static inline struct mp m_from_peer(struct model *m, struct mp *quote)
 			m_dress(&p);
 		}
 	}
+	if (m->which == M_FEW && m_has_ports(p.proto) && m_draw(4)) { // for few destinations
+		m_addr(p.dst, p.family == IP_V4 ? "10.1.0.2" : "fd01::2");
+		p.dport = 80;
+		p.sport = (uint16_t)(1000 + m_draw(100));
+	}
 	if (p.family == IP_V4 && m_draw(16) == 0) {
 		p.fragment = (uint8_t)(1 + m_draw(2));
 		p.df = false;
@@ -303,11 +308,24 @@ static inline void m_tick(struct model *m)
 	}
 }
 
+// What is idle, but still lies there, holds its port: the model counts none of these.
+static inline void m_sweep(struct model *m)
+{
+	struct nat_table *t = m_graph(m)->nat;
+	for (uint32_t i = NAT_NIL + 1; i < t->touched; i++) {
+		struct nat_flow *f = &t->flow[i];
+		if (f->side[NAT_INSIDE].family != IP_NONE && nat_is_idle(t, f, (uint32_t)m->ms))
+			nat_close(t, f);
+	}
+}
+
 static inline void m_step(struct model *m)
 {
 	struct mp quote = {0};
 	struct flat in;
 	m_tick(m);
+	if (m->which == M_FEW)
+		m_sweep(m);
 	bool from_port = m_draw(3) == 0;
 	struct mp p = from_port ? m_from_port(m, &quote) : m_from_peer(m, &quote);
 	// The model does not know which address of the pool it would get.

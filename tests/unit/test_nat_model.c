@@ -47,6 +47,8 @@ static void test_random(void **)
 	assert_true(m.passed > PACKETS / 10 || packets);
 	assert_true(m.created > PACKETS / 100 || packets);
 	assert_int_equal(m_graph(&m)->nat->created, m.created);
+	assert_int_equal(m_graph(&m)->nat->evicted, m.evicted);
+	assert_true(m.evicted > PACKETS / 1000 || packets);
 	m_close(&m);
 }
 
