@@ -151,8 +151,13 @@ const struct command commands[] = {
 		"number, 0 to 65535, and peers reach its hosts by IPv6 addresses in it. With a "
 		"PREFIX alone, show the site and the network.",
 		{}, cmd_4via6},
-	{"mtu", "plan LAYERS", 2, 2, "Work out which packets fit into tunnels within tunnels.",
-		"LAYERS goes from the link inward: eth0:1500,wg4,vxlan,wg6. The link has its MTU; "
+	{"mtu", "[PEER] | plan LAYERS", 0, 2,
+		"Show which packets fit into the tunnel to each peer, or into tunnels within "
+		"tunnels.",
+		"For each peer, or the one with this name, public key or address behind it: the "
+		"link, the bytes that the tunnel adds, the largest packet inside and what sets it. "
+		"plan asks nobody; LAYERS goes from the link inward: eth0:1500,wg4,vxlan,wg6. The "
+		"link has its MTU; "
 		"a layer may have one, of its interface: wg4:1280. wg4 and wg6 are WireGuard over "
 		"IPv4 and IPv6 (wg: over either), vxlan4 (or vxlan) and vxlan6 VXLAN, vlan a tag, "
 		"relay4 and relay6 a peer relay, derp4 and derp6 DERP (1280 without an MTU). For "

@@ -21,6 +21,8 @@ int mtu_plan_parse(
 	const char *text, struct mtu_plan *out, char err[static CLI_ERROR_LEN]) must_check;
 // What is to be known about a layer, in a sentence; "": nothing.
 const char *mtu_plan_note(const struct mtu_plan *, unsigned layer, char note[static MTU_NOTE_LEN]);
+// "room", "interface", ...: what JSON says.
+const char *mtu_due(enum ledger_source);
 // A table, its sum and the notes. False: out of memory.
 bool mtu_plan_show(FILE *out, const struct mtu_plan *) must_check;
 // The same; NULL: out of memory.

@@ -39,7 +39,7 @@ bool mtu_plan_show(FILE *out, const struct mtu_plan *p)
 	return ok;
 }
 
-static json_t *layer_json(const struct mtu_plan *p, unsigned i)
+const char *mtu_due(enum ledger_source source)
 {
 	static const char *const due[LEDGER_SOURCES] = {
 		[LEDGER_ROOM] = "room",
@@ -48,13 +48,18 @@ static json_t *layer_json(const struct mtu_plan *p, unsigned i)
 		[LEDGER_PROBE] = "probe",
 		[LEDGER_ICMP] = "icmp",
 	};
+	return due[source];
+}
+
+static json_t *layer_json(const struct mtu_plan *p, unsigned i)
+{
 	char note[MTU_NOTE_LEN];
 	const struct ledger_layer *l = &p->layer[i];
 	mtu_plan_note(p, i, note);
 	return json_pack("{s:s, s:i, s:o, s:i, s:s, s:i, s:o, s:i, s:i, s:f, s:f, s:s?}", //
 		"layer", p->name[i], "overhead", l->overhead,				  //
 		"room", l->room > 0 ? json_integer(l->room) : json_null(),		  //
-		"mtu", l->mtu, "due_to", due[l->due], "mss_v4", l->mss4,		  //
+		"mtu", l->mtu, "due_to", mtu_due(l->due), "mss_v4", l->mss4,		  //
 		"mss_v6", l->mss6 > 0 ? json_integer(l->mss6) : json_null(),		  //
 		"outer", (int)l->outer, "fragments", l->fragments,			  //
 		"packets", l->packets_x100 / 100.0,					  //

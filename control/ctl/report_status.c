@@ -104,6 +104,8 @@ static json_t *peer_status(const struct gateway *gw, const struct wg_peer_info *
 		"received", (json_int_t)p->handshakes_received,				//
 		"failed", (json_int_t)p->handshakes_failed);
 	json_object_update_new(peer, more);
+	json_object_set_new(peer, "vni", json_integer(p->vni));
+	json_object_set_new(peer, "derp", json_boolean(p->derp));
 	return peer;
 }
 

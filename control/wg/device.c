@@ -360,6 +360,8 @@ static struct wg_peer_info info_of(const struct peer *peer)
 		.tx_packets = atomic_load(&peer->tx_packets),
 		.owner = peer->owner,
 		.mtu = path->mtu,
+		.vni = path->vni,
+		.derp = path->derp,
 		.port_out = path->port,
 		.handshakes_sent = s->sent,
 		.handshakes_received = s->received,

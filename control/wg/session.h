@@ -81,6 +81,8 @@ struct wg_peer_info {
 	const struct ip_prefix *allowed;
 	uint64_t rx_wire_bytes, tx_wire_bytes, rx_packets, tx_packets;
 	uint16_t owner, mtu;
+	uint32_t vni;	   // not 0: through a peer relay
+	bool derp;	   // (also) over DERP
 	uint16_t port_out; // PORT_NONE: no way to the endpoint
 	uint64_t handshakes_sent, handshakes_received, handshakes_failed;
 };

@@ -44,6 +44,11 @@
 	"{\"version\":\"9\",\"config\":\"/etc/tailgate/tailgate.conf\",\"peers\":[{\"name\":"      \
 	"\"static\"}],\"ports\":[]}"
 
+#define MTU_STATUS(allowed)                                                                        \
+	"{\"tunnel_mtu\":1420,\"ports\":[{\"name\":\"wan\",\"mtu\":1500}],\"peers\":[{\"name\":"   \
+	"\"static\",\"endpoint\":\"192.0.2.1:51820\",\"port\":\"wan\",\"mtu\":1440,"               \
+	"\"allowed_ips\":[\"" allowed "\"]}]}"
+
 // out and err: all of it when they begin with '=', else parts; asked: parts of the requests.
 #define EXPLAIN "/tailgate/v0/explain?"
 #define EXPLAINED(allowed, verdict, why, way)                                                      \
@@ -272,6 +277,17 @@ static const struct {
 		{}},
 	{"mtu of no plan", {"mtu", "plane", "eth0:1500"}, {}, 2, "=", "write 'tailgate mtu plan",
 		{}},
+	{"mtu of a peer", {"mtu", "10.9.9.9"},
+		{{"GET /tailgate/v0/status", 200, MTU_STATUS("10.9.0.0/16")}}, 0,
+		"static  direct  wan 1500  60    1420", "=", {}},
+	{"mtu of peers as JSON", {"mtu", "--json"},
+		{{"GET /tailgate/v0/status", 200, MTU_STATUS("10.9.0.0/16")}}, 0,
+		"\"due_to\": \"interface\"", "=", {}},
+	{"mtu of nobody", {"mtu", "10.9.9.9"},
+		{{"GET /tailgate/v0/status", 200, MTU_STATUS("10.8.0.0/16")}}, 1, "=",
+		"no peer has the name, key or address '10.9.9.9'", {}},
+	{"mtu, another daemon", {"mtu"}, {}, 1, "=", "the daemon is no tailgated", {}},
+	{"mtu plan of nothing", {"mtu", "plan"}, {}, 2, "=", "write 'tailgate mtu plan", {}},
 	{"4via6, no site", {"4via6", "65536", "10.1.0.0/16"}, {}, 1, "=", "write 0 to 65535", {}},
 	{"4via6, IPv6", {"4via6", "7", "fd00::/64"}, {}, 1, "=", "is no IPv4 network", {}},
 	{"4via6, no network", {"4via6", "7", "10.1.0.0/33"}, {}, 1, "=", "is no IPv4 network", {}},

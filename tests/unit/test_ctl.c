@@ -33,6 +33,8 @@ static void test_status(void **)
 	assert_int_equal(number_at(berlin, "tx_bytes"), 2000);
 	assert_int_equal(number_at(berlin, "mtu"), 1420);
 	assert_int_equal(number_at(berlin, "keepalive_s"), 25);
+	assert_int_equal(number_at(berlin, "vni"), 0);
+	assert_true(json_is_false(json_object_get(berlin, "derp")));
 	assert_int_equal(json_array_size(json_object_get(berlin, "allowed_ips")), 2);
 	assert_true(json_is_null(json_object_get(berlin, "remedy")));
 
