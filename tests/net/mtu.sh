@@ -21,6 +21,16 @@ too_big() { # ADDRESS SIZE MTU: a ping with DF of SIZE bytes is answered with MT
 lab_begin
 lab_up "$dut" "$peer_kind"
 
+if [[ $dut == tailgate ]]; then
+	say "the account of the way agrees with what is measured here"
+	run tailgate_cli gwa mtu
+	mtu_of_way() { # FILTER
+		tailgate_cli gwa mtu --json | jq -e ".peers[0] | .link_mtu == 1500 and $1" >/dev/null
+	}
+	check "1420 of the 1440 that fit, by its own setting" mtu_of_way \
+		'.overhead == 60 and .room == 1440 and .mtu == 1420 and .due_to == "interface"'
+fi
+
 say "exactly the MTU passes"
 ping_lossless client 10.2.0.2 -M "do" -c 3 -i 0.02 -s $((1420 - 28))
 ping_lossless client fd02::2 -M "do" -c 3 -i 0.02 -s $((1420 - 48))
