@@ -97,21 +97,27 @@ static rte_be16_t port_at(const uint8_t *l4, unsigned offset)
 	return port;
 }
 
-// The flow of a packet that came in, or of the answer to one that goes out.
+// The flow of a packet that came in, or of the answer to one that goes out. The key is written in
+// whole words, as its hash reads it.
 static struct flow_key flow_of(const struct rte_mbuf *m, const struct ip_info *ip, bool out)
 {
-	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *), *l4 = l3 + ip->l3_len;
+	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
 	const uint8_t *src = src_of(l3, ip->family), *dst = dst_of(l3, ip->family);
-	struct flow_key key = {.family = ip->family, .proto = ip->proto};
-	unsigned len = ip->family == IP_V4 ? 4 : 16;
-	memcpy(key.remote, out ? dst : src, len);
-	memcpy(key.local, out ? src : dst, len);
+	uint64_t rest = (uint64_t)ip->proto << 40 | (uint64_t)ip->family << 32;
+	struct flow_key key;
 	if (ip->proto == IPPROTO_TCP || ip->proto == IPPROTO_UDP || ip->proto == IPPROTO_SCTP) {
-		key.remote_port = port_at(l4, out ? 2 : 0);
-		key.local_port = port_at(l4, out ? 0 : 2);
+		uint32_t ports = (uint32_t)csum_load32(l3 + ip->l3_len);
+		rest |= out ? ports << 16 | ports >> 16 : ports;
 	}
+	nat_put_address(key.remote, out ? dst : src, ip->family);
+	nat_put_address(key.local, out ? src : dst, ip->family);
+	memcpy((uint8_t *)&key + offsetof(struct flow_key, remote_port), &rest, sizeof(rest));
 	return key;
 }
+static_assert(offsetof(struct flow_key, local_port) == offsetof(struct flow_key, remote_port) + 2);
+static_assert(offsetof(struct flow_key, family) == offsetof(struct flow_key, remote_port) + 4);
+static_assert(offsetof(struct flow_key, proto) == offsetof(struct flow_key, remote_port) + 5);
+static_assert(sizeof(struct flow_key) == offsetof(struct flow_key, remote_port) + 8);
 
 static bool is_stateful(const struct ip_info *ip)
 {
@@ -171,7 +177,9 @@ struct local_cache {
 
 static bool is_cached(const struct local_cache *c, const uint8_t *dst, uint8_t family)
 {
-	return c->family == family && memcmp(c->addr, dst, family == IP_V4 ? 4 : 16) == 0;
+	if (c->family != family)
+		return false;
+	return family == IP_V4 ? memcmp(c->addr, dst, 4) == 0 : memcmp(c->addr, dst, 16) == 0;
 }
 
 // Where sources stay as they are, an answer needs a route of others: what has to be answered is

@@ -93,7 +93,7 @@ static bool is_unicast(const struct nat_key *k)
 {
 	if (k->family == IP_V4)
 		return k->remote[0] != 0 && k->remote[0] != 127 && k->remote[0] < 224;
-	return k->remote[0] != 0xff && (nat_word(k->remote) | k->remote[8]) != 0;
+	return k->remote[0] != 0xff && (tuple_word(k->remote) | k->remote[8]) != 0;
 }
 
 // What a destination becomes.

@@ -3,6 +3,8 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+#include "dataplane/table/tuple_hash.h"
+
 struct flow_set {
 	uint32_t hash[FLOW_WAYS]; // 0: free
 	uint32_t used[FLOW_WAYS]; // clock of the last use
@@ -14,7 +16,7 @@ struct flow_table {
 	uint32_t mask; // sets - 1
 	uint32_t clock;
 	struct flow_key last; // packets of a flow come in runs
-	uint8_t seed[crypto_shorthash_KEYBYTES];
+	uint64_t seed[TUPLE_HASH_KEYS];
 };
 
 struct flow_table *flow_table_create(uint32_t flows)
@@ -30,6 +32,7 @@ struct flow_table *flow_table_create(uint32_t flows)
 		return NULL;
 	}
 	randombytes_buf(t->seed, sizeof(t->seed));
+	t->seed[TUPLE_HASH_KEYS - 1] |= 1;
 	return t;
 }
 
@@ -50,8 +53,8 @@ static bool is_same(const struct flow_key *a, const struct flow_key *b)
 static struct flow_set *set_of(
 	const struct flow_table *t, const struct flow_key *key, uint32_t *hash)
 {
-	uint64_t h;
-	crypto_shorthash((uint8_t *)&h, (const uint8_t *)key, sizeof(*key), t->seed);
+	uint64_t rest = tuple_word((const uint8_t *)key + offsetof(struct flow_key, remote_port));
+	uint64_t h = tuple_hash(t->seed, key->remote, key->local, rest, 0);
 	*hash = (uint32_t)(h >> 32) | 1;
 	return &t->set[(uint32_t)h & t->mask];
 }

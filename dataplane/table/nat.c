@@ -44,7 +44,7 @@ struct nat_table *nat_table_create(
 	t->clients = nat_clients_create(flows);
 	t->port_flows = calloc(PORTS, sizeof(*t->port_flows));
 	randombytes_buf(t->key, sizeof(t->key));
-	t->key[7] |= 1;
+	t->key[TUPLE_HASH_KEYS - 1] |= 1;
 	randombytes_buf(&t->random, sizeof(t->random));
 	t->random |= 1;
 	for (unsigned i = 0; i < NAT_CLASS_COUNT; i++)

@@ -8,6 +8,7 @@
 #include <stdalign.h>
 
 #include "dataplane/table/nat_config.h"
+#include "dataplane/table/tuple_hash.h"
 
 enum {
 	NAT_FLOWS = 1 << 20,	       // bound of a worker, unless told otherwise
@@ -104,7 +105,7 @@ struct nat_table {
 	uint32_t touched, free;	       // flows handed out once; list of those that came back
 	uint32_t idle_ms[NAT_CLASS_COUNT];
 	uint16_t worker, n_workers;
-	uint64_t key[8];
+	uint64_t key[TUPLE_HASH_KEYS];
 	uint64_t random;
 	struct nat_list list[NAT_CLASS_COUNT];
 	struct nat_clients *clients;
@@ -188,13 +189,6 @@ static inline uint32_t nat_ms(uint64_t tsc, double tsc_per_ns)
 	return (uint32_t)(uint64_t)((double)tsc / (tsc_per_ns * 1e6));
 }
 
-static inline uint64_t nat_word(const uint8_t *p)
-{
-	uint64_t word;
-	memcpy(&word, p, sizeof(word));
-	return word;
-}
-
 // What lies behind the addresses, in one.
 static inline uint64_t nat_last_word(const struct nat_key *k)
 {
@@ -205,18 +199,10 @@ static inline uint64_t nat_last_word(const struct nat_key *k)
 	return (uint64_t)kind << 32 | ports;
 }
 
-// NH (RFC 4418, 5.2.2) with 64-bit words, folded: who does not know the secret cannot aim at a
-// bucket.
 static inline uint64_t nat_hash(
 	const struct nat_table *t, enum nat_side side, const struct nat_key *k)
 {
-	const uint64_t *s = t->key;
-	unsigned __int128 sum =
-		(unsigned __int128)(nat_word(k->remote) + s[0]) * (nat_word(k->remote + 8) + s[1]);
-	sum += (unsigned __int128)(nat_word(k->local) + s[2]) * (nat_word(k->local + 8) + s[3]);
-	sum += (unsigned __int128)(nat_last_word(k) + s[4]) * (side + s[5]);
-	uint64_t h = ((uint64_t)sum ^ (uint64_t)(sum >> 64) * s[6]) * s[7];
-	return h ^ h >> 32;
+	return tuple_hash(t->key, k->remote, k->local, nat_last_word(k), side);
 }
 
 // The key of flows that go by any remote.
@@ -242,10 +228,10 @@ static inline bool nat_same_remote(const struct nat_key *a, const struct nat_key
 
 static inline bool nat_same_key(const struct nat_key *a, const struct nat_key *b)
 {
-	return ((nat_word(a->remote) ^ nat_word(b->remote)) |
-		       (nat_word(a->remote + 8) ^ nat_word(b->remote + 8)) |
-		       (nat_word(a->local) ^ nat_word(b->local)) |
-		       (nat_word(a->local + 8) ^ nat_word(b->local + 8)) |
+	return ((tuple_word(a->remote) ^ tuple_word(b->remote)) |
+		       (tuple_word(a->remote + 8) ^ tuple_word(b->remote + 8)) |
+		       (tuple_word(a->local) ^ tuple_word(b->local)) |
+		       (tuple_word(a->local + 8) ^ tuple_word(b->local + 8)) |
 		       (nat_last_word(a) ^ nat_last_word(b))) == 0;
 }
 

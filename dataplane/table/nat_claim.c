@@ -6,8 +6,8 @@
 static uint64_t hash_of(const struct nat_key *k)
 {
 	uint64_t h = nat_last_word(k);
-	const uint64_t words[] = {nat_word(k->remote), nat_word(k->remote + 8), nat_word(k->local),
-		nat_word(k->local + 8)};
+	const uint64_t words[] = {tuple_word(k->remote), tuple_word(k->remote + 8),
+		tuple_word(k->local), tuple_word(k->local + 8)};
 	for (unsigned i = 0; i < RTE_DIM(words); i++) {
 		h = (h ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15);
 		h ^= h >> 29;

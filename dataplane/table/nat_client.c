@@ -58,8 +58,8 @@ size_t nat_clients_memory(const struct nat_clients *c)
 static uint16_t *bucket_of(
 	const struct nat_clients *c, const uint8_t *addr, uint8_t family, uint64_t key)
 {
-	unsigned __int128 h = (unsigned __int128)(nat_word(addr) + key) *
-			      (nat_word(addr + 8) + family + (key << 32 | key >> 32));
+	unsigned __int128 h = (unsigned __int128)(tuple_word(addr) + key) *
+			      (tuple_word(addr + 8) + family + (key << 32 | key >> 32));
 	return &c->bucket[((uint64_t)h ^ (uint64_t)(h >> 64)) * (key | 1) >> 32 & c->mask];
 }
 
