@@ -454,6 +454,13 @@ static void a_relay_takes_of_the_mtu(void **state)
 	assert_true(underlay_path(f->u, &them, &relay));
 	assert_int_equal(direct.mtu, 1500 - OUTER4 - WG_DATA_OVERHEAD);
 	assert_int_equal(relay.mtu, direct.mtu - 8);
+	// A link that the headers fill is no way.
+	atomic_store(&f->t->b.port[GW_WAN]->port.mtu, OUTER4 + WG_DATA_OVERHEAD + 1);
+	assert_true(underlay_path(f->u, &them, &direct));
+	assert_int_equal(direct.mtu, 1);
+	assert_false(underlay_path(f->u, &them, &relay));
+	atomic_store(&f->t->b.port[GW_WAN]->port.mtu, OUTER4 + WG_DATA_OVERHEAD);
+	assert_false(underlay_path(f->u, &them, &direct));
 	assert_int_equal(relay.vni, 7);
 	assert_true(relay.derp);
 	assert_int_equal(relay.outer_len, direct.outer_len);
