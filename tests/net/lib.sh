@@ -156,6 +156,7 @@ lab_clear() {
 
 start() { # LABEL NAMESPACE COMMAND...: in the background; output goes to LABEL.log
 	echo "$2$ ${*:3} &"
+	: >>"$lab_dir/$1.log" # so that it can be read from now on
 	ip netns exec "$lab_id-$2" "${@:3}" </dev/null >>"$lab_dir/$1.log" 2>&1 &
 	lab_pid[$1]=$!
 }
