@@ -229,6 +229,17 @@ static struct nat_flow *insert(struct nat_table *t, const struct nat_new *new, u
 	return f;
 }
 
+// Whether the client may have the flow that it counts already; one of its own may end for it. Where
+// the limit was higher before, that is not enough at once.
+static bool is_within_limit(
+	struct nat_table *t, const struct nat_config *c, uint16_t client, uint32_t now_ms)
+{
+	if (c->client_flows == 0 || nat_client_flows(t->clients, client) <= c->client_flows)
+		return true;
+	return nat_make_room_own(t, client, now_ms) &&
+	       nat_client_flows(t->clients, client) <= c->client_flows;
+}
+
 struct nat_flow *nat_open(struct nat_table *t, const struct nat_config *c,
 	const struct nat_new *wanted, enum nat_refusal *why)
 {
@@ -241,9 +252,8 @@ struct nat_flow *nat_open(struct nat_table *t, const struct nat_config *c,
 		return NULL;
 	}
 	uint16_t client = nat_client_get(t->clients, &new.inside, t->key[6]);
-	bool limited = c->client_flows && nat_client_flows(t->clients, client) >= c->client_flows;
 	nat_client_add(t->clients, client); // so that it stays whatever has to make way
-	if (limited && !nat_make_room_own(t, client, new.now_ms))
+	if (!is_within_limit(t, c, client, new.now_ms))
 		*why = NAT_REFUSED_CLIENT;
 	else if (t->n == t->bound &&
 		 !nat_make_room(t, (enum nat_class) new.class, client, new.now_ms))

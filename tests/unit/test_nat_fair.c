@@ -159,6 +159,25 @@ static void test_limit(void **)
 	}
 }
 
+// A limit that is lower than before: the client comes down to it before it gets anything.
+static void test_limit_lowered(void **)
+{
+	const struct there is = {HALF, 1, 6000};
+	struct nat_config c = some_config();
+	struct nat_table *t = create(64, 0, 1);
+	for (uint16_t i = 0; i < 6; i++)
+		put(t, &c, &is, PORT + i);
+	c.client_flows = 3;
+	for (uint32_t left = 5; left >= 3; left--) {
+		assert_null(open_flow(t, &c, 1, 99, SERVER, NAT_UDP, NOW));
+		assert_int_equal(why, NAT_REFUSED_CLIENT);
+		assert_int_equal(t->n, left);
+	}
+	assert_non_null(open_flow(t, &c, 1, 99, SERVER, NAT_UDP, NOW));
+	assert_int_equal(t->n, 3);
+	nat_table_destroy(t);
+}
+
 // What waits behind many others is not looked for: the work of a packet has a bound.
 static void test_limit_bound(void **)
 {
@@ -274,6 +293,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_limit_lowered),
 		cmocka_unit_test(test_limit_bound),
 		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_held),
