@@ -19,7 +19,8 @@ drops() { metric "tailgate_drops_total{reason=\"$1\"}"; }
 grows() { (($(drops "$1") > $2)); } # REASON BEFORE
 answers() { [[ $(in_ns "$1" socat -u "TCP4:$2:$3,connect-timeout=2" STDOUT 2>/dev/null) ]]; } # NAME ADDRESS PORT
 refused() { ! "$@"; }
-flows_of() { ts alice nat --limit 10000 --json | jq "[.flows[] | select(.inside.local | startswith(\"$(ip4 "$1"):\"))] | length"; }
+flows_of() { ts alice nat --limit 10000 --json | # NAME [PROTOCOL]
+	jq "[.flows[] | select((.inside.local | startswith(\"$(ip4 "$1"):\")) ${2:+and .protocol == $2})] | length"; }
 at_most() { echo "$1 of $2" && (($1 <= $2)); }
 
 lab_begin
@@ -60,7 +61,7 @@ wait_for 15 answers carol $web 80
 say "all ports of one destination"
 traffic bob sockets $web 9000 1200 >"$lab_dir/bob.txt"
 check "bob asks by 1200 sockets" at_most 1190 "$(cat "$lab_dir/bob.txt")"
-check "his oldest flows made way for his next ones" at_most "$(flows_of bob)" 1024
+check "his oldest flows made way for his next ones" at_most "$(flows_of bob 17)" 1024
 before=$(metric tailgate_nat_flows_evicted_total)
 check "carol gets her share" test "$(traffic carol sockets $web 9000 16)" -eq 16
 check "for which bob's oldest made way" test "$(metric tailgate_nat_flows_evicted_total)" -gt "$before"
