@@ -436,6 +436,7 @@ static void measure_rules(struct bench *b)
 	struct load loads[RTE_DIM(counts)];
 	for (unsigned i = 0; i < RTE_DIM(counts); i++)
 		loads[i] = (struct load){1000, b->g.gw.fib, many_rules(b, counts[i])};
+	end_flows(b);
 	nat_config_publish(&b->g.gw.nat, b->g.gw.rcu, NULL);
 	attach(b, &in_case);
 	turns(b, fill_flow, loads, RTE_DIM(counts), s);
