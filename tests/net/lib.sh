@@ -200,8 +200,12 @@ link() { # NS1 IF1 NS2 IF2 [MTU]
 }
 
 addr() { # NAMESPACE INTERFACE ADDRESS...
-	local a
-	for a in "${@:3}"; do ip -n "$lab_id-$1" addr add "$a" dev "$2"; done
+	local a nodad
+	for a in "${@:3}"; do
+		nodad=() # an IPv6 address can be bound to at once
+		[[ $a != *:* ]] || nodad=(nodad)
+		ip -n "$lab_id-$1" addr add "$a" dev "$2" "${nodad[@]}"
+	done
 }
 
 add_wan() {
