@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "control/cli/doctor_log.h"
+#include "control/cli/doctor_mtu.h"
 #include "control/cli/ipn.h"
 #include "control/cli/localapi.h"
 #include "control/cli/values.h"
@@ -112,21 +113,48 @@ static json_t *get_report(const struct cli *cli)
 	return NULL;
 }
 
+// 0: the arguments go together.
+static int check_doctor_args(const struct cli *cli)
+{
+	const char *what = cli->n_args > 0 ? cli->arg[0] : "";
+	const bool mtu = strcmp(what, "mtu") == 0;
+	const bool log = cli_option(cli, "--log") != NULL || cli_option(cli, "--journal") != NULL;
+	if (*what != '\0' && !mtu && strcmp(what, "udp-reach") != 0)
+		return cli_fail(
+			cli, "doctor: there is no check '%s': it is udp-reach, mtu, or all", what);
+	if (cli_option(cli, "--log") != NULL && cli_option(cli, "--journal") != NULL)
+		return cli_fail(cli, "doctor: give --log or --journal, not both");
+	if (mtu && log)
+		return cli_fail(cli, "doctor: mtu looks at this host, not at a log");
+	if (!mtu && (cli_option(cli, "--root") != NULL || cli_switch(cli, "--verify", false)))
+		return cli_fail(cli, "doctor: --root and --verify belong to 'tailgate doctor mtu'");
+	return 0;
+}
+
+// NULL: said why.
+static json_t *get_mtu_report(const struct cli *cli)
+{
+	const char *root = cli_option(cli, "--root");
+	char err[CLI_ERROR_LEN];
+	json_t *report;
+	if (doctor_mtu_report(root != NULL ? root : "", &report, err) < 0) {
+		cli_fail(cli, "%s", err);
+		return NULL;
+	}
+	if (cli_switch(cli, "--verify", false))
+		doctor_mtu_keep_wrong(report);
+	return report;
+}
+
 int cmd_doctor(const struct cli *cli)
 {
-	if (cli->n_args > 0 && strcmp(cli->arg[0], "udp-reach") != 0) {
-		cli_fail(cli, "doctor: there is no check '%s': it is udp-reach, or all",
-			cli->arg[0]);
+	if (check_doctor_args(cli) != 0)
 		return DOCTOR_ERRORS;
-	}
-	if (cli_option(cli, "--log") != NULL && cli_option(cli, "--journal") != NULL) {
-		cli_fail(cli, "doctor: give --log or --journal, not both");
-		return DOCTOR_ERRORS;
-	}
-	json_t *report = get_report(cli);
+	const bool mtu = cli->n_args > 0 && strcmp(cli->arg[0], "mtu") == 0;
+	json_t *report = mtu ? get_mtu_report(cli) : get_report(cli);
 	if (report == NULL)
 		return DOCTOR_ERRORS;
-	if (cli->n_args > 0)
+	if (cli->n_args > 0 && !mtu)
 		keep_udp(json_object_get(report, "findings"));
 	const json_t *findings = json_object_get(report, "findings");
 	unsigned worst = show_worst_finding(findings);

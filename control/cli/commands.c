@@ -68,16 +68,24 @@ const struct command commands[] = {
 		"another type: 'tailgate dns query db.example.com AAAA'. status shows who resolves "
 		"which names, whether this machine asks the resolver, and how resolvers answer.",
 		{}, cmd_dns},
-	{"doctor", "[udp-reach]", 0, 1,
+	{"doctor", "[udp-reach|mtu]", 0, 1,
 		"Look for what is wrong with the tailnet and say what to do.",
 		"Checks coordination first, then the ways packets take. Each finding has a number "
 		"to look it up by, what was seen, what it means and the remedy. A second "
 		"connection to the coordination server is tried, and quiet peers are asked to send "
 		"to this node, which takes up to 5 seconds. With udp-reach, only what concerns UDP "
-		"out and in. Ends with status 0 when all is well, 1 with warnings, 2 with errors "
+		"out and in. With mtu, whether the MTUs of this host's overlays (VXLAN, bridges, "
+		"pods, "
+		"k3s with flannel) and of what carries them fit together, and the commands that "
+		"mend them, in order; it needs no daemon and changes nothing. "
+		"Ends with status 0 when all is well, 1 with warnings, 2 with errors "
 		"or when there is no report.",
 		{{"--all", NULL, "Show in full what is well, too."},
 			{"--passive", NULL, "Only look, try nothing."},
+			{"--verify", NULL, "With mtu: say only what is still wrong."},
+			{"--root", "DIR",
+				"With mtu: where the files of k3s and flannel are, such as /host "
+				"in a pod."},
 			{"--log", "FILE",
 				"Look for known symptoms in a log of tailscaled or headscale "
 				"instead; - is standard input."},

@@ -1,0 +1,61 @@
+// The interfaces of this host as they are stacked: bridges and their members, VXLAN and VLAN and
+// what carries them, tunnels. A picture of one moment, for the command; bytes in, struct out, but
+// for stack_read(). Any thread.
+#pragma once
+
+#include "dataplane/base/types.h"
+
+enum {
+	STACK_LINKS_MAX = 2048,
+	STACK_ADDRESSES_MAX = 4, // of a link
+};
+
+enum stack_kind {
+	STACK_PLAIN, // a network card, or a kind that is none of the below
+	STACK_LOOPBACK,
+	STACK_BRIDGE,
+	STACK_VETH,
+	STACK_VLAN,
+	STACK_VXLAN,
+	STACK_TUN,
+	STACK_WIREGUARD,
+	STACK_KINDS,
+};
+
+struct stack_address {
+	struct ip_addr addr;
+	bool leased; // has a lifetime, as DHCP's have
+};
+
+struct stack_link {
+	uint32_t ifindex, mtu;
+	uint32_t lower;	 // ifindex of what carries it; 0: not said
+	uint32_t master; // ifindex of its bridge; 0: none
+	uint32_t vni;	 // of a VXLAN device
+	enum stack_kind kind;
+	bool lower_elsewhere; // lower is an ifindex of another namespace
+	bool odd_name;	      // a shell would read more than a name in it; made harmless below
+	char name[IFNAME_LEN];
+	struct ip_addr local, remote; // of a VXLAN device; IP_NONE: not said
+	struct stack_address address[STACK_ADDRESSES_MAX];
+	unsigned n_addresses;
+};
+
+struct stack {
+	struct stack_link link[STACK_LINKS_MAX];
+	unsigned n, omitted; // links; those for which there was no room
+};
+
+// Take the messages of a dump of links or addresses in; links come before their addresses.
+// 1: the dump's end was among them; 0: more is to come; -errno: what the kernel says instead.
+int stack_feed(struct stack *, const uint8_t *bytes, size_t len) must_check;
+// All of this network namespace. Needs no privilege. 0 or -errno.
+int stack_read(struct stack *out) must_check;
+
+// NULL: there is none, or ifindex is 0.
+const struct stack_link *stack_find(const struct stack *, uint32_t ifindex);
+const struct stack_link *stack_named(const struct stack *, const char *name);
+// What carries it, also of a VXLAN device that names only an address; NULL: not known.
+const struct stack_link *stack_lower(const struct stack *, const struct stack_link *);
+// Whether a text is an interface's name with nothing in it that a shell or sed would read.
+bool stack_is_plain_name(const char *);
