@@ -17,6 +17,7 @@ normalise() {
 		s/[0-9.]+(ms|µs|s)\b/T/g
 		s/^(backend error: )the server refuses to register this node: ([^;]*);.*/\1\2/
 		s/(tx|rx) [0-9]+/\1 N/g
+		s/, [0-9]+\) via TSMP/, P) via TSMP/ # bob says 1 while his peerAPI does not listen yet
 		s/lab90[12]/lab90x/g; s/Lab 90[12]/Lab 90x/g
 		s/(IPv4: yes, [0-9.]+|\[::1\]):[0-9]+/\1:P/g
 		s/\b(nodekey|mkey|discokey|sha256-raw):[0-9a-f]+/\1:K/g
@@ -117,11 +118,13 @@ record() { # KIND: everything that is asked, of an alice of this kind
 	ask status --json --peers=false | jq -R . | grep -c BackendState
 	ask ping -c 1 bob
 	ask up
+	wait_for 20 self_online alice
 	ask status --peers=false
 	ask logout
 	ask status
 	ask ip
 }
+self_online() { [[ $(tailscale "$1" status --json | jq .Self.Online) == true ]]; }
 peer_home() { [[ $(peer_status "$1" "$2" .Relay) ]]; }
 
 lab_begin
