@@ -163,7 +163,6 @@ tailnet_up() { # tailgate|tailscaled
 
 # gwa uses gwb, which has but one interface to the world, as exit node.
 exit_up() { # CLIENT_KIND EXIT_KIND
-	rm -f "$lab_dir"/gw[ab].conf # of kinds without a tailnet, in the run before
 	tailnet_hosts
 	lab_from=gwa lab_to=203.0.113.9 lab_at=wan
 	addr wan br $lab_to/32

@@ -355,9 +355,9 @@ tn_two_homes() {
 	wait_for 10 knows alice bob
 }
 
-tn_clear() { # take everything down, ready for the next tailnet of the same script
+tn_clear() { # take everything down, ready for the next tailnet of the same script; no file that tn_start takes stays
 	lab_clear
-	rm -rf "$lab_dir"/node-* "$lab_dir"/{headscale,derp,cert}*
+	rm -rf "$lab_dir"/node-* "$lab_dir"/{headscale,derp,cert}* "$lab_dir"/*.conf
 	tn_number=() tn_kind=()
 }
 
