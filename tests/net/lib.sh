@@ -300,11 +300,21 @@ pings_lossless() { # 'ARGS...' 'NAMESPACE TARGET'...: all at the same time
 # ping_begin LABEL NAMESPACE TARGET [INTERVAL]: pings beside what the test does, until ping_end
 ping_begin() { start "$1" "$2" ping -q -i "${4:-0.01}" "$3"; }
 
-ping_end() { # LABEL: none was lost; the last may be on its way
-	local sent received
-	stop "$1" INT
-	read -r sent received < <(awk '/packets transmitted/ {print $1, $4}' "$lab_dir/$1.log")
+ping_end() { # LABEL: none was lost; those still on their way are waited for
+	local sent=0 received=0 i
+	for ((i = 0; i < 50; i++)); do
+		! ping_answered "$1" || break
+		sleep 0.1
+	done
 	check "beside it: $sent pings, $received answers" test "$sent" -ge 10 -a "$received" -ge $((sent - 1))
+	stop "$1" INT
+}
+
+ping_answered() { # LABEL: its running ping has an answer to each, but for the last; sets sent and received
+	kill -QUIT "${lab_pid[$1]}"
+	sleep 0.05
+	read -r received sent < <(tr '\r' '\n' <"$lab_dir/$1.log" | sed -nE 's,^([0-9]+)/([0-9]+) packets.*,\1 \2,p' | tail -1)
+	((received >= sent - 1))
 }
 
 # capture LABEL NAMESPACE INTERFACE FILTER...: to LABEL.pcap; returns once it listens

@@ -429,6 +429,15 @@ wait_reach() { # NAME ADDRESS [SECONDS]
 	wait_for "${3:-20}" reaches "$1" "$2"
 	echo "$1 reaches $2"
 }
+# A tailscaled takes note of its own tunnel's addresses only at the next change of a route, closes its
+# socket for that and opens it again. Here this happens at once, not while a test counts what is lost.
+tn_settle() { # NAME
+	[[ ${tn_kind[$1]} == tailscaled ]] || return 0
+	ip -n "$lab_id-$1" route add 192.0.2.1/32 dev lo
+	ip -n "$lab_id-$1" route del 192.0.2.1/32 dev lo
+	wait_for 10 grep -q 'Rebind;' "$lab_dir/$1.log"
+}
+
 both_ways() { # A B: pings over IPv4 and IPv6, none lost once the first has passed
 	wait_reach "$1" "$(ip4 "$2")"
 	wait_reach "$2" "$(ip4 "$1")"

@@ -26,6 +26,7 @@ need_node "$dut" "$peer_kind"
 tn_begin
 tn_node alice "$dut"
 tn_node bob "$peer_kind"
+tn_settle bob
 wait_for 10 knows alice bob
 wait_pong alice bob direct
 both_ways alice bob
