@@ -1,33 +1,18 @@
-#include "control/coord/json.h"
+#include "control/coord/json_scan.h"
 
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <time.h>
 
-static bool is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-struct scan {
-	const char *at, *end;
-};
-
-static void skip_space(struct scan *s)
-{
-	while (s->at < s->end && is_space(*s->at))
-		s->at++;
-}
-
 static bool ends_scalar(char c)
 {
-	return is_space(c) || c == ',' || c == ':' || c == '"' || c == '[' || c == ']' ||
+	return json_is_space(c) || c == ',' || c == ':' || c == '"' || c == '[' || c == ']' ||
 	       c == '{' || c == '}';
 }
 
 // From the opening quote to behind the closing one.
-static int skip_string(struct scan *s)
+static int skip_string(struct json_scan *s)
 {
 	for (s->at++; s->at < s->end; s->at++) {
 		const char *const quote = memchr(s->at, '"', (size_t)(s->end - s->at));
@@ -42,7 +27,7 @@ static int skip_string(struct scan *s)
 }
 
 // An object or array with all that is in it; its brackets have to fit.
-static int skip_nested(struct scan *s)
+static int skip_nested(struct json_scan *s)
 {
 	char closing[JSON_DEPTH_MAX];
 	unsigned depth = 0;
@@ -69,11 +54,11 @@ static int skip_nested(struct scan *s)
 	return -EBADMSG;
 }
 
-static int skip_value(struct scan *s, struct slice *out)
+static int skip_value(struct json_scan *s, struct slice *out)
 {
 	int error = 0;
 
-	skip_space(s);
+	json_skip_space(s);
 	out->text = s->at;
 	if (s->at < s->end && *s->at == '"') {
 		error = skip_string(s);
@@ -86,25 +71,16 @@ static int skip_value(struct scan *s, struct slice *out)
 	out->len = (size_t)(s->at - out->text);
 	if (!error && (!out->len || s->at > s->end))
 		error = -EBADMSG;
-	skip_space(s);
+	json_skip_space(s);
 	return error;
 }
 
-static bool take(struct scan *s, char c)
-{
-	skip_space(s);
-	if (s->at >= s->end || *s->at != c)
-		return false;
-	s->at++;
-	return true;
-}
-
-static int scan_member(struct scan *s, json_member_fn fn, void *arg)
+static int scan_member(struct json_scan *s, json_member_fn fn, void *arg)
 {
 	struct slice name, value;
 	int error = skip_value(s, &name);
 
-	if (error || name.text[0] != '"' || !take(s, ':'))
+	if (error || name.text[0] != '"' || !json_take(s, ':'))
 		return error ? error : -EBADMSG;
 	error = skip_value(s, &value);
 	if (error)
@@ -114,30 +90,30 @@ static int scan_member(struct scan *s, json_member_fn fn, void *arg)
 
 int json_scan_members(struct slice object, json_member_fn fn, void *arg)
 {
-	struct scan s = {object.text, object.text + object.len};
+	struct json_scan s = {object.text, object.text + object.len};
 
-	if (!take(&s, '{'))
+	if (!json_take(&s, '{'))
 		return -EBADMSG;
-	if (!take(&s, '}')) {
+	if (!json_take(&s, '}')) {
 		do {
 			const int error = scan_member(&s, fn, arg);
 			if (error)
 				return error;
-		} while (take(&s, ','));
-		if (!take(&s, '}'))
+		} while (json_take(&s, ','));
+		if (!json_take(&s, '}'))
 			return -EBADMSG;
 	}
-	skip_space(&s);
+	json_skip_space(&s);
 	return s.at == s.end ? 0 : -EBADMSG;
 }
 
 int json_scan_elements(struct slice array, json_element_fn fn, void *arg)
 {
-	struct scan s = {array.text, array.text + array.len};
+	struct json_scan s = {array.text, array.text + array.len};
 
-	if (!take(&s, '['))
+	if (!json_take(&s, '['))
 		return -EBADMSG;
-	if (!take(&s, ']')) {
+	if (!json_take(&s, ']')) {
 		do {
 			struct slice value;
 			int error = skip_value(&s, &value);
@@ -145,11 +121,11 @@ int json_scan_elements(struct slice array, json_element_fn fn, void *arg)
 				error = fn(arg, value);
 			if (error)
 				return error;
-		} while (take(&s, ','));
-		if (!take(&s, ']'))
+		} while (json_take(&s, ','));
+		if (!json_take(&s, ']'))
 			return -EBADMSG;
 	}
-	skip_space(&s);
+	json_skip_space(&s);
 	return s.at == s.end ? 0 : -EBADMSG;
 }
 
@@ -160,7 +136,7 @@ bool slice_is(struct slice s, const char *text)
 
 json_t *json_piece(struct slice s)
 {
-	struct scan scan = {s.text, s.text + s.len};
+	struct json_scan scan = {s.text, s.text + s.len};
 	struct slice value;
 
 	if (s.len > JSON_PIECE_MAX)

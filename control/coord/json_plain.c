@@ -1,143 +1,123 @@
-#include "control/coord/json.h"
-
-struct reader {
-	const char *at, *end;
-};
-
-static void skip_space(struct reader *r)
-{
-	while (r->at < r->end &&
-		(*r->at == ' ' || *r->at == '\t' || *r->at == '\n' || *r->at == '\r'))
-		r->at++;
-}
-
-static bool take(struct reader *r, char c)
-{
-	skip_space(r);
-	if (r->at == r->end || *r->at != c)
-		return false;
-	r->at++;
-	return true;
-}
+#include "control/coord/json_scan.h"
 
 // From the opening quote to behind the closing one.
-static bool read_text(struct reader *r, struct slice *out)
+static bool read_text(struct json_scan *s, struct slice *out)
 {
-	if (!take(r, '"'))
+	if (!json_take(s, '"'))
 		return false;
-	out->text = r->at;
-	while (r->at < r->end && *r->at >= ' ' && *r->at < 0x7f && *r->at != '"' && *r->at != '\\')
-		r->at++;
-	out->len = (size_t)(r->at - out->text);
-	return r->at < r->end && *r->at++ == '"';
+	out->text = s->at;
+	while (s->at < s->end && *s->at >= ' ' && *s->at < 0x7f && *s->at != '"' && *s->at != '\\')
+		s->at++;
+	out->len = (size_t)(s->at - out->text);
+	return s->at < s->end && *s->at++ == '"';
 }
 
-static json_t *read_integer(struct reader *r)
+static json_t *read_integer(struct json_scan *s)
 {
 	enum { DIGITS_MAX = 18 };
-	const bool negative = *r->at == '-';
-	const char *const first = r->at + negative;
+	const bool negative = *s->at == '-';
+	const char *const first = s->at + negative;
 	json_int_t n = 0;
 
-	for (r->at = first; r->at < r->end && *r->at >= '0' && *r->at <= '9'; r->at++) {
-		if (r->at - first == DIGITS_MAX)
+	for (s->at = first; s->at < s->end && *s->at >= '0' && *s->at <= '9'; s->at++) {
+		if (s->at - first == DIGITS_MAX)
 			return NULL;
-		n = n * 10 + (*r->at - '0');
+		n = n * 10 + (*s->at - '0');
 	}
-	if (r->at == first || (*first == '0' && r->at - first > 1))
+	if (s->at == first || (*first == '0' && s->at - first > 1))
 		return NULL;
 	return json_integer(negative ? -n : n);
 }
 
-static json_t *read_word(struct reader *r)
+static json_t *read_word(struct json_scan *s)
 {
 	static const char *const words[] = {"true", "false", "null"};
-	const size_t left = (size_t)(r->end - r->at);
+	const size_t left = (size_t)(s->end - s->at);
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
 		const size_t len = strlen(words[i]);
-		if (left < len || memcmp(r->at, words[i], len) != 0)
+		if (left < len || memcmp(s->at, words[i], len) != 0)
 			continue;
-		r->at += len;
+		s->at += len;
 		return i == 0 ? json_true() : i == 1 ? json_false() : json_null();
 	}
 	return NULL;
 }
 
-static json_t *read_value(struct reader *r, unsigned depth);
+static json_t *read_value(struct json_scan *s, unsigned depth);
 
-static bool read_member(struct reader *r, unsigned depth, json_t *object)
+static bool read_member(struct json_scan *s, unsigned depth, json_t *object)
 {
 	struct slice name;
 
-	if (!read_text(r, &name) || !take(r, ':'))
+	if (!read_text(s, &name) || !json_take(s, ':'))
 		return false;
-	json_t *const value = read_value(r, depth);
+	json_t *const value = read_value(s, depth);
 	return value && !json_object_setn_new_nocheck(object, name.text, name.len, value);
 }
 
-static json_t *read_object(struct reader *r, unsigned depth)
+static json_t *read_object(struct json_scan *s, unsigned depth)
 {
 	json_t *const object = json_object();
 
-	if (take(r, '}'))
+	if (json_take(s, '}'))
 		return object;
 	do {
-		if (!read_member(r, depth, object))
+		if (!read_member(s, depth, object))
 			return json_decref(object), NULL;
-	} while (take(r, ','));
-	if (take(r, '}'))
+	} while (json_take(s, ','));
+	if (json_take(s, '}'))
 		return object;
 	return json_decref(object), NULL;
 }
 
-static json_t *read_array(struct reader *r, unsigned depth)
+static json_t *read_array(struct json_scan *s, unsigned depth)
 {
 	json_t *const array = json_array();
 
-	if (take(r, ']'))
+	if (json_take(s, ']'))
 		return array;
 	do {
-		json_t *const value = read_value(r, depth);
+		json_t *const value = read_value(s, depth);
 		if (!value || json_array_append_new(array, value))
 			return json_decref(array), NULL;
-	} while (take(r, ','));
-	if (take(r, ']'))
+	} while (json_take(s, ','));
+	if (json_take(s, ']'))
 		return array;
 	return json_decref(array), NULL;
 }
 
-static json_t *read_value(struct reader *r, unsigned depth)
+static json_t *read_value(struct json_scan *s, unsigned depth)
 {
 	struct slice text;
 
-	skip_space(r);
-	if (r->at == r->end)
+	json_skip_space(s);
+	if (s->at == s->end)
 		return NULL;
-	switch (*r->at) {
+	switch (*s->at) {
 	case '"':
-		return read_text(r, &text) ? json_stringn_nocheck(text.text, text.len) : NULL;
+		return read_text(s, &text) ? json_stringn_nocheck(text.text, text.len) : NULL;
 	case '{':
 	case '[':
 		if (depth == JSON_DEPTH_MAX)
 			return NULL;
-		return *r->at++ == '{' ? read_object(r, depth + 1) : read_array(r, depth + 1);
+		return *s->at++ == '{' ? read_object(s, depth + 1) : read_array(s, depth + 1);
 	case 't':
 	case 'f':
 	case 'n':
-		return read_word(r);
+		return read_word(s);
 	default:
-		return read_integer(r);
+		return read_integer(s);
 	}
 }
 
 json_t *json_plain(struct slice s)
 {
-	struct reader r = {s.text, s.text + s.len};
-	json_t *const value = read_value(&r, 0);
+	struct json_scan scan = {s.text, s.text + s.len};
+	json_t *const value = read_value(&scan, 0);
 
-	skip_space(&r);
-	if (r.at == r.end)
+	json_skip_space(&scan);
+	if (scan.at == scan.end)
 		return value;
 	json_decref(value);
 	return NULL;
