@@ -179,6 +179,16 @@ static char *metrics_text(void)
 	return text;
 }
 
+// The text is sound and has each of the lines.
+static void assert_holds(const char *text, const char *const lines[], unsigned n)
+{
+	if (check(text) != NULL)
+		fail_msg("%s in:\n%s", check(text), text);
+	for (unsigned i = 0; i < n; i++)
+		if (strstr(text, lines[i]) == NULL)
+			fail_msg("%s is not in:\n%s", lines[i], text);
+}
+
 static void test_text(void **)
 {
 	static const char *const lines[] = {
@@ -211,11 +221,7 @@ static void test_text(void **)
 	struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
 	fixture.gw.pool = pool;
 	char *text = metrics_text();
-	if (check(text) != NULL)
-		fail_msg("%s in:\n%s", check(text), text);
-	for (unsigned i = 0; i < RTE_DIM(lines); i++)
-		if (strstr(text, lines[i]) == NULL)
-			fail_msg("%s is not in:\n%s", lines[i], text);
+	assert_holds(text, lines, RTE_DIM(lines));
 	free(text);
 	fixture.gw.pool = NULL;
 	rte_pktmbuf_free(m);
@@ -260,11 +266,7 @@ static void test_routes(void **)
 	tailnet.prefs->routes = before;
 	tailnet.prefs->n_routes = 0;
 	double_destroy();
-	if (check(text) != NULL)
-		fail_msg("%s in:\n%s", check(text), text);
-	for (unsigned i = 0; i < RTE_DIM(lines); i++)
-		if (strstr(text, lines[i]) == NULL)
-			fail_msg("%s is not in:\n%s", lines[i], text);
+	assert_holds(text, lines, RTE_DIM(lines));
 	free(text);
 }
 
@@ -273,6 +275,11 @@ static struct nat_config nat_config = {.port_first = 20000, .port_last = 29999};
 // What the gauges are made of.
 static void test_flows(void **)
 {
+	static const char *const lines[] = {
+		"tailgate_nat_flows{worker=\"1\",class=\"udp\"} 3\n",
+		"tailgate_nat_ports_in_use{worker=\"1\"} 2\n",
+		"tailgate_nat_ports 10000\n",
+	};
 	struct nat_table *t = fixture.gw.graph[1]->nat;
 	struct nat_new new = {.inside = {.family = IP_V4,
 				      .proto = IPPROTO_UDP,
@@ -294,10 +301,7 @@ static void test_flows(void **)
 	}
 	atomic_store(&fixture.gw.nat, &nat_config);
 	char *text = metrics_text();
-	assert_null(check(text));
-	assert_non_null(strstr(text, "tailgate_nat_flows{worker=\"1\",class=\"udp\"} 3\n"));
-	assert_non_null(strstr(text, "tailgate_nat_ports_in_use{worker=\"1\"} 2\n"));
-	assert_non_null(strstr(text, "tailgate_nat_ports 10000\n"));
+	assert_holds(text, lines, RTE_DIM(lines));
 	free(text);
 	atomic_store(&fixture.gw.nat, NULL);
 	nat_close(t, flows[0]);
