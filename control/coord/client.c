@@ -365,6 +365,12 @@ void coord_client_retry(struct coord_client *c)
 	}
 }
 
+void coord_client_reread(struct coord_client *c)
+{
+	if (c->phase == PHASE_POLL)
+		coord_redial(c, 0);
+}
+
 const struct coord_status *coord_client_status(const struct coord_client *c)
 {
 	return &c->status;

@@ -7,6 +7,8 @@
 #include "dataplane/base/log.h"
 #include "dataplane/base/via6.h"
 
+static const uint64_t DOUBT_NS = UINT64_C(3000000000); // what the server says by itself comes first
+
 bool tn_is_cut_off(const struct tn_offer_spec *spec, const struct ip_prefix *p)
 {
 	unsigned gone = 0, there = 0;
@@ -227,6 +229,37 @@ bool tn_is_answered_through(const struct tailnet *t)
 {
 	const struct ip_prefix *first = first_network(t);
 	return first && !is_taken_over(t, first);
+}
+
+// Nobody serves the first network, as far as we were told.
+static bool is_in_doubt(const struct tailnet *t)
+{
+	struct tailnet_route_info i;
+	const struct ip_prefix *first = first_network(t);
+	if (!first)
+		return false;
+	tailnet_route_info(t, first, &i);
+	return i.offered && !i.taken_over && !i.primary;
+}
+
+// Another gateway does no longer serve what we offer as well. If that made us the one, headscale
+// tells everybody but us: a while later it is asked.
+void tn_offer_settle(struct tailnet *t)
+{
+	const struct ip_prefix *first = first_network(t);
+	bool stands_by = first && is_taken_over(t, first);
+	if (t->stood_by && !stands_by)
+		t->doubt_ns = tn_now_ns(t) + DOUBT_NS;
+	t->stood_by = stands_by;
+}
+
+void tn_offer_tick(struct tailnet *t)
+{
+	if (!t->doubt_ns || tn_now_ns(t) < t->doubt_ns)
+		return;
+	t->doubt_ns = 0;
+	if (is_in_doubt(t))
+		coord_client_reread(t->coord);
 }
 
 bool tailnet_is_draining(const struct tailnet *t)

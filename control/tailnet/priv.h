@@ -122,6 +122,8 @@ struct tailnet { // ctl only
 	struct ip_prefix *offered;   // the networks that the server is told of
 	uint32_t n_offered;
 	bool draining;
+	bool stood_by;	   // another one served the first network, when the netmap last settled
+	uint64_t doubt_ns; // when the server is asked whether we serve now; 0: no doubt
 	struct reach *reach;
 
 	// net.c
@@ -176,6 +178,8 @@ bool tn_is_own(const struct tailnet *, const struct ip_addr *);
 void tn_offer_update(struct tailnet *); // a source of networks, or a reason not to offer, changed
 void tn_networks_free(struct tn_networks *);
 void tn_learned_tick(struct tailnet *);
+void tn_offer_settle(struct tailnet *); // the netmap changed: who serves our networks?
+void tn_offer_tick(struct tailnet *);
 bool tn_is_answered_through(const struct tailnet *); // peers take from us what hosts there send
 void tn_reach_changed(void *t);
 // appc_node.c: the app connector.

@@ -157,6 +157,7 @@ static void on_settle(evutil_socket_t, short, void *arg)
 	tn_exit_settle(t);
 	tn_peerapi_settle(t);
 	tn_firewall_settle(t);
+	tn_offer_settle(t);
 	tn_routes_settle(t);
 	tn_routes_apply(t);
 	tn_map_settled(t);
@@ -179,6 +180,7 @@ static void on_second(evutil_socket_t, short, void *arg)
 		tn_map(t, &delta);
 	tn_net_tick(t);
 	tn_learned_tick(t);
+	tn_offer_tick(t);
 	if (t->networks_dirty) {
 		t->networks_dirty = false;
 		t->filter_dirty = true;

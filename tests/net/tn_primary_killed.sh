@@ -42,7 +42,8 @@ fails() {
 	stream_end
 	echo "$1: the longest gap: $(longest_gap) ms"
 }
-kept() { # what failed is back and does not take over again
+kept() { # what failed is back and does not take over again; who serves knows of it
+	wait_for 30 routes_say "$second" serves
 	wait_for 30 routes_say "$first" 'stands by'
 	check "$second goes on serving" serves "$second"
 	check "the host is reached" reaches carol $host
