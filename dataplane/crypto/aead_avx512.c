@@ -24,14 +24,8 @@ static void destroy(void *state)
 static void sort(uint8_t order[static AEAD_BURST], const struct aead_op ops[], unsigned n)
 {
 	uint32_t sizes[AEAD_BURST] = {0};
-	bool equal = true;
 
-	for (unsigned i = 0; i < n; i++) {
-		sizes[i] = (ops[i].len + 1) << 6 | (63 - i); // no two are equal
-		equal &= ops[i].len == ops[0].len;
-		order[i] = (uint8_t)i;
-	}
-	if (equal)
+	if (aead_sizes(sizes, order, ops, n))
 		return;
 	for (unsigned i = 0; i < n; i++) {
 		const __m512i size = _mm512_set1_epi32((int)sizes[i]);
