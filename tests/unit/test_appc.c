@@ -1,5 +1,5 @@
 // An app connector: which names it watches, what it learns of answers and what not, its limits,
-// what a restart keeps; and the capabilities that say all this.
+// what a restart keeps. test_nm_caps.c has the capabilities that say all this.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,6 @@
 #include "control/tailnet/appc.h"
 #include "control/tailnet/priv.h"
 #include "tests/unit/dns_text.h"
-#include "tests/unit/netmap_text.h"
 
 // -- answers --------------------------------------------------------------------------------------
 
@@ -464,71 +463,6 @@ static void test_sweep(void **)
 	}
 }
 
-// -- capabilities ---------------------------------------------------------------------------------
-
-static struct netmap *with_caps(const char *caps)
-{
-	struct netmap *nm = new_netmap();
-	char text[4096];
-	snprintf(text, sizeof(text),
-		"{\"Node\":{\"ID\":1,\"Name\":\"us.\",\"Key\":" NODEKEY("1") "," ADDR(
-			"1") ","
-			     "\"CapMap\":{%s}}}",
-		caps);
-	apply(nm, text);
-	return nm;
-}
-
-#define APPS(values) "\"tailscale.com/app-connectors\":" values
-
-static void test_apps_read(void **)
-{
-	static const struct {
-		const char *caps;
-		unsigned apps, skipped;
-	} cases[] = {
-		{"", 0, 0},
-		{APPS("null"), 0, 0},
-		{APPS("[]"), 0, 0},
-		{APPS("[{}]"), 1, 0},
-		{APPS("[{\"name\":\"x\",\"domains\":[\"a.b\"],\"routes\":[\"192.0.2.0/24\"],"
-		      "\"connectors\":[\"*\"],\"more\":7}]"),
-			1, 0},
-		{APPS("[{\"name\":\"x\"},{\"name\":\"y\"}]"), 2, 0},
-		{APPS("[{\"domains\":null,\"routes\":null}]"), 1, 0},
-		{APPS("[7,{\"name\":\"y\"}]"), 1, 1},
-		{APPS("[{\"name\":7}]"), 0, 1},
-		{APPS("[{\"domains\":\"a.b\"}]"), 0, 1},
-		{APPS("[{\"domains\":[7]}]"), 0, 1},
-		{APPS("[{\"connectors\":{}}]"), 0, 1},
-		{APPS("[{\"routes\":[\"192.0.2.0\",\"x\"]}]"), 0, 1},
-		{APPS("[\"text\"]"), 0, 1},
-	};
-	for (unsigned i = 0; i < RTE_DIM(cases); i++) {
-		struct netmap *nm = with_caps(cases[i].caps);
-		struct arena arena = {0};
-		struct nm_app *apps;
-		uint64_t skipped = 0;
-		print_message("%s\n", cases[i].caps);
-		assert_int_equal(nm_apps_read(&arena, nm->self, &apps, &skipped), cases[i].apps);
-		assert_int_equal(skipped, cases[i].skipped);
-		arena_fini(&arena);
-		netmap_destroy(nm);
-	}
-	struct netmap *nm = with_caps(cases[4].caps);
-	struct arena arena = {0};
-	struct nm_app *app;
-	uint64_t skipped = 0;
-	assert_int_equal(nm_apps_read(&arena, nm->self, &app, &skipped), 1);
-	assert_string_equal(app->name, "x");
-	assert_string_equal(app->domains[0], "a.b");
-	assert_string_equal(app->connectors[0], "*");
-	assert_int_equal(app->routes[0].len, 24);
-	assert_int_equal(nm_apps_read(&arena, NULL, &app, &skipped), 0);
-	arena_fini(&arena);
-	netmap_destroy(nm);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -543,7 +477,6 @@ int main(void)
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_bad_state),
 		cmocka_unit_test(test_sweep),
-		cmocka_unit_test(test_apps_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

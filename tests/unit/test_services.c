@@ -1,5 +1,5 @@
 // Services that the node hosts: how the configuration names them, what the server is told, what the
-// workers do with their ports, which addresses the server may give.
+// workers do with their ports. test_nm_caps.c has the addresses that the server gives.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,6 @@
 #include <rte_common.h>
 
 #include "control/tailnet/services.h"
-#include "tests/unit/netmap_text.h"
 
 static struct config *config_of(const char *services)
 {
@@ -130,104 +129,12 @@ static void test_most(void **)
 	assert_true(tn_services_compile(&spec, out) <= NAT_SERVICES_MAX);
 }
 
-static void test_names(void **)
-{
-	static const struct {
-		const char *name;
-		bool valid;
-	} cases[] = {
-		{"svc:web", true},
-		{"svc:a", true},
-		{"svc:a-b-9", true},
-		{"svc:9", true},
-		{"svc:"
-		 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-			true},
-		{"svc:"
-		 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-			false},
-		{"", false},
-		{"web", false},
-		{"svc:", false},
-		{"SVC:web", false},
-		{"svc:-a", false},
-		{"svc:a-", false},
-		{"svc:a.b", false},
-		{"svc:a_b", false},
-		{"svc:a b", false},
-	};
-	for (unsigned i = 0; i < RTE_DIM(cases); i++) {
-		print_message("%s\n", cases[i].name);
-		assert_int_equal(nm_service_name_valid(cases[i].name), cases[i].valid);
-	}
-}
-
-#define HOST(values) "\"service-host\":" values
-
-static void test_assigned(void **)
-{
-	static const struct {
-		const char *caps, *read; // "name addr addr; name"
-		unsigned skipped;
-	} cases[] = {
-		{"", "", 0},
-		{HOST("null"), "", 0},
-		{HOST("[]"), "", 0},
-		{HOST("[{}]"), "", 0},
-		{HOST("[{\"svc:web\":[\"100.65.0.1\",\"fd7a:115c:a1e0::1\"]}]"),
-			"svc:web 100.65.0.1 fd7a:115c:a1e0::1", 0},
-		{HOST("[{\"svc:a\":[\"100.65.0.1\"]},{\"svc:b\":[]}]"), "svc:a 100.65.0.1; svc:b",
-			0},
-		{HOST("[{\"svc:a\":[\"100.65.0.1\"]},{\"svc:a\":[\"100.65.0.2\"]}]"),
-			"svc:a 100.65.0.2", 0},
-		{HOST("[7]"), "", 1},
-		{HOST("[[]]"), "", 1},
-		{HOST("[{\"web\":[\"100.65.0.1\"]}]"), "", 1},
-		{HOST("[{\"svc:a\":\"100.65.0.1\"}]"), "", 1},
-		{HOST("[{\"svc:a\":[\"x\"]}]"), "", 1},
-		{HOST("[{\"svc:a\":[100]}]"), "", 1},
-		{HOST("[{\"svc:a\":[\"100.65.0.1\",\"100.65.0.2\",\"100.65.0.3\",\"100.65.0.4\","
-		      "\"100.65.0.5\"]}]"),
-			"", 1},
-		{HOST("[{\"svc:a\":null,\"svc:b\":[\"100.65.0.1\"]}]"), "svc:b 100.65.0.1", 1},
-	};
-	for (unsigned i = 0; i < RTE_DIM(cases); i++) {
-		struct netmap *nm = new_netmap();
-		struct arena arena = {0};
-		struct nm_service *list;
-		uint64_t skipped = 0;
-		char text[1024], all[1024] = "", one[ADDR_TEXT_LEN];
-		snprintf(text, sizeof(text),
-			"{\"Node\":{\"ID\":1,\"Name\":\"us.\",\"Key\":" NODEKEY("1") "," ADDR(
-				"1") ",\"CapMap\":{%s}}}",
-			cases[i].caps);
-		print_message("%s\n", cases[i].caps);
-		apply(nm, text);
-		uint32_t n = nm_services_read(&arena, nm->self, &list, &skipped);
-		for (uint32_t j = 0; j < n; j++) {
-			size_t len = strlen(all);
-			snprintf(all + len, sizeof(all) - len, "%s%s", j ? "; " : "", list[j].name);
-			for (uint32_t k = 0; k < list[j].n_addrs; k++) {
-				len = strlen(all);
-				snprintf(all + len, sizeof(all) - len, " %s",
-					ip_addr_format(&list[j].addrs[k], one));
-			}
-		}
-		assert_string_equal(all, cases[i].read);
-		assert_int_equal(skipped, cases[i].skipped);
-		arena_fini(&arena);
-		netmap_destroy(nm);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_compile),
 		cmocka_unit_test(test_most),
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_assigned),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
