@@ -99,6 +99,11 @@ static const struct symptom {
 		"Connections through the tunnel were not answered: the policy, the service behind, "
 		"or the path.",
 		"Compare tailscale ping (the path) with ping (the service); check the policy."},
+	{{"no cipher suite supported by both client and server"}, "F106", "warn", "TLS",
+		"A client of a served name knows none of the suites that the proxy offers: an old "
+		"one, of TLS 1.2 only. Its connections fail; it is nothing to do with MTUs, or "
+		"with others being slow.",
+		"Update that client; or serve it by a proxy of your own that allows its suites."},
 };
 
 #define N_SYMPTOMS (sizeof(symptoms) / sizeof(symptoms[0]))

@@ -6,7 +6,7 @@
 
 enum {
 	LOGSCAN_LINE_MAX = 4096, // bytes of a line that are looked at
-	LOGSCAN_SYMPTOMS = 20,	 // room; the table has less
+	LOGSCAN_SYMPTOMS = 24,	 // room; the table has less
 };
 
 struct logscan {

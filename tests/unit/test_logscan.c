@@ -65,6 +65,9 @@ static const struct {
 	 "[abcde]; "
 	 "online=yes, lastRecv=12s",
 		"F161", "info"},
+	{"2026/01/01 00:00:00 http: TLS handshake error from 10.42.0.1:443: tls: no cipher suite "
+	 "supported by both client and server",
+		"F106", "warn"},
 	// What looks like one and is none.
 	{"", NULL, NULL},
 	{"Program starting: v1.36.2, Go 1.19.6", NULL, NULL},
@@ -76,6 +79,7 @@ static const struct {
 	{"magicsock: derp-900 connected; connGen=1", NULL, NULL},
 	{"HTTP response: 308 Permanent Redirect", NULL, NULL},
 	{"x509:certificate", NULL, NULL},
+	{"http: TLS handshake error from 10.42.0.1:443: EOF", NULL, NULL},
 };
 
 static const char *text(const json_t *object, const char *name)
@@ -120,7 +124,7 @@ static void test_log(void **)
 {
 	static const char *const order[] = {"F195", "F194", "F196", "F196", "F197", "F194", "time",
 		"time", "F197", "F010", "F010", "F203", "F203", "F190", "F194", "F157", "F126",
-		"F165", "F163", "F161"};
+		"F165", "F163", "F161", "F106"};
 	struct logscan scan = {};
 	for (unsigned round = 0; round < 3; round++)
 		for (size_t i = N(lines); i-- > 0;)
