@@ -7,6 +7,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdalign.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/time.h>
 
@@ -15,6 +16,7 @@
 enum {
 	DUMP_PART_MAX = 32768, // bytes of one datagram of a dump
 	DUMP_PARTS_MAX = 4096, // datagrams
+	READ_TRIES = 5,	       // of a dump into which changes fall
 	REPLY_WAIT_S = 2,
 };
 
@@ -50,6 +52,12 @@ const struct stack_link *stack_lower(const struct stack *s, const struct stack_l
 	if (l->lower != 0)
 		return stack_find(s, l->lower);
 	return l->kind == STACK_VXLAN ? with_address(s, &l->local) : NULL;
+}
+
+uint32_t stack_peer_mtu(const struct stack *s, const struct stack_link *l)
+{
+	const struct stack_link *peer = l->lower_elsewhere ? NULL : stack_find(s, l->lower);
+	return peer != NULL ? peer->mtu : l->peer_mtu;
 }
 
 bool stack_is_plain_name(const char *name)
@@ -147,6 +155,19 @@ static int on_info(const struct nlattr *attr, void *data)
 	return MNL_CB_OK;
 }
 
+// The kernel's struct grows at its end.
+static void get_counters(const struct nlattr *attr, struct stack_link *l)
+{
+	struct rtnl_link_stats64 stats;
+	const size_t need =
+		offsetof(struct rtnl_link_stats64, rx_dropped) + sizeof(stats.rx_dropped);
+	if (mnl_attr_get_payload_len(attr) < need)
+		return;
+	memcpy(&stats, mnl_attr_get_payload(attr), need);
+	l->rx_packets = stats.rx_packets;
+	l->rx_dropped = stats.rx_dropped;
+}
+
 static int on_link(const struct nlattr *attr, void *data)
 {
 	struct stack_link *l = data;
@@ -156,6 +177,10 @@ static int on_link(const struct nlattr *attr, void *data)
 		break;
 	case IFLA_LINK_NETNSID:
 		l->lower_elsewhere = true;
+		l->netnsid = get_u32(attr);
+		break;
+	case IFLA_STATS64:
+		get_counters(attr, l);
 		break;
 	case IFLA_MASTER:
 		l->master = get_u32(attr);
@@ -209,6 +234,8 @@ int stack_feed(struct stack *s, const uint8_t *bytes, size_t len)
 	const struct nlmsghdr *nh;
 	while ((nh = rt_next(&bytes, &len)) != NULL) {
 		struct rt_message m;
+		if (nh->nlmsg_flags & NLM_F_DUMP_INTR)
+			return -EINTR;
 		if (nh->nlmsg_type == NLMSG_DONE)
 			return 1;
 		if (nh->nlmsg_type == NLMSG_ERROR)
@@ -221,6 +248,18 @@ int stack_feed(struct stack *s, const uint8_t *bytes, size_t len)
 			feed_address(s, nh, &m.addr);
 	}
 	return 0;
+}
+
+void stack_feed_peer(struct stack_link *l, const uint8_t *bytes, size_t len)
+{
+	struct rt_message m;
+	const struct nlmsghdr *nh = rt_next(&bytes, &len);
+	if (nh == NULL)
+		return;
+	if (nh->nlmsg_type == NLMSG_ERROR)
+		l->peer_hidden = error_of(nh) != -ENODEV; // else its pod has just ended
+	else if (rt_parse(nh, &m) == 0 && m.kind == RT_LINK && !m.gone)
+		l->peer_mtu = m.link.mtu;
 }
 
 static int dump(struct mnl_socket *socket, uint16_t type, uint32_t seq, struct stack *out)
@@ -245,7 +284,38 @@ static int dump(struct mnl_socket *socket, uint16_t type, uint32_t seq, struct s
 	return -E2BIG;
 }
 
-int stack_read(struct stack *out)
+// Whose answer is missed would be taken for the next one's: hence the error.
+static int read_peer(struct mnl_socket *socket, struct stack_link *l, uint32_t seq)
+{
+	alignas(struct nlmsghdr) uint8_t part[DUMP_PART_MAX];
+	struct nlmsghdr *nh = mnl_nlmsg_put_header(part);
+	nh->nlmsg_type = RTM_GETLINK;
+	nh->nlmsg_flags = NLM_F_REQUEST;
+	nh->nlmsg_seq = seq;
+	struct ifinfomsg *info = mnl_nlmsg_put_extra_header(nh, sizeof(*info));
+	info->ifi_index = (int)l->lower;
+	mnl_attr_put_u32(nh, IFLA_TARGET_NETNSID, l->netnsid);
+	if (mnl_socket_sendto(socket, nh, nh->nlmsg_len) < 0)
+		return -errno;
+	ssize_t n = mnl_socket_recvfrom(socket, part, sizeof(part));
+	if (n < 0)
+		return -errno;
+	stack_feed_peer(l, part, n);
+	return 0;
+}
+
+static int read_peers(struct mnl_socket *socket, struct stack *s)
+{
+	int error = 0;
+	for (unsigned i = 0; error == 0 && i < s->n; i++) {
+		struct stack_link *l = &s->link[i];
+		if (l->kind == STACK_VETH && l->master != 0 && l->lower_elsewhere)
+			error = read_peer(socket, l, i);
+	}
+	return error;
+}
+
+static int read_once(struct stack *out)
 {
 	struct timeval wait = {.tv_sec = REPLY_WAIT_S};
 	struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
@@ -261,6 +331,16 @@ int stack_read(struct stack *out)
 		error = dump(socket, RTM_GETLINK, 1, out);
 	if (error == 0)
 		error = dump(socket, RTM_GETADDR, 2, out);
+	if (error == 0)
+		error = read_peers(socket, out);
 	mnl_socket_close(socket);
+	return error;
+}
+
+int stack_read(struct stack *out)
+{
+	int error = -EINTR;
+	for (unsigned i = 0; error == -EINTR && i < READ_TRIES; i++)
+		error = read_once(out);
 	return error;
 }

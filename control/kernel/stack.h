@@ -34,11 +34,15 @@ struct stack_link {
 	uint32_t vni;	 // of a VXLAN device
 	enum stack_kind kind;
 	bool lower_elsewhere; // lower is an ifindex of another namespace
+	uint32_t netnsid;     // that namespace, as this one numbers it
+	uint32_t peer_mtu;    // of a bridge's veth: its other end, in that namespace; 0: not known
+	bool peer_hidden;     // it is there, and the kernel does not say: privilege is missing
 	bool odd_name;	      // a shell would read more than a name in it; made harmless below
 	char name[IFNAME_LEN];
 	struct ip_addr local, remote; // of a VXLAN device; IP_NONE: not said
 	struct stack_address address[STACK_ADDRESSES_MAX];
 	unsigned n_addresses;
+	uint64_t rx_packets, rx_dropped; // since it was made
 };
 
 struct stack {
@@ -47,9 +51,13 @@ struct stack {
 };
 
 // Take the messages of a dump of links or addresses in; links come before their addresses.
-// 1: the dump's end was among them; 0: more is to come; -errno: what the kernel says instead.
+// 1: the dump's end was among them; 0: more is to come; -errno: what the kernel says instead;
+// -EINTR: links came or went meanwhile, so that the dump is no picture of any moment.
 int stack_feed(struct stack *, const uint8_t *bytes, size_t len) must_check;
-// All of this network namespace. Needs no privilege. 0 or -errno.
+// Take in the answer to the question for a veth's other end.
+void stack_feed_peer(struct stack_link *, const uint8_t *bytes, size_t len);
+// All of this network namespace, and the other ends of bridges' veths. Needs no privilege but for
+// those. 0 or -errno; -EINTR: it never held still.
 int stack_read(struct stack *out) must_check;
 
 // NULL: there is none, or ifindex is 0.
@@ -57,5 +65,7 @@ const struct stack_link *stack_find(const struct stack *, uint32_t ifindex);
 const struct stack_link *stack_named(const struct stack *, const char *name);
 // What carries it, also of a VXLAN device that names only an address; NULL: not known.
 const struct stack_link *stack_lower(const struct stack *, const struct stack_link *);
+// The MTU of a veth's other end, wherever that is; 0: not known, or it is gone.
+uint32_t stack_peer_mtu(const struct stack *, const struct stack_link *);
 // Whether a text is an interface's name with nothing in it that a shell or sed would read.
 bool stack_is_plain_name(const char *);
