@@ -142,7 +142,7 @@ static json_t *get_mtu_report(const struct cli *cli)
 		return NULL;
 	}
 	if (cli_switch(cli, "--verify", false))
-		doctor_mtu_keep_wrong(report);
+		doctor_mtu_keep_verified(report);
 	return report;
 }
 
@@ -166,6 +166,7 @@ int cmd_doctor(const struct cli *cli)
 	else {
 		ipn_clean(report);
 		show_doctor(cli->out, findings, cli_switch(cli, "--all", false));
+		show_doctor_commands(cli->out, json_object_get(report, "commands"));
 	}
 	json_decref(report);
 	if (result != CLI_OK)

@@ -82,10 +82,13 @@ const struct command commands[] = {
 		"or when there is no report.",
 		{{"--all", NULL, "Show in full what is well, too."},
 			{"--passive", NULL, "Only look, try nothing."},
-			{"--verify", NULL, "With mtu: say only what is still wrong."},
+			{"--verify", NULL,
+				"With mtu: say only what is still wrong, and how flannel's file, "
+				"its "
+				"bridge and the pods are."},
 			{"--root", "DIR",
-				"With mtu: where the files of k3s and flannel are, such as /host "
-				"in a pod."},
+				"With mtu: where the files of k3s and flannel and /proc are, such "
+				"as /host in a pod."},
 			{"--log", "FILE",
 				"Look for known symptoms in a log of tailscaled or headscale "
 				"instead; - is standard input."},

@@ -1,13 +1,7 @@
-// What flannel and k3s say in their files, and the facts of this host.
+// What flannel, k3s and /proc say: bytes in, facts out.
 #include "control/cli/doctor_mtu.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "dataplane/wire/ledger.h"
 
@@ -67,7 +61,8 @@ void doctor_mtu_read_env(struct doctor_mtu_facts *f, const char *text, size_t le
 	f->flannel_mtu = 0;
 	while (next_line(&at, end, line))
 		if (strncmp(line, key, sizeof(key) - 1) == 0)
-			f->flannel_mtu = read_mtu(bare(line + sizeof(key) - 1));
+			f->flannel_mtu =
+				at[-1] == '\n' ? read_mtu(bare(line + sizeof(key) - 1)) : 0;
 	f->env = f->flannel_mtu != 0 ? DOCTOR_MTU_READ : DOCTOR_MTU_BAD;
 }
 
@@ -117,69 +112,130 @@ void doctor_mtu_read_k3s(struct doctor_mtu_facts *f, const char *text, size_t le
 	f->node_ip = (struct ip_addr){.family = IP_NONE};
 }
 
-// At most DOCTOR_MTU_FILE_MAX bytes of a regular file: length or -errno.
-static ssize_t read_file(const char *root, const char *path, char *text)
+// --- /proc/PID/cmdline
+
+static const char userspace[] = "userspace-networking";
+
+// The value of -tun or --tun in an argument; NULL: it is none; "": it is the next one.
+static const char *tun_value(const char *arg)
 {
-	char full[PATH_MAX];
-	struct stat st;
-	size_t len = 0;
-	ssize_t n = 1;
-	if (snprintf(full, sizeof(full), "%s%s", root, path) >= (int)sizeof(full))
-		return -ENAMETOOLONG;
-	int fd = open(full, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return -EINVAL;
+	const char *name = arg + (strncmp(arg, "--", 2) == 0);
+	if (strncmp(name, "-tun", 4) != 0 || (name[4] != '=' && name[4] != '\0'))
+		return NULL;
+	return name[4] == '=' ? name + 5 : "";
+}
+
+void doctor_mtu_read_process(struct doctor_mtu_facts *f, const char *text, size_t len)
+{
+	char arg[DOCTOR_MTU_LINE_MAX];
+	bool next = false, first = true;
+	for (const char *at = text, *end = text + len; at < end; first = false) {
+		const char *stop = memchr(at, '\0', end - at);
+		if (stop == NULL)
+			return; // cut off: what it would have been is not known
+		const size_t n = stop - at;
+		memcpy(arg, at, n < sizeof(arg) ? n + 1 : 1);
+		arg[n < sizeof(arg) ? n : 0] = '\0';
+		at = stop + 1;
+		const char *name = strrchr(arg, '/'), *value = next ? arg : tun_value(arg);
+		if (first && strcmp(name != NULL ? name + 1 : arg, "tailscaled") != 0)
+			return;
+		if (!first && value != NULL && strcmp(value, userspace) == 0) {
+			f->n_userspace++;
+			return;
+		}
+		next = !first && !next && value != NULL && *value == '\0';
 	}
-	while (len < DOCTOR_MTU_FILE_MAX && n > 0) {
-		n = read(fd, text + len, DOCTOR_MTU_FILE_MAX - len);
-		len += n > 0 ? n : 0;
+}
+
+// --- /proc/net/snmp: a line of names, a line of values, both with the protocol before them;
+// snmp6: a line for each.
+
+struct words {
+	const char *at, *end;
+};
+
+// Of the words of a line; len 0: no further.
+static struct words next_word(struct words *line)
+{
+	while (line->at < line->end && (*line->at == ' ' || *line->at == '\t'))
+		line->at++;
+	struct words word = {line->at, line->at};
+	while (word.end < line->end && *word.end != ' ' && *word.end != '\t')
+		word.end++;
+	line->at = word.end;
+	return word;
+}
+
+static bool is_word(struct words word, const char *text)
+{
+	const size_t len = word.end - word.at;
+	return len == strlen(text) && memcmp(word.at, text, len) == 0;
+}
+
+static bool read_count(struct words word, uint64_t *out)
+{
+	*out = 0;
+	for (const char *c = word.at; c < word.end; c++)
+		if (*c < '0' || *c > '9' || __builtin_mul_overflow(*out, 10, out) ||
+			__builtin_add_overflow(*out, *c - '0', out))
+			return false;
+	return word.at < word.end;
+}
+
+static void take_count(
+	struct doctor_mtu_counts *counts, struct words group, struct words name, struct words value)
+{
+	static const struct {
+		const char *group, *name;
+		enum doctor_mtu_count to;
+	} kept[] = {
+		{"Tcp:", "OutSegs", COUNT_SENT},
+		{"Tcp:", "RetransSegs", COUNT_SENT_AGAIN},
+		{"Ip:", "FragCreates", COUNT_CUT},
+		{"Ip:", "FragFails", COUNT_REFUSED},
+		{"Ip:", "ReasmFails", COUNT_LOST},
+		{"", "Ip6FragCreates", COUNT_CUT},
+		{"", "Ip6FragFails", COUNT_REFUSED},
+		{"", "Ip6ReasmFails", COUNT_LOST},
+	};
+	uint64_t count;
+	for (unsigned i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		if (!is_word(group, kept[i].group) || !is_word(name, kept[i].name) ||
+			!read_count(value, &count))
+			continue;
+		counts->value[kept[i].to] += count;
+		counts->known |= 1u << kept[i].to;
 	}
-	int error = n < 0 ? -errno : 0;
-	close(fd);
-	return error < 0 ? error : (ssize_t)len;
 }
 
-static bool exists(const char *root, const char *path)
+static void take_pair(struct doctor_mtu_counts *counts, struct words names, struct words values)
 {
-	char full[PATH_MAX];
-	return snprintf(full, sizeof(full), "%s%s", root, path) < (int)sizeof(full) &&
-	       access(full, F_OK) == 0;
+	const struct words group = next_word(&names), same = next_word(&values);
+	if (group.at == group.end || group.end[-1] != ':' ||
+		group.end - group.at != same.end - same.at ||
+		memcmp(group.at, same.at, same.end - same.at) != 0)
+		return;
+	for (;;) {
+		const struct words name = next_word(&names), value = next_word(&values);
+		if (name.at == name.end || value.at == value.end)
+			return;
+		take_count(counts, group, name, value);
+	}
 }
 
-static int collect(const char *root, struct doctor_mtu_facts *f)
+void doctor_mtu_read_counts(struct doctor_mtu_counts *counts, const char *text, size_t len)
 {
-	static const char unit[] = "/etc/systemd/system/k3s-agent.service";
-	char *text = malloc(DOCTOR_MTU_FILE_MAX);
-	if (text == NULL)
-		return -ENOMEM;
-	ssize_t n = read_file(root, "/run/flannel/subnet.env", text);
-	if (n >= 0)
-		doctor_mtu_read_env(f, text, n);
-	else
-		f->env = n == -ENOENT ? DOCTOR_MTU_ABSENT : DOCTOR_MTU_BAD;
-	n = read_file(root, "/etc/rancher/k3s/config.yaml", text);
-	if (n >= 0)
-		doctor_mtu_read_k3s(f, text, n);
-	else
-		f->k3s = n == -ENOENT ? DOCTOR_MTU_ABSENT : DOCTOR_MTU_BAD;
-	f->agent = exists(root, unit);
-	free(text);
-	return stack_read(&f->stack);
-}
-
-int doctor_mtu_report(const char *root, json_t **report, char err[static CLI_ERROR_LEN])
-{
-	struct doctor_mtu_facts *f = calloc(1, sizeof(*f));
-	int error = f != NULL ? collect(root, f) : -ENOMEM;
-	*report = error == 0 ? doctor_mtu_judge(f) : NULL;
-	free(f);
-	if (error == 0 && *report == NULL)
-		error = -ENOMEM;
-	if (error < 0)
-		snprintf(err, CLI_ERROR_LEN, "doctor mtu: cannot read this host's interfaces: %s",
-			strerror(-error));
-	return error;
+	const char *end = text + len;
+	struct words before = {text, text};
+	for (const char *at = text, *stop; at < end; at = stop + 1) {
+		stop = memchr(at, '\n', end - at);
+		if (stop == NULL)
+			return; // cut off: a number could be half of one
+		struct words line = {at, stop}, single = line;
+		take_pair(counts, before, line);
+		const struct words name = next_word(&single);
+		take_count(counts, (struct words){at, at}, name, next_word(&single));
+		before = line;
+	}
 }

@@ -33,6 +33,8 @@ enum show_severity {
 
 // What the doctor found; all: what is well in full, too.
 void show_doctor(FILE *out, const json_t *findings, bool all);
+// What mends it, to be run one after the other; nothing when there is nothing.
+void show_doctor_commands(FILE *out, const json_t *commands);
 unsigned show_worst_finding(const json_t *findings); // enum show_severity
 
 static inline const char *show_text(const json_t *object, const char *name)

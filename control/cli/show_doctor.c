@@ -31,17 +31,6 @@ static void show_line(FILE *out, const json_t *finding, const char *name, const 
 		fprintf(out, "       %s: %s\n", label, show_text(finding, name));
 }
 
-static void show_commands(FILE *out, const json_t *finding)
-{
-	size_t i;
-	json_t *command;
-	json_array_foreach(json_object_get(finding, "commands"), i, command)
-	{
-		const char *text = json_string_value(command);
-		fprintf(out, "       run: %s\n", text != NULL ? text : "");
-	}
-}
-
 void show_doctor(FILE *out, const json_t *findings, bool all)
 {
 	unsigned count[4] = {0};
@@ -60,10 +49,22 @@ void show_doctor(FILE *out, const json_t *findings, bool all)
 		show_line(out, finding, "evidence", "found");
 		show_line(out, finding, "meaning", "means");
 		show_line(out, finding, "remedy", "do");
-		show_commands(out, finding);
 	}
 	fprintf(out, "\n%u error%s, %u warning%s, %u note%s, %u well\n", count[SHOW_ERROR],
 		count[SHOW_ERROR] == 1 ? "" : "s", count[SHOW_WARN],
 		count[SHOW_WARN] == 1 ? "" : "s", count[SHOW_INFO],
 		count[SHOW_INFO] == 1 ? "" : "s", count[SHOW_OK]);
+}
+
+void show_doctor_commands(FILE *out, const json_t *commands)
+{
+	size_t i;
+	json_t *command;
+	if (json_array_size(commands) > 0)
+		fputs("\nThis mends it, in this order:\n", out);
+	json_array_foreach(commands, i, command)
+	{
+		const char *text = json_string_value(command);
+		fprintf(out, "    %s\n", text != NULL ? text : "");
+	}
 }

@@ -1,32 +1,37 @@
-// Hosts as k3s with flannel leaves them, right and wrong: what is found on each, and what is said
-// to mend it. Then the files and messages that it is read from, most of them refused.
+// Hosts as k3s with flannel leaves them, right and wrong: what is found on each, and whether what
+// is said to mend it does, when run from the first command to the last.
 #include "control/cli/doctor_mtu.h"
 
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 // after the above, as cmocka asks
 #include <cmocka.h>
-#include <libmnl/libmnl.h>
-#include <linux/if_link.h>
-#include <linux/rtnetlink.h>
-#include <stdalign.h>
 
 #include "control/cli/show.h"
 
 #define N(array) (sizeof(array) / sizeof(array[0]))
 
-enum { LINKS = 8, ETH = 1, TAILNET = 2, FLANNEL = 3, CNI = 4 };
+enum { LINKS = 8, ETH = 1, TAILNET = 2, FLANNEL = 3, CNI = 4, ETH1 = 5, VX7 = 7, BR0 = 8, POD = 9 };
 
-// Of a network card, a tailnet's interface, a VXLAN device, a bridge and a pod, with these MTUs.
-#define LAN(m)                                                                                     \
+#define LAN_IP                                                                                     \
 	{                                                                                          \
-		.ifindex = ETH, .name = "eth0", .mtu = m, .n_addresses = 1, .address = {           \
-			{.addr = {.family = IP_V4, .bytes = {192, 168, 1, 7}}}                     \
+		.family = IP_V4, .bytes = { 192, 168, 1, 7 }                                       \
+	}
+#define OTHER_IP                                                                                   \
+	{                                                                                          \
+		.family = IP_V4, .bytes = { 192, 168, 1, 99 }                                      \
+	}
+// Of a network card, a tailnet's interface, flannel's VXLAN device and its bridge, a pod, and
+// another VXLAN device with a bridge, with these MTUs.
+#define CARD(m, index, text)                                                                       \
+	{                                                                                          \
+		.ifindex = index, .name = text, .mtu = m, .n_addresses = 1, .address = {           \
+			{.addr = LAN_IP}                                                           \
 		}                                                                                  \
 	}
+#define LAN(m) CARD(m, ETH, "eth0")
 #define TAIL(m)                                                                                    \
 	{                                                                                          \
 		.ifindex = TAILNET, .name = "tailscale0", .mtu = m, .kind = STACK_TUN              \
@@ -36,132 +41,170 @@ enum { LINKS = 8, ETH = 1, TAILNET = 2, FLANNEL = 3, CNI = 4 };
 		.ifindex = FLANNEL, .name = "flannel.1", .mtu = m, .kind = STACK_VXLAN, .vni = 1,  \
 		.lower = on                                                                        \
 	}
+#define VX_FROM(m, ...)                                                                            \
+	{                                                                                          \
+		.ifindex = FLANNEL, .name = "flannel.1", .mtu = m, .kind = STACK_VXLAN,            \
+		.lower = ETH, .local = __VA_ARGS__                                                 \
+	}
 #define BR(m)                                                                                      \
 	{                                                                                          \
 		.ifindex = CNI, .name = "cni0", .mtu = m, .kind = STACK_BRIDGE                     \
 	}
-#define POD(m)                                                                                     \
+#define PODS(m, inside)                                                                            \
 	{                                                                                          \
-		.ifindex = 9, .name = "veth12ab", .mtu = m, .kind = STACK_VETH, .master = CNI      \
+		.ifindex = POD, .name = "veth12ab", .mtu = m, .kind = STACK_VETH, .master = CNI,   \
+		.lower = 2, .lower_elsewhere = true, .peer_mtu = inside                            \
 	}
+#define OTHER_VX(m, on, in)                                                                        \
+	{                                                                                          \
+		.ifindex = VX7, .name = "vx7", .mtu = m, .kind = STACK_VXLAN, .lower = on,         \
+		.master = in                                                                       \
+	}
+#define OTHER_BR(m, ...)                                                                           \
+	{                                                                                          \
+		.ifindex = BR0, .mtu = m, .kind = STACK_BRIDGE, __VA_ARGS__                        \
+	}
+
+static const char restart_pods[] =
+	"kubectl delete pods -n tailscale $(kubectl get pods -n tailscale --no-headers -o name | "
+	"grep -v operator | xargs -I{} basename {})";
 
 static const struct {
 	const char *name;
 	struct stack_link link[LINKS];
 	const char *env, *k3s; // NULL: absent
 	const char *wrong;     // "F074 error," for each that is not well
-	const char *commands;  // one that has to be there; NULL: none at all
+	const char *commands;  // one that has to be there, and all mend it; NULL: none at all
 	bool agent;
 } hosts[] = {
 	{"nothing", {}, NULL, NULL, "", NULL},
 	{"a plain host", {LAN(1500)}, NULL, NULL, "", NULL},
 	{"a node of a tailnet", {LAN(1500), TAIL(1280)}, NULL, NULL, "", NULL},
-	{"all is right", {LAN(1500), TAIL(1280), VX(1450, ETH), BR(1450), POD(1450)},
+	{"all is right", {LAN(1500), TAIL(1280), VX(1450, ETH), BR(1450), PODS(1450, 1450)},
 		"FLANNEL_MTU=1450\n", "flannel-iface: eth0\n", "", NULL},
-	{"jumbo frames", {LAN(9000), VX(8950, ETH), BR(8950)}, NULL, NULL, "", NULL},
-	{"carried by an address",
-		{LAN(1500), {.ifindex = FLANNEL,
-				    .name = "flannel.1",
-				    .mtu = 1450,
-				    .kind = STACK_VXLAN,
-				    .local = {.family = IP_V4, .bytes = {192, 168, 1, 7}}}},
-		NULL, NULL, "", NULL},
+	{"jumbo frames", {LAN(9000), VX(8950, ETH), BR(8950)}, "FLANNEL_MTU=8950\n", NULL, "",
+		NULL},
+	{"carried by an address", {LAN(1500), VX_FROM(1450, LAN_IP)}, NULL, NULL, "", NULL},
 	{"a LAN with no more room", {LAN(1400), VX(1350, ETH), BR(1350)}, NULL, NULL, "", NULL},
-	{"another overlay, smaller by choice",
-		{LAN(1500), {.ifindex = 7,
-				    .name = "vx7",
-				    .mtu = 1400,
-				    .kind = STACK_VXLAN,
-				    .lower = ETH}},
-		NULL, NULL, "", NULL},
+	{"another overlay, smaller by choice", {LAN(1500), OTHER_VX(1400, ETH, 0)}, NULL, NULL, "",
+		NULL},
+	{"carried by what has gone", {LAN(1500), VX(1450, 77), BR(1450)}, NULL, NULL, "", NULL},
+	{"a pod whose bridge has gone", {LAN(1500), VX(1450, ETH), PODS(1230, 1230)}, NULL, NULL,
+		"", NULL},
+	{"a pod that has just ended", {LAN(1500), VX(1450, ETH), BR(1450), PODS(1450, 0)}, NULL,
+		NULL, "", NULL},
 
-	{"flannel on the tailnet", {LAN(1500), TAIL(1280), VX(1230, TAILNET), BR(1230), POD(1230)},
+	{"flannel on the tailnet",
+		{LAN(1500), TAIL(1280), VX(1230, TAILNET), BR(1230), PODS(1230, 1230)},
 		"FLANNEL_MTU=1230\n", "node-ip: 192.168.1.7\nflannel-iface: tailscale0\n",
-		"F085 error,F074 error,F077 warn,",
+		"F085 error,F074 error,F102 warn,F082 warn,F103 warn,F104 warn,F077 warn,",
 		"sed -i 's/^flannel-iface:.*/flannel-iface: eth0/' /etc/rancher/k3s/config.yaml"},
 	{"the same, mended in the file only", {LAN(1500), TAIL(1280), VX(1230, TAILNET), BR(1230)},
-		NULL, "flannel-iface: eth0\n", "F074 error,F077 warn,", "systemctl restart k3s"},
+		NULL, "flannel-iface: eth0\n", "F074 error,F102 warn,F103 warn,F077 warn,",
+		"systemctl restart k3s"},
 	{"the same on an agent", {LAN(1500), TAIL(1280), VX(1230, TAILNET)}, NULL,
-		"flannel-iface: eth0\n", "F074 error,F077 warn,", "systemctl restart k3s-agent",
-		true},
+		"flannel-iface: eth0\n", "F074 error,F102 warn,F077 warn,",
+		"systemctl restart k3s-agent", true},
 	{"the same, not told so", {LAN(1500), TAIL(1280), VX(1230, TAILNET), BR(1230)}, NULL, "",
-		"F074 error,F077 warn,",
-		"sed -i '$a flannel-iface: eth0' "
-		"/etc/rancher/k3s/config.yaml"},
+		"F074 error,F102 warn,F103 warn,F077 warn,",
+		"sed -i '$a flannel-iface: eth0' /etc/rancher/k3s/config.yaml"},
 	{"the same, and no bridge is forgotten",
 		{LAN(1500), TAIL(1280), VX(1230, TAILNET), BR(1230)}, NULL, NULL,
-		"F074 error,F077 warn,", "ip link set dev cni0 mtu 1450"},
+		"F074 error,F102 warn,F103 warn,F077 warn,", "ip link set dev cni0 mtu 1450"},
+	{"the same, and the agents' bridges neither",
+		{LAN(1500), TAIL(1280), VX(1230, TAILNET), BR(1230)}, NULL, NULL,
+		"F074 error,F102 warn,F103 warn,F077 warn,",
+		"for node in $(kubectl get nodes -l '!node-role.kubernetes.io/control-plane' -o "
+		"name); do kubectl debug $node --attach --image=ubuntu -- chroot /host ip link set "
+		"dev cni0 mtu 1450; done"},
+	{"the same with a stale bridge",
+		{LAN(1500), TAIL(1280), VX(1230, TAILNET), BR(1500), PODS(1500, 1500)}, NULL, NULL,
+		"F074 error,F102 warn,F096 error,F098 error,F077 warn,", restart_pods},
 	{"told so, not yet started", {LAN(1500), TAIL(1280)}, NULL, "flannel-iface: tailscale0\n",
 		"F085 error,", "systemctl restart k3s"},
 	{"too large on the tailnet", {LAN(1500), TAIL(1280), VX(1450, TAILNET)}, NULL, NULL,
-		"F074 error,F069 error,F077 warn,", "ip link set dev flannel.1 mtu 1230"},
+		"F074 error,F069 error,F077 warn,", "systemctl restart k3s"},
+	{"on the tailnet, of two cards",
+		{LAN(1500), CARD(1500, ETH1, "eth1"), TAIL(1280), VX(1230, TAILNET), BR(1230)},
+		NULL, "flannel-iface: tailscale0\n",
+		"F085 error,F085 warn,F074 error,F102 warn,F103 warn,F077 warn,", NULL},
+	{"of two cards, one named",
+		{LAN(1500), CARD(9000, ETH1, "eth1"), TAIL(1280), VX(1230, TAILNET), BR(1230)},
+		NULL, "flannel-iface: eth1\n", "F074 error,F102 warn,F103 warn,F077 warn,",
+		"ip link set dev cni0 mtu 8950"},
+	{"on the tailnet, and the file is not clear",
+		{LAN(1500), TAIL(1280), VX(1230, TAILNET), BR(1230)}, NULL,
+		"flannel-iface: $(id)\n", "F085 warn,F074 error,F102 warn,F103 warn,F077 warn,",
+		NULL},
 	{"any VXLAN on WireGuard",
 		{LAN(1500),
 			{.ifindex = TAILNET, .name = "wan", .mtu = 1420, .kind = STACK_WIREGUARD},
-			{.ifindex = 7,
-				.name = "vx7",
-				.mtu = 1370,
-				.kind = STACK_VXLAN,
-				.lower = TAILNET}},
+			OTHER_VX(1370, TAILNET, 0)},
 		NULL, NULL, "F074 warn,", NULL},
 	{"larger than its LAN takes", {LAN(1500), VX(1500, ETH), BR(1450)}, NULL, NULL,
 		"F069 error,", "ip link set dev flannel.1 mtu 1450"},
+	{"another one likewise", {LAN(1500), OTHER_VX(1500, ETH, 0)}, NULL, NULL, "F069 error,",
+		"ip link set dev vx7 mtu 1450"},
 	{"larger over IPv6",
 		{LAN(1500), {.ifindex = FLANNEL,
 				    .name = "flannel-v6.1",
 				    .mtu = 1450,
 				    .kind = STACK_VXLAN,
 				    .lower = ETH,
-				    .local = {.family = IP_V6}}},
+				    .remote = {.family = IP_V6}}},
 		NULL, NULL, "F069 error,", "ip link set dev flannel-v6.1 mtu 1430"},
-	{"left behind", {LAN(1500), VX(1230, ETH), BR(1230)}, "FLANNEL_MTU=1230\n", NULL,
-		"F102 warn,F077 warn,", "systemctl restart k3s"},
+	{"the LAN has shrunk", {LAN(1400), VX(1450, ETH), BR(1450), PODS(1450, 1450)},
+		"FLANNEL_MTU=1450\n", NULL, "F069 error,F082 warn,F096 error,F098 error,",
+		"systemctl restart k3s"},
+	{"left behind", {LAN(1500), VX(1230, ETH), BR(1230), PODS(1230, 1230)},
+		"FLANNEL_MTU=1230\n", NULL, "F102 warn,F082 warn,F103 warn,F104 warn,F077 warn,",
+		"ip link set dev flannel.1 mtu 1450"},
 	{"a stale bridge", {LAN(1500), VX(1450, ETH), BR(1230)}, "FLANNEL_MTU=1450\n", NULL,
 		"F096 warn,", "ip link set dev cni0 mtu 1450"},
 	{"a bridge that is too large", {LAN(1500), VX(1450, ETH), BR(1500)}, NULL, NULL,
 		"F096 error,", "ip link set dev cni0 mtu 1450"},
-	{"a pod older than the change", {LAN(1500), VX(1450, ETH), BR(1450), POD(1230)}, NULL, NULL,
-		"F098 warn,",
-		"kubectl delete pods -n tailscale $(kubectl get pods -n "
-		"tailscale --no-headers -o name | grep -v operator | xargs "
-		"-I{} basename {})"},
-	{"a pod that is too large", {LAN(1500), VX(1450, ETH), BR(1450), POD(1500)}, NULL, NULL,
-		"F098 error,",
-		"kubectl delete pods -n tailscale $(kubectl get pods -n tailscale "
-		"--no-headers -o name | grep -v operator | xargs -I{} basename {})"},
+	{"a pod older than the change", {LAN(1500), VX(1450, ETH), BR(1450), PODS(1230, 1230)},
+		"FLANNEL_MTU=1450\n", NULL, "F098 warn,", restart_pods},
+	{"a pod that is too large", {LAN(1500), VX(1450, ETH), BR(1450), PODS(1500, 1500)},
+		"FLANNEL_MTU=1450\n", NULL, "F098 error,", restart_pods},
+	{"a pod older in itself only", {LAN(1500), VX(1450, ETH), BR(1450), PODS(1450, 1230)},
+		"FLANNEL_MTU=1450\n", NULL, "F098 warn,", restart_pods},
+	{"a pod too large in itself only", {LAN(1500), VX(1450, ETH), BR(1450), PODS(1450, 1500)},
+		"FLANNEL_MTU=1450\n", NULL, "F098 error,", restart_pods},
+	{"a pod that may not be looked into",
+		{LAN(1500), VX(1450, ETH), BR(1450),
+			{.ifindex = POD,
+				.name = "veth12ab",
+				.mtu = 1450,
+				.kind = STACK_VETH,
+				.master = CNI,
+				.peer_hidden = true}},
+		NULL, NULL, "F084 warn,", NULL},
 	{"a bridge above its overlay",
-		{LAN(1500),
-			{.ifindex = 7,
-				.name = "vx7",
-				.mtu = 1450,
-				.kind = STACK_VXLAN,
-				.lower = ETH,
-				.master = 8},
-			{.ifindex = 8, .name = "br0", .mtu = 1500, .kind = STACK_BRIDGE}},
-		NULL, NULL, "F096 error,", "ip link set dev br0 mtu 1450"},
+		{LAN(1500), OTHER_VX(1450, ETH, BR0), OTHER_BR(1500, .name = "br0")}, NULL, NULL,
+		"F096 error,", "ip link set dev br0 mtu 1450"},
 	{"the same with a name for a shell",
-		{LAN(1500),
-			{.ifindex = 7,
-				.name = "vx7",
-				.mtu = 1450,
-				.kind = STACK_VXLAN,
-				.lower = ETH,
-				.master = 8},
-			{.ifindex = 8,
-				.name = "?(x)",
-				.mtu = 1500,
-				.kind = STACK_BRIDGE,
-				.odd_name = true}},
+		{LAN(1500), OTHER_VX(1450, ETH, BR0),
+			OTHER_BR(1500, .name = "?(x)", .odd_name = true)},
 		NULL, NULL, "F096 error,", NULL},
 	{"a tunnel larger than the LAN", {LAN(1500), TAIL(1500)}, NULL, NULL, "F068 warn,",
 		"ip link set dev tailscale0 mtu 1420"},
 	{"flannel's file is older", {LAN(1500), VX(1450, ETH), BR(1450)}, "FLANNEL_MTU=1230\n",
 		NULL, "F082 error,", "systemctl restart k3s"},
 	{"flannel's file is no such", {LAN(1500), VX(1450, ETH)}, "FLANNEL_MTU=big\n", NULL,
-		"F082 warn,", NULL},
+		"F082 warn,", "systemctl restart k3s"},
+	{"flannel's file is half written", {LAN(9000), VX(8950, ETH)}, "FLANNEL_MTU=895", NULL,
+		"F082 warn,", "systemctl restart k3s"},
+	{"the LAN's address has changed", {LAN(1500), VX_FROM(1450, OTHER_IP), BR(1450)}, NULL,
+		NULL, "F091 error,", "systemctl restart k3s"},
+	{"and is gone",
+		{{.ifindex = ETH, .name = "eth0", .mtu = 1500}, VX_FROM(1450, OTHER_IP), BR(1450)},
+		NULL, NULL, "F091 error,", "sleep 30 && kubectl get nodes"},
 	{"k3s' file is not clear", {LAN(1500), VX(1450, ETH)}, NULL,
 		"flannel-iface: eth0\nflannel-iface: tailscale0\n", "F085 warn,", NULL},
 	{"an interface that is not there", {LAN(1500)}, NULL, "flannel-iface: eth1\n", "F085 warn,",
+		"sed -i 's/^flannel-iface:.*/flannel-iface: eth0/' /etc/rancher/k3s/config.yaml"},
+	{"nor is any other", {TAIL(1280)}, NULL, "flannel-iface: eth1\n", "F085 warn,F085 warn,",
 		NULL},
 	{"an address that is not there", {LAN(1500)}, NULL, "node-ip: 100.64.0.3\n", "F089 warn,",
 		NULL},
@@ -179,211 +222,334 @@ static void fill(struct doctor_mtu_facts *f, unsigned i)
 		doctor_mtu_read_k3s(f, hosts[i].k3s, strlen(hosts[i].k3s));
 }
 
+// What is wrong, as in the table.
+static const char *wrong_of(const struct doctor_mtu_facts *f, json_t **report)
+{
+	static char wrong[512];
+	size_t k;
+	json_t *finding;
+	*report = doctor_mtu_judge(f);
+	assert_non_null(*report);
+	doctor_mtu_keep_wrong(*report);
+	*wrong = '\0';
+	json_array_foreach(json_object_get(*report, "findings"), k, finding)
+	{
+		snprintf(wrong + strlen(wrong), sizeof(wrong) - strlen(wrong), "%s %s,",
+			show_text(finding, "id"), show_text(finding, "severity"));
+		assert_true(*show_text(finding, "evidence") != '\0');
+		assert_true(*show_text(finding, "remedy") != '\0');
+	}
+	return wrong;
+}
+
+// --- What the commands do.
+
+static struct stack_link *link_named(struct doctor_mtu_facts *f, const char *name)
+{
+	struct stack_link *l = (struct stack_link *)stack_named(&f->stack, name);
+	if (l == NULL)
+		fail_msg("a command for %s, which is not there", name);
+	return l;
+}
+
+// As flannel: a device is made anew when its interface or address is another one, and only then.
+static void restart_flannel(struct doctor_mtu_facts *f)
+{
+	const struct stack_link *lan = stack_named(&f->stack, f->flannel_iface);
+	struct stack_link *l = (struct stack_link *)stack_named(&f->stack, "flannel.1");
+	if (l == NULL) {
+		l = &f->stack.link[f->stack.n++];
+		*l = (struct stack_link){
+			.ifindex = FLANNEL, .name = "flannel.1", .kind = STACK_VXLAN};
+	}
+	if (lan == NULL)
+		lan = stack_find(&f->stack, l->lower);
+	assert_non_null(lan);
+	if (l->lower != lan->ifindex)
+		l->mtu = lan->mtu - 50;
+	l->lower = lan->ifindex;
+	l->local = lan->address[0].addr;
+	f->flannel_mtu = lan->mtu - 50;
+	f->env = DOCTOR_MTU_READ;
+}
+
+static void restart_all_pods(struct doctor_mtu_facts *f)
+{
+	for (unsigned i = 0; i < f->stack.n; i++)
+		if (f->stack.link[i].master == CNI)
+			f->stack.link[i].mtu = f->stack.link[i].peer_mtu =
+				f->env == DOCTOR_MTU_READ ? f->flannel_mtu
+							  : link_named(f, "cni0")->mtu;
+}
+
+static void run(struct doctor_mtu_facts *f, const char *command)
+{
+	char name[IFNAME_LEN];
+	unsigned mtu;
+	const char *iface = strstr(command, "flannel-iface: ");
+	if (strncmp(command, "for ", 4) == 0 || strncmp(command, "sleep 30 ", 9) == 0 ||
+		strcmp(command, "tailgate doctor mtu --verify") == 0)
+		return;
+	if (sscanf(command, "ip link set dev %15s mtu %u", name, &mtu) == 2)
+		link_named(f, name)->mtu = mtu;
+	else if (iface != NULL && sscanf(iface, "flannel-iface: %15[a-z0-9]", name) == 1) {
+		memcpy(f->flannel_iface, name, sizeof(name));
+		f->k3s = DOCTOR_MTU_READ;
+	} else if (strncmp(command, "systemctl restart k3s", 21) == 0) {
+		assert_string_equal(command + 21, f->agent ? "-agent" : "");
+		restart_flannel(f);
+	} else if (strcmp(command, restart_pods) == 0)
+		restart_all_pods(f);
+	else
+		fail_msg("what does '%s' do?", command);
+}
+
 static void test_hosts(void **)
 {
 	static struct doctor_mtu_facts facts;
 	for (unsigned i = 0; i < N(hosts); i++) {
-		char wrong[256] = "";
 		bool named = hosts[i].commands == NULL;
-		size_t k, c;
-		json_t *finding, *command;
+		size_t c;
+		json_t *command, *report;
 		fill(&facts, i);
-		json_t *report = doctor_mtu_judge(&facts);
-		assert_non_null(report);
-		doctor_mtu_keep_wrong(report);
-		json_array_foreach(json_object_get(report, "findings"), k, finding)
+		const char *wrong = wrong_of(&facts, &report);
+		json_array_foreach(json_object_get(report, "commands"), c, command)
 		{
-			snprintf(wrong + strlen(wrong), sizeof(wrong) - strlen(wrong), "%s %s,",
-				show_text(finding, "id"), show_text(finding, "severity"));
-			assert_true(*show_text(finding, "evidence") != '\0');
-			assert_true(*show_text(finding, "remedy") != '\0');
-			json_array_foreach(json_object_get(finding, "commands"), c, command)
-			{
-				if (hosts[i].commands == NULL)
-					fail_msg("%s: %s", hosts[i].name,
-						json_string_value(command));
-				named |= strcmp(json_string_value(command), hosts[i].commands) == 0;
-			}
+			const char *text = json_string_value(command);
+			if (hosts[i].commands == NULL)
+				fail_msg("%s: %s", hosts[i].name, text);
+			named |= strcmp(text, hosts[i].commands) == 0;
+			run(&facts, text);
 		}
 		if (strcmp(wrong, hosts[i].wrong) != 0 || !named)
 			fail_msg("%s: %s instead of %s%s", hosts[i].name, wrong, hosts[i].wrong,
 				named ? "" : ", and the command is not there");
 		json_decref(report);
+		if (hosts[i].commands == NULL)
+			continue;
+		if (*wrong_of(&facts, &report) != '\0')
+			fail_msg("%s: %s after its commands", hosts[i].name,
+				wrong_of(&facts, &report));
+		assert_int_equal(json_array_size(json_object_get(report, "commands")), 0);
+		json_decref(report);
 	}
+}
+
+static const json_t *finding_of(const json_t *report, const char *id)
+{
+	size_t k;
+	json_t *finding;
+	json_array_foreach(json_object_get(report, "findings"), k, finding)
+	{
+		if (strcmp(show_text(finding, "id"), id) == 0)
+			return finding;
+	}
+	return NULL;
+}
+
+static unsigned host(const char *name)
+{
+	for (unsigned i = 0; i < N(hosts); i++)
+		if (strcmp(hosts[i].name, name) == 0)
+			return i;
+	fail_msg("no host '%s'", name);
+	return 0;
 }
 
 // The table of the feature list: 1150 bytes are 81 % of 1420, 1370 are 96 %.
 static void test_figures(void **)
 {
 	static const struct {
-		unsigned host;
-		const char *text;
+		const char *host, *id, *text;
 	} figures[] = {
-		{3, "1370 bytes fit through a tunnel in a pod, 96.5 % of one on the LAN"},
-		{8, "1150 bytes fit through a tunnel in a pod, 81.0 % of one on the LAN"},
-		{8, "1280-byte packets of a tailnet become 1360 bytes, pods take 1230: cut into 2"},
-		{3, "1280-byte packets of a tailnet become 1360 bytes, pods take 1450"},
+		{"all is right", "F100", "eth0 (1500)"},
+		{"all is right", "F101", "tailscale0 (1280)"},
+		{"all is right", "F102", "flannel.1 (1450) on eth0 (1500): fits"},
+		{"all is right", "F103", "cni0 (1450): fits"},
+		{"all is right", "F104", "1 on cni0 (1450): fit"},
+		{"all is right", "F105",
+			"1370 bytes fit through a tunnel in a pod, 96.5 % of one on the LAN"},
+		{"all is right", "F077",
+			"1280-byte packets of a tailnet become 1360 bytes, pods take 1450"},
+		{"flannel on the tailnet", "F105",
+			"1150 bytes fit through a tunnel in a pod, 81.0 % of one on the LAN"},
+		{"flannel on the tailnet", "F077",
+			"1280-byte packets of a tailnet become 1360 bytes, pods take 1230: cut "
+			"into 2"},
+		{"flannel on the tailnet", "F082",
+			"FLANNEL_MTU=1230 is degraded: on eth0 1450 fit"},
+		{"flannel on the tailnet", "F102",
+			"flannel.1 is degraded: an MTU of 1230, and on eth0 1450 fit"},
+		{"flannel on the tailnet", "F103",
+			"cni0 is degraded, as flannel.1: 1230 instead of 1450"},
+		{"flannel on the tailnet", "F104",
+			"1 of 1 on cni0 have another MTU than 1450: veth12ab 1230"},
+		{"a pod older in itself only", "F098",
+			"1 of 1 on cni0 have another MTU than 1450: veth12ab 1450 (in the pod "
+			"1230)"},
+		{"the LAN's address has changed", "F091",
+			"flannel.1 sends from 192.168.1.99, which is no address of eth0"},
 	};
 	static struct doctor_mtu_facts facts;
 	for (unsigned i = 0; i < N(figures); i++) {
-		bool found = false;
-		size_t k;
-		json_t *finding;
-		fill(&facts, figures[i].host);
+		fill(&facts, host(figures[i].host));
 		json_t *report = doctor_mtu_judge(&facts);
-		json_array_foreach(json_object_get(report, "findings"), k, finding) found |=
-			strcmp(show_text(finding, "evidence"), figures[i].text) == 0;
+		const json_t *finding = finding_of(report, figures[i].id);
+		const char *text = finding != NULL ? show_text(finding, "evidence") : "nothing";
+		if (strcmp(text, figures[i].text) != 0)
+			fail_msg(
+				"%s: '%s' instead of '%s'", figures[i].host, text, figures[i].text);
 		json_decref(report);
-		if (!found)
-			fail_msg("nothing says '%s'", figures[i].text);
 	}
 }
 
-static void test_env(void **)
+// All that is well or to be known goes, but for flannel's file, its bridge and the pods.
+static void test_verified(void **)
+{
+	static struct doctor_mtu_facts facts;
+	fill(&facts, host("all is right"));
+	json_t *report = doctor_mtu_judge(&facts);
+	doctor_mtu_keep_verified(report);
+	const json_t *findings = json_object_get(report, "findings");
+	assert_int_equal(json_array_size(findings), 3);
+	assert_string_equal(show_text(json_array_get(findings, 0), "evidence"),
+		"FLANNEL_MTU=1450, as flannel.1");
+	assert_string_equal(show_text(json_array_get(findings, 1), "id"), "F103");
+	assert_string_equal(show_text(json_array_get(findings, 2), "id"), "F104");
+	assert_int_equal(show_worst_finding(findings), SHOW_OK);
+	json_decref(report);
+}
+
+// --- Counters: on a host with a tunnel, and on one without.
+
+#define ALL_KNOWN ((1u << COUNTS) - 1)
+
+static const struct {
+	const char *name;
+	uint64_t before[COUNTS], after[COUNTS];
+	unsigned known;
+	const char *again, *fragments; // severity; NULL: nothing is said
+} counts[] = {
+	{"nothing", {0}, {0}, ALL_KNOWN, "ok", "ok"},
+	{"not known", {0}, {0, 0, 9, 9, 9}, 0, NULL, NULL},
+	{"one of them is not", {0}, {0, 0, 9, 9, 9}, ALL_KNOWN & ~(1u << COUNT_LOST), "ok", NULL},
+	{"all arrives", {1000, 5}, {2000, 5}, ALL_KNOWN, "ok", "ok"},
+	{"just under it", {1000, 5}, {2000, 24}, ALL_KNOWN, "ok", "ok"},
+	{"just as much", {1000, 5}, {2000, 25}, ALL_KNOWN, "warn", "ok"},
+	{"of too few", {1000, 5}, {1049, 54}, ALL_KNOWN, "ok", "ok"},
+	{"of just enough", {1000, 5}, {1050, 6}, ALL_KNOWN, "warn", "ok"},
+	{"only before", {100000, 2000}, {101000, 2020}, ALL_KNOWN, "warn", "ok"},
+	{"long ago", {100000, 3000}, {101000, 3000}, ALL_KNOWN, "info", "ok"},
+	{"set back", {100000, 100}, {10, 1}, ALL_KNOWN, "ok", "ok"},
+	{"as large as can be", {0}, {UINT64_MAX, UINT64_MAX}, ALL_KNOWN, "warn", "ok"},
+	{"fragments", {0, 0, 4}, {0, 0, 6}, ALL_KNOWN, "ok", "warn"},
+	{"fragments long ago", {0, 0, 4}, {0, 0, 4}, ALL_KNOWN, "ok", "info"},
+	{"that do not arrive", {0, 0, 4, 0, 1}, {0, 0, 4, 0, 2}, ALL_KNOWN, "ok", "warn"},
+	{"as it should be", {0, 0, 0, 1}, {0, 0, 0, 9}, ALL_KNOWN, "ok", "info"},
+	{"fragments set back", {0, 0, 9}, {0, 0, 1}, ALL_KNOWN, "ok", "info"},
+};
+
+static void judge_counts(unsigned i, const char *on, const char *in_place_of_warn)
+{
+	static struct doctor_mtu_facts facts;
+	const char *expected[] = {counts[i].again, counts[i].fragments};
+	static const char *const ids[] = {"F080", "F111"};
+	fill(&facts, host(on));
+	memcpy(facts.count_before.value, counts[i].before, sizeof(counts[i].before));
+	memcpy(facts.count.value, counts[i].after, sizeof(counts[i].after));
+	facts.count.known = counts[i].known;
+	facts.count_before.known = ALL_KNOWN;
+	json_t *report = doctor_mtu_judge(&facts);
+	for (unsigned k = 0; k < N(ids); k++) {
+		const json_t *finding = finding_of(report, ids[k]);
+		const char *said = finding != NULL ? show_text(finding, "severity") : "nothing";
+		const char *want = expected[k] != NULL ? expected[k] : "nothing";
+		if (strcmp(said, strcmp(want, "warn") == 0 ? in_place_of_warn : want) != 0)
+			fail_msg("%s on %s: %s is %s", counts[i].name, on, ids[k], said);
+	}
+	json_decref(report);
+}
+
+static void test_counts(void **)
+{
+	for (unsigned i = 0; i < N(counts); i++) {
+		judge_counts(i, "all is right", "warn");
+		judge_counts(i, "a plain host", "info");
+	}
+}
+
+static void test_recommended(void **)
 {
 	static const struct {
-		const char *text;
-		unsigned mtu; // 0: refused
-	} files[] = {
-		{"FLANNEL_NETWORK=10.42.0.0/16\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n", 1450},
-		{"FLANNEL_MTU=\"1230\"", 1230},
-		{"FLANNEL_MTU=1230\r\nFLANNEL_MTU=1450\r\n", 1450},
-		{"", 0},
-		{"FLANNEL_MTU=", 0},
-		{"FLANNEL_MTU=-1450", 0},
-		{"FLANNEL_MTU=1450x", 0},
-		{"FLANNEL_MTU=0x5aa", 0},
-		{"FLANNEL_MTU=575", 0},
-		{"FLANNEL_MTU=65536", 0},
-		{"FLANNEL_MTU=99999999999999999999999", 0},
-		{"XFLANNEL_MTU=1450", 0},
-		{"#FLANNEL_MTU=1450", 0},
-		{"FLANNEL_MTU=1450\nFLANNEL_MTU=$(id)", 0},
+		const char *host, *text;
+	} cases[] = {
+		{"a plain host", "MTUs with which nothing is cut: 1420 for a tunnel on eth0"},
+		{"nothing", "MTUs with which nothing is cut: 1420 for a tunnel on the LAN"},
+		{"flannel on the tailnet", "MTUs with which nothing is cut: 1420 for a tunnel on "
+					   "eth0, 1450 for pods, 1370 for a tunnel in one"},
+		{"jumbo frames", "MTUs with which nothing is cut: 8920 for a tunnel on eth0, 8950 "
+				 "for pods, 8870 for a tunnel in one"},
 	};
-	static struct doctor_mtu_facts f;
-	for (unsigned i = 0; i < N(files); i++) {
-		doctor_mtu_read_env(&f, files[i].text, strlen(files[i].text));
-		assert_int_equal(f.flannel_mtu, files[i].mtu);
-		assert_int_equal(f.env, files[i].mtu != 0 ? DOCTOR_MTU_READ : DOCTOR_MTU_BAD);
+	static struct doctor_mtu_facts facts;
+	for (unsigned i = 0; i < N(cases); i++) {
+		fill(&facts, host(cases[i].host));
+		facts.count.known = facts.count_before.known = ALL_KNOWN;
+		json_t *report = doctor_mtu_judge(&facts);
+		assert_string_equal(show_text(finding_of(report, "F111"), "remedy"), cases[i].text);
+		json_decref(report);
 	}
-	doctor_mtu_read_env(&f, "FLANNEL_MTU=14\00050", 16);
-	assert_int_equal(f.env, DOCTOR_MTU_BAD);
 }
 
-static void test_k3s(void **)
+static void test_dropped(void **)
 {
 	static const struct {
-		const char *text, *iface; // iface NULL: refused
-	} files[] = {
-		{"", ""},
-		{"server: https://a:6443\nflannel-iface: eth0\n", "eth0"},
-		{"flannel-iface: \"eth0\" # the LAN\n", "eth0"},
-		{"flannel-iface:\t'enp1s0.7'\r\n", "enp1s0.7"},
-		{"# flannel-iface: tailscale0\n", ""},
-		{"other:\n  flannel-iface: tailscale0\n", ""},
-		{"flannel-ifaces: tailscale0\n", ""},
-		{"flannel-iface:eth0\n", ""},
-		{"flannel-iface:\n", NULL},
-		{"flannel-iface: $(reboot)\n", NULL},
-		{"flannel-iface: eth0;reboot\n", NULL},
-		{"flannel-iface: -a\n", NULL},
-		{"flannel-iface: ../x\n", NULL},
-		{"flannel-iface: 'eth0\n", NULL},
-		{"flannel-iface: a/b\n", NULL},
-		{"flannel-iface: sixteen-letters-\n", NULL},
-		{"flannel-iface: eth0\nflannel-iface: eth0\n", NULL},
-		{"flannel-iface: [eth0]\n", NULL},
-		{"flannel-iface: eth0\nnode-ip: 300.1.1.1\n", NULL},
-		{"flannel-iface: eth0\nnode-ip:\n  - 10.0.0.1\n", NULL},
-		{"node-ip: 10.0.0.1\nnode-ip: 10.0.0.1\n", NULL},
+		const char *name;
+		uint64_t packets[2], dropped[2]; // before, after
+		const char *severity;		 // NULL: nothing is said
+	} cases[] = {
+		{"none", {100, 200}, {7, 7}, "ok"},
+		{"a few", {100, 200}, {7, 16}, "info"},
+		{"many", {100, 200}, {7, 17}, "warn"},
+		{"many of very many", {0, 100000}, {7, 999}, "info"},
+		{"one percent", {0, 100000}, {0, 1000}, "warn"},
+		{"and nothing else", {5, 5}, {0, 10}, "warn"},
+		{"made anew", {1000, 3}, {9, 9}, NULL},
+		{"set back", {1000, 1003}, {9, 0}, NULL},
 	};
-	static struct doctor_mtu_facts f;
-	for (unsigned i = 0; i < N(files); i++) {
-		const char *iface = files[i].iface;
-		doctor_mtu_read_k3s(&f, files[i].text, strlen(files[i].text));
-		if (f.k3s != (iface != NULL ? DOCTOR_MTU_READ : DOCTOR_MTU_BAD))
-			fail_msg("%s", files[i].text);
-		assert_string_equal(f.flannel_iface, iface != NULL ? iface : "");
+	static struct doctor_mtu_facts facts;
+	for (unsigned i = 0; i < N(cases); i++) {
+		fill(&facts, host("all is right"));
+		facts.before = facts.stack;
+		facts.before.link[0].rx_packets = cases[i].packets[0];
+		facts.before.link[0].rx_dropped = cases[i].dropped[0];
+		facts.stack.link[0].rx_packets = cases[i].packets[1];
+		facts.stack.link[0].rx_dropped = cases[i].dropped[1];
+		json_t *report = doctor_mtu_judge(&facts);
+		const json_t *finding = finding_of(report, "F081");
+		const char *said = finding != NULL ? show_text(finding, "severity") : "nothing";
+		if (strcmp(said, cases[i].severity != NULL ? cases[i].severity : "nothing") != 0)
+			fail_msg("%s: %s", cases[i].name, said);
+		json_decref(report);
 	}
+	fill(&facts, host("all is right")); // of a moment before, there is nothing
+	json_t *report = doctor_mtu_judge(&facts);
+	assert_null(finding_of(report, "F081"));
+	json_decref(report);
 }
 
-// A link as the kernel tells of it: VXLAN 1 over 2 in the bridge 4, by this name.
-static size_t make_link(uint8_t *bytes, const char *name)
+static void test_userspace(void **)
 {
-	struct nlmsghdr *nh = mnl_nlmsg_put_header(bytes);
-	nh->nlmsg_type = RTM_NEWLINK;
-	struct ifinfomsg *info = mnl_nlmsg_put_extra_header(nh, sizeof(*info));
-	info->ifi_index = 3;
-	mnl_attr_put_strz(nh, IFLA_IFNAME, name);
-	mnl_attr_put_u32(nh, IFLA_MTU, 1230);
-	mnl_attr_put_u32(nh, IFLA_MASTER, 4);
-	struct nlattr *kind = mnl_attr_nest_start(nh, IFLA_LINKINFO);
-	mnl_attr_put_strz(nh, IFLA_INFO_KIND, "vxlan");
-	struct nlattr *data = mnl_attr_nest_start(nh, IFLA_INFO_DATA);
-	mnl_attr_put_u32(nh, IFLA_VXLAN_ID, 1);
-	mnl_attr_put_u32(nh, IFLA_VXLAN_LINK, 2);
-	mnl_attr_nest_end(nh, data);
-	mnl_attr_nest_end(nh, kind);
-	return nh->nlmsg_len;
-}
-
-static void test_links(void **)
-{
-	static struct stack s;
-	alignas(struct nlmsghdr) uint8_t bytes[1024] = {0};
-	size_t len = make_link(bytes, "flannel.1");
-	assert_int_equal(stack_feed(&s, bytes, len), 0);
-	assert_int_equal(s.n, 1);
-	const struct stack_link *l = stack_named(&s, "flannel.1");
-	assert_non_null(l);
-	assert_true(l->kind == STACK_VXLAN && l->vni == 1 && l->lower == 2);
-	assert_true(l->master == 4 && l->mtu == 1230 && l->ifindex == 3);
-	assert_null(stack_lower(&s, l)); // nobody has told of it
-	assert_int_equal(stack_feed(&s, bytes, len), 0);
-	assert_int_equal(s.n, 1); // it is known
-
-	for (size_t cut = 0; cut < len; cut++) {
-		uint8_t *copy = malloc(cut + 1);
-		static struct stack none;
-		memset(&none, 0, sizeof(none));
-		memcpy(copy, bytes, cut);
-		assert_int_equal(stack_feed(&none, copy, cut), 0);
-		assert_int_equal(none.n, 0);
-		free(copy);
-	}
-}
-
-static void test_odd_names(void **)
-{
-	static const char *const names[] = {
-		"$(id)", "a;b", "a'b", "`id`", "a|b", "-a", "a\nb", "\xc3\xa4", "a&", "a>b", "..a"};
-	for (unsigned i = 0; i < N(names); i++) {
-		static struct stack s;
-		alignas(struct nlmsghdr) uint8_t bytes[1024] = {0};
-		memset(&s, 0, sizeof(s));
-		assert_int_equal(stack_feed(&s, bytes, make_link(bytes, names[i])), 0);
-		assert_int_equal(s.n, 1);
-		assert_true(s.link[0].odd_name);
-		assert_null(stack_named(&s, names[i]));
-		assert_null(strpbrk(s.link[0].name, "$;'`|\n\xc3&>"));
-	}
-}
-
-static void test_ends(void **)
-{
-	static struct stack s;
-	alignas(struct nlmsghdr) uint8_t bytes[256] = {0};
-	struct nlmsghdr *nh = mnl_nlmsg_put_header(bytes);
-	nh->nlmsg_type = NLMSG_ERROR;
-	struct nlmsgerr *e = mnl_nlmsg_put_extra_header(nh, sizeof(*e));
-	e->error = -EPERM;
-	assert_int_equal(stack_feed(&s, bytes, nh->nlmsg_len), -EPERM);
-	e->error = 7;
-	assert_int_equal(stack_feed(&s, bytes, nh->nlmsg_len), -EPROTO);
-	e->error = INT32_MIN;
-	assert_int_equal(stack_feed(&s, bytes, nh->nlmsg_len), -EPROTO);
-	nh->nlmsg_type = NLMSG_DONE;
-	assert_int_equal(stack_feed(&s, bytes, nh->nlmsg_len), 1);
+	static struct doctor_mtu_facts facts;
+	fill(&facts, host("all is right"));
+	json_t *report = doctor_mtu_judge(&facts);
+	assert_null(finding_of(report, "F087"));
+	json_decref(report);
+	facts.n_userspace = 2;
+	report = doctor_mtu_judge(&facts);
+	assert_string_equal(show_text(finding_of(report, "F087"), "severity"), "info");
+	assert_string_equal(show_text(finding_of(report, "F087"), "evidence"),
+		"2 tailscaled with --tun=userspace-networking");
+	json_decref(report);
 }
 
 int main(void)
@@ -391,11 +557,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_figures),
-		cmocka_unit_test(test_env),
-		cmocka_unit_test(test_k3s),
-		cmocka_unit_test(test_links),
-		cmocka_unit_test(test_odd_names),
-		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_verified),
+		cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_recommended),
+		cmocka_unit_test(test_dropped),
+		cmocka_unit_test(test_userspace),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
