@@ -31,7 +31,8 @@ enum {
 	CONFIG_DOMAINS_MAX = 1024,
 	CONFIG_DOMAIN_LEN = 256, // with "*." and the final zero
 	CONFIG_SERVICES_MAX = 128,
-	CONFIG_BACKENDS_MAX = 8,   // of one entry
+	CONFIG_BACKENDS_MAX = 8, // of one entry
+	CONFIG_UDP_PORTS_MAX = 4,
 	CONFIG_TAILNET_MTU = 1280, // every path of a tailnet carries it
 	CONFIG_TAILNET_TABLE = 52, // of the kernel (tailscale router_linux.go)
 	CONFIG_ERROR_KEY_LEN = 96,
@@ -81,6 +82,11 @@ enum config_nat_mapping {
 
 struct config_port_range {
 	uint16_t first, last; // host order
+};
+
+struct config_udp_ports {
+	uint16_t list[CONFIG_UDP_PORTS_MAX]; // host order, each once, none 0
+	uint32_t count;
 };
 
 // Networks of one family and length.
@@ -180,6 +186,8 @@ struct config {
 	uint32_t hugepages;		   // enum config_hugepages
 	bool roaming;			   // default of the peers
 	bool mss_clamp;
+	struct config_udp_ports vxlan_ports; // of VXLAN in the tunnel
+	uint32_t vxlan_depth;		     // levels of VXLAN in VXLAN that are looked into
 	bool coalesce;
 	bool guard;		 // nftables rules beside shared ports
 	uint32_t icmp_rate;	 // ICMP errors per second; 0: none are sent

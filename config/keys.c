@@ -118,6 +118,14 @@ const struct config_key config_keys[] = {
 			"refuses to start without them."},
 	{.name = "mss_clamp", TOP(mss_clamp), .type = &type_bool, .number = true,
 		.help = "Lower the MSS of TCP connections to what fits into the tunnel, both ways."},
+	{.name = "vxlan_ports", TOP(vxlan_ports), .type = &type_udp_ports, .min = 1, .max = 65535,
+		.number = 4789 << 16 | 8472, .absent = "[ 4789, 8472 ]", .example = "[ 4789, 8472 ]",
+		.help = "UDP ports of VXLAN that rides in the tunnel, 8472 being flannel's; at most 4. TCP "
+			"inside it gets an MSS that fits, too, hosts inside are told of packets that do "
+			"not, and its datagrams are never joined. [ ] treats it as any UDP."},
+	{.name = "vxlan_depth", TOP(vxlan_depth), .type = &type_number, .unit = "levels", .min = 1,
+		.max = 4, .number = 1,
+		.help = "How deep VXLAN within VXLAN is looked into for that."},
 	{.name = "coalesce", TOP(coalesce), .type = &type_bool, .number = true,
 		.help = "Join decrypted TCP segments of one flow into super-packets where the next port "
 			"takes them. It makes bulk transfer several times cheaper."},
@@ -380,6 +388,9 @@ void config_key_defaults(enum config_section section, void *target)
 		else if (k->type == &type_port_range)
 			*(struct config_port_range *)field = (struct config_port_range){
 				(uint16_t)(k->number >> 16), (uint16_t)k->number};
+		else if (k->type == &type_udp_ports)
+			*(struct config_udp_ports *)field = (struct config_udp_ports){
+				{(uint16_t)(k->number >> 16), (uint16_t)k->number}, 2};
 		else if (k->text)
 			memcpy(field, k->text, strlen(k->text) + 1);
 	}

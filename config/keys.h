@@ -35,12 +35,13 @@ struct config_key {
 	const char *name;
 	enum config_section section;
 	const struct config_type *type;
-	size_t offset;	    // of the field in its section's struct
-	size_t size;	    // of the field
-	const char *unit;   // of numbers; NULL: none
-	uint32_t min, max;  // of numbers
-	uint32_t number;    // default of numbers, choices, booleans; of ranges first << 16 | last
-	const char *text;   // default of strings
+	size_t offset;	   // of the field in its section's struct
+	size_t size;	   // of the field
+	const char *unit;  // of numbers; NULL: none
+	uint32_t min, max; // of numbers
+	uint32_t number;  // default of numbers, choices, booleans; of ranges first << 16 | last, of
+			  // two UDP ports likewise
+	const char *text; // default of strings
 	const char *absent; // what the man page says of a key without a default value
 	const struct config_choice *choices; // ends with a NULL name
 	const char *example;		     // value in the example file; NULL: the default

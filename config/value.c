@@ -184,6 +184,29 @@ static int read_cpus(
 	return 0;
 }
 
+static int read_udp_ports(
+	struct config_reader *r, const struct config_key *k, config_setting_t *s, void *field)
+{
+	struct config_udp_ports ports = {};
+	int n = reader_array(r, s, CONFIG_UDP_PORTS_MAX, "4789, 8472");
+	for (int i = 0; i < n; i++) {
+		config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
+		uint32_t port;
+		if (number_of(r, k, e, &port) < 0)
+			return -EINVAL;
+		for (int j = 0; j < i; j++) {
+			if (ports.list[j] == port)
+				return reader_refuse(r, e, "port %u is in the list twice", port);
+		}
+		ports.list[i] = (uint16_t)port;
+	}
+	if (n < 0)
+		return n;
+	ports.count = (uint32_t)n;
+	*(struct config_udp_ports *)field = ports;
+	return 0;
+}
+
 static bool is_unspecified(const struct ip_addr *a)
 {
 	const struct ip_addr none = {.family = a->family};
@@ -330,6 +353,7 @@ const struct config_type type_ifname = {"string", read_ifname};
 const struct config_type type_path = {"string, an absolute path", read_path};
 const struct config_type type_device = {"string", read_device};
 const struct config_type type_cpus = {"array of numbers", read_cpus};
+const struct config_type type_udp_ports = {"array of numbers", read_udp_ports};
 const struct config_type type_addresses = {"array of strings", read_addresses};
 const struct config_type type_endpoints = {"array of strings", read_endpoints};
 const struct config_type type_dns_listen = {"array of strings", read_dns_listen};

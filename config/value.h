@@ -11,6 +11,7 @@ extern const struct config_type type_ifname;	  // char[IFNAME_LEN], may be ""
 extern const struct config_type type_path;	  // char[], absolute
 extern const struct config_type type_device;	  // char[], DPDK's name of a device
 extern const struct config_type type_cpus;	  // uint32_t[CONFIG_WORKERS_MAX], then the count
+extern const struct config_type type_udp_ports;	  // struct config_udp_ports
 extern const struct config_type type_addresses;	  // struct config_addresses
 extern const struct config_type type_endpoints;	  // struct config_endpoints
 extern const struct config_type type_dns_listen;  // struct config_endpoints, port 53 unless given

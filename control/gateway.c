@@ -11,6 +11,7 @@
 #include "dataplane/base/log.h"
 #include "dataplane/base/mailbox.h"
 #include "dataplane/table/peer_table.h"
+#include "dataplane/wire/vxlan.h"
 #include "dataplane/worker.h"
 
 enum {
@@ -185,11 +186,22 @@ static int create_graphs(struct gateway *gw, const struct config *c, char err[st
 	return 0;
 }
 
+static uint64_t vxlan_ports(const struct config *c)
+{
+	struct vxlan_ports ports = {};
+	static_assert((int)CONFIG_UDP_PORTS_MAX == (int)VXLAN_PORTS_MAX);
+	for (uint32_t i = 0; i < c->vxlan_ports.count; i++)
+		ports.port[i] = rte_cpu_to_be_16(c->vxlan_ports.list[i]);
+	return vxlan_ports_pack(&ports);
+}
+
 void gateway_tune(struct gateway *gw, const struct config *c)
 {
 	atomic_store(&gw->tunnel_mtu, (uint16_t)c->mtu);
 	atomic_store(&gw->mss_clamp, c->mss_clamp);
 	atomic_store(&gw->coalesce, c->coalesce);
+	atomic_store(&gw->vxlan_ports, vxlan_ports(c));
+	atomic_store(&gw->vxlan_depth, (uint8_t)c->vxlan_depth);
 	// The configuration's figure is for the gateway; each worker gets its share.
 	atomic_store(&gw->icmp_rate, c->icmp_rate ? RTE_MAX(c->icmp_rate / gw->n_workers, 1u) : 0);
 }

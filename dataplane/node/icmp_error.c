@@ -3,6 +3,7 @@
 #include <rte_icmp.h>
 #include <rte_ip_frag.h>
 
+#include "dataplane/node/icmp_build.h"
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 #include "dataplane/node/reassemble.h"
@@ -10,10 +11,6 @@
 #include "dataplane/wire/csum.h"
 
 enum {
-	ICMP4_LEN_MAX = 576,  // RFC 1812 4.3.2.3
-	ICMP6_LEN_MAX = 1280, // RFC 4443 2.4 (c)
-	ICMP_HDR_LEN = 8,
-	ICMP_TTL_SENT = 64,
 	ICMP_BURST_MS = 50, // tokens that gather while nothing is sent
 	FRAGMENTS_MAX = 64,
 };
@@ -49,39 +46,6 @@ bool icmp_token(struct graph *g)
 	return true;
 }
 
-// Whether the sender may be answered at all.
-static bool answerable4(const uint8_t *l3)
-{
-	uint8_t s = l3[12], d = l3[16];
-	return s != 0 && s != 127 && s < 224 && d < 224;
-}
-
-static bool answerable6(const uint8_t *l3)
-{
-	static const uint8_t zero[15];
-	bool nobody = memcmp(l3 + 8, zero, 15) == 0 && l3[23] <= 1; // :: and ::1
-	return !nobody && l3[8] != 0xff && l3[24] != 0xff;
-}
-
-// Errors are never answered: ICMPv4 other than queries, ICMPv6 types below 128.
-static bool is_icmp_error(const struct rte_mbuf *m, const struct ip_info *ip)
-{
-	if (m->data_len <= ip->l3_len)
-		return true;
-	uint8_t type = *rte_pktmbuf_mtod_offset(m, uint8_t *, ip->l3_len);
-	if (ip->proto == IPPROTO_ICMP)
-		return type != 8 && type != 0 && type != 13 && type != 14;
-	return ip->proto == IPPROTO_ICMPV6 && type < 128;
-}
-
-static bool answerable(const struct rte_mbuf *m, const struct pkt *p)
-{
-	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
-	if ((p->ip.flags & IP_FLAG_FRAG_TAIL) || is_icmp_error(m, &p->ip))
-		return false;
-	return p->ip.family == IP_V4 ? answerable4(l3) : answerable6(l3);
-}
-
 // Our address on the side where the packet came from; the tunnel's for what came through it.
 static bool source(const struct graph *g, const struct pkt *p, uint8_t *to)
 {
@@ -107,56 +71,6 @@ static bool source(const struct graph *g, const struct pkt *p, uint8_t *to)
 	return false;
 }
 
-static void build4(struct graph *g, uint8_t *out, const uint8_t *cause, uint16_t quote,
-	const struct pkt *p, const uint8_t *src)
-{
-	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)out;
-	uint8_t *icmp = out + IP4_HDR_LEN;
-	*ip = (struct rte_ipv4_hdr){
-		.version_ihl = 0x45,
-		.type_of_service = 0xc0, // RFC 1812 4.3.2.5: internetwork control
-		.total_length = rte_cpu_to_be_16(IP4_HDR_LEN + ICMP_HDR_LEN + quote),
-		.packet_id = rte_cpu_to_be_16(g->ip_id++),
-		.time_to_live = ICMP_TTL_SENT,
-		.next_proto_id = IPPROTO_ICMP,
-	};
-	memcpy(&ip->src_addr, src, 4);
-	memcpy(&ip->dst_addr, cause + 12, 4);
-	csum_ip4_hdr_set(out, IP4_HDR_LEN);
-	memset(icmp, 0, ICMP_HDR_LEN);
-	icmp[0] = icmp_kinds[p->reason].type4;
-	icmp[1] = icmp_kinds[p->reason].code4;
-	rte_be16_t mtu = rte_cpu_to_be_16(p->mtu);
-	memcpy(icmp + 6, &mtu, 2); // RFC 1191
-	memcpy(icmp + ICMP_HDR_LEN, cause, quote);
-	uint16_t csum = csum_finish(csum_add(icmp, ICMP_HDR_LEN + quote, 0));
-	memcpy(icmp + 2, &csum, 2);
-}
-
-static void build6(
-	uint8_t *out, const uint8_t *cause, uint16_t quote, const struct pkt *p, const uint8_t *src)
-{
-	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)out;
-	uint8_t *icmp = out + IP6_HDR_LEN;
-	*ip = (struct rte_ipv6_hdr){
-		.vtc_flow = rte_cpu_to_be_32(6u << 28),
-		.payload_len = rte_cpu_to_be_16(ICMP_HDR_LEN + quote),
-		.proto = IPPROTO_ICMPV6,
-		.hop_limits = ICMP_TTL_SENT,
-	};
-	memcpy(ip->src_addr, src, 16);
-	memcpy(ip->dst_addr, cause + 8, 16);
-	memset(icmp, 0, ICMP_HDR_LEN);
-	icmp[0] = icmp_kinds[p->reason].type6;
-	icmp[1] = icmp_kinds[p->reason].code6;
-	rte_be32_t mtu = rte_cpu_to_be_32(p->mtu);
-	memcpy(icmp + 4, &mtu, 4);
-	memcpy(icmp + ICMP_HDR_LEN, cause, quote);
-	uint64_t sum = csum_pseudo6(out, IPPROTO_ICMPV6, ICMP_HDR_LEN + quote);
-	uint16_t csum = csum_finish(csum_add(icmp, ICMP_HDR_LEN + quote, sum));
-	memcpy(icmp + 2, &csum, 2);
-}
-
 // Where an error enters: what was translated is named in it, so it has to be translated, too.
 static enum node_id entry_of(const struct pkt *cause)
 {
@@ -170,7 +84,7 @@ static void reply(struct graph *g, const struct rte_mbuf *m, const struct pkt *p
 {
 	uint8_t src[16];
 	bool v4 = p->ip.family == IP_V4;
-	uint16_t head = ICMP_HDR_LEN + (v4 ? IP4_HDR_LEN : IP6_HDR_LEN);
+	uint16_t head = icmp_head_len(p->ip.family);
 	uint16_t quote = RTE_MIN(m->data_len, (v4 ? ICMP4_LEN_MAX : ICMP6_LEN_MAX) - head);
 	if (g->later.n == BURST || !source(g, p, src))
 		return;
@@ -178,11 +92,17 @@ static void reply(struct graph *g, const struct rte_mbuf *m, const struct pkt *p
 	if (!e)
 		return;
 	uint8_t *out = (uint8_t *)rte_pktmbuf_append(e, head + quote);
-	const uint8_t *cause = rte_pktmbuf_mtod(m, const uint8_t *);
-	if (v4)
-		build4(g, out, cause, quote, p, src);
-	else
-		build6(out, cause, quote, p, src);
+	icmp_build(
+		out, &(struct icmp_answer){
+			     .family = p->ip.family,
+			     .type = v4 ? icmp_kinds[p->reason].type4 : icmp_kinds[p->reason].type6,
+			     .code = v4 ? icmp_kinds[p->reason].code4 : icmp_kinds[p->reason].code6,
+			     .mtu = p->mtu,
+			     .id = g->ip_id++,
+			     .quote = quote,
+			     .cause = rte_pktmbuf_mtod(m, const uint8_t *),
+			     .src = src,
+		     });
 	struct pkt *ep = pkt_of(e);
 	ep->from = FROM_SELF;
 	ep->port_in = p->port_in;
@@ -203,7 +123,7 @@ void node_icmp_error(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 	for (unsigned i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		const struct pkt *p = pkt_of(m);
-		if (answerable(m, p)) {
+		if (icmp_answerable(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, &p->ip)) {
 			if (icmp_token(g))
 				reply(g, m, p);
 			else
@@ -218,8 +138,13 @@ void too_big(struct graph *g, struct rte_mbuf *m, uint16_t mtu, enum node_id nod
 	struct rte_mbuf *out[FRAGMENTS_MAX];
 	struct pkt *p = pkt_of(m);
 	bool v6 = p->ip.family == IP_V6;
+	bool told = icmp_vxlan_too_big(g, m, mtu);
 	if ((v6 ? !(p->ip.flags & IP_FLAG_WHOLE) : p->ip.flags & IP_FLAG_DF) || pkt_is_super(m)) {
 		icmp_reply(g, m, ICMP_TOO_BIG, mtu);
+		return;
+	}
+	if (told) { // the host inside asked for it, and fragments would only be more packets
+		graph_drop(g, m, DROP_TOO_BIG);
 		return;
 	}
 	bool ready = (!pkt_is_unfinished(m) || gso_csum_complete(m, &p->ip) == 0) &&

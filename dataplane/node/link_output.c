@@ -76,6 +76,7 @@ void node_link_output(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	bool on = atomic_load_explicit(&g->gw->coalesce, memory_order_relaxed);
 	struct graph_way way = {pkts, NODE_COUNT};
+	gro_keep(g->state->gro, atomic_load_explicit(&g->gw->vxlan_ports, memory_order_relaxed));
 	for (unsigned i = 0; i < n; i++)
 		graph_go(g, &way, &pkts[i], link_output(g, &way, &pkts[i], on));
 	graph_go(g, &way, &pkts[n], NODE_COUNT);

@@ -201,6 +201,19 @@ struct capture; // node/capture.h
 	X(KEEPALIVES_RX, "keepalives_received", "keepalives received")                             \
 	X(KEEPALIVES_TX, "keepalives_sent", "keepalives sent")                                     \
 	X(MSS_CLAMPED, "mss_clamped", "TCP SYNs whose MSS was lowered")                            \
+	X(VXLAN_SHORT, "vxlan_passed_short", "VXLAN in the tunnel, passed on as it is: cut short") \
+	X(VXLAN_FLAGS, "vxlan_passed_flags",                                                       \
+		"VXLAN in the tunnel, passed on as it is: without VNI, or of another kind")        \
+	X(VXLAN_VLAN, "vxlan_passed_vlan",                                                         \
+		"VXLAN in the tunnel, passed on as it is: its frame has a VLAN tag")               \
+	X(VXLAN_NOT_IP, "vxlan_passed_not_ip",                                                     \
+		"VXLAN in the tunnel, passed on as it is: neither IPv4 nor IPv6, such as ARP")     \
+	X(VXLAN_INNER, "vxlan_passed_inner",                                                       \
+		"VXLAN in the tunnel, passed on as it is: the IP header inside makes no sense")    \
+	X(VXLAN_NESTED, "vxlan_passed_nested",                                                     \
+		"VXLAN in the tunnel, passed on as it is: deeper than vxlan_depth")                \
+	X(VXLAN_TOLD, "vxlan_too_big",                                                             \
+		"hosts in VXLAN in the tunnel that were told of a packet too big")                 \
 	X(ICMP_SENT, "icmp_errors_sent", "ICMP errors sent")                                       \
 	X(FRAGMENTED, "fragmented",                                                                \
 		"packets fragmented: IPv4 without DF, and what was put together")                  \
@@ -236,6 +249,8 @@ struct gateway {
 	_Atomic uint32_t extra_ports;
 	_Atomic uint16_t tunnel_mtu;	  // ctl: rw, wrk: ro
 	_Atomic bool mss_clamp, coalesce; // ctl: rw, wrk: ro
+	_Atomic uint8_t vxlan_depth;	  // ctl: rw, wrk: ro
+	_Atomic uint64_t vxlan_ports;	  // ctl: rw, wrk: ro: inside the tunnel; vxlan_ports_pack()
 	_Atomic uint32_t icmp_rate;	  // ctl: rw, wrk: ro: errors per second and worker
 	// ctl: rw, wrk: ro: STUN, disco and Geneve are taken on the WireGuard port; else malformed
 	_Atomic bool disco;

@@ -172,7 +172,13 @@ static inline void icmp_reply(
 	graph_to(g, NODE_ICMP_ERROR, m);
 }
 
-// A packet of more than mtu bytes: an ICMP error, or fragments to node where IPv4 allows them.
+// m, of more than mtu bytes, may carry VXLAN: tell the host inside that its packet is too big,
+// where it asked for that (DF, IPv6) and less would fit. m stays the caller's. True: told. False:
+// nothing of the kind, or the rate limit, which is counted.
+bool icmp_vxlan_too_big(struct graph *g, const struct rte_mbuf *m, uint16_t mtu);
+
+// A packet of more than mtu bytes: an ICMP error (to the host in VXLAN first), or fragments to node
+// where IPv4 allows them.
 void too_big(struct graph *g, struct rte_mbuf *m, uint16_t mtu, enum node_id node);
 
 // An empty packet of the graph's own, or NULL (counted): headroom as usual.

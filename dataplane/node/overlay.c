@@ -1,9 +1,10 @@
 // What the tunnel's MTU asks for before routing: TCP is told a segment size that fits, in both
-// directions.
+// directions, also TCP in VXLAN that rides in the tunnel.
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 #include "dataplane/wire/csum.h"
 #include "dataplane/wire/ledger.h"
+#include "dataplane/wire/vxlan.h"
 
 enum {
 	TCP_OPT_END = 0,
@@ -42,33 +43,40 @@ static void set_mss(struct rte_tcp_hdr *tcp, uint8_t *field, uint16_t mss)
 	tcp->cksum = csum_update16(tcp->cksum, from, to);
 }
 
+// Lower the MSS of the TCP header at l4, of whose bytes avail are there in one piece; false: it has
+// none, or one that is no larger.
+static bool lower_mss(uint8_t *l4, uint32_t avail, uint16_t most)
+{
+	struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)l4;
+	uint32_t tcp_len = (tcp->data_off >> 4) * 4;
+	if (tcp_len > avail)
+		return false;
+	uint8_t *field = find_mss(l4 + TCP_HDR_LEN, l4 + tcp_len);
+	if (!field || (field[0] << 8 | field[1]) <= most)
+		return false;
+	set_mss(tcp, field, most);
+	return true;
+}
+
 static void clamp(struct graph *g, struct rte_mbuf *m, const struct pkt *p)
 {
 	uint16_t mtu = atomic_load_explicit(&g->gw->tunnel_mtu, memory_order_relaxed);
-	uint16_t most = ledger_mss(mtu, p->ip.family);
-	uint8_t *l4 = rte_pktmbuf_mtod_offset(m, uint8_t *, p->ip.l3_len);
-	struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)l4;
-	uint32_t tcp_len = (tcp->data_off >> 4) * 4;
-	if (p->ip.l3_len + tcp_len > m->data_len)
-		return;
-	uint8_t *field = find_mss(l4 + TCP_HDR_LEN, l4 + tcp_len);
-	if (!field || (field[0] << 8 | field[1]) <= most)
+	struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(m, struct rte_tcp_hdr *, p->ip.l3_len);
+	uint16_t csum = tcp->cksum;
+	if (!lower_mss((uint8_t *)tcp, m->data_len - p->ip.l3_len, ledger_mss(mtu, p->ip.family)))
 		return;
 	// A checksum that the sender left to the hardware covers the pseudo header only.
-	uint16_t csum = tcp->cksum;
-	set_mss(tcp, field, most);
 	if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE)
 		tcp->cksum = csum;
 	graph_count(g, COUNTER_MSS_CLAMPED, 1);
 }
 
-static bool is_syn(const struct rte_mbuf *m, const struct ip_info *ip)
+// l4: behind the IP header, contig bytes in one piece.
+static bool is_syn(const uint8_t *l4, uint32_t contig, const struct ip_info *ip)
 {
-	if (ip->proto != IPPROTO_TCP || (ip->flags & IP_FLAG_FRAG_TAIL) ||
-		m->data_len < ip->l3_len + TCP_HDR_LEN)
-		return false;
-	return rte_pktmbuf_mtod_offset(m, struct rte_tcp_hdr *, ip->l3_len)->tcp_flags &
-	       RTE_TCP_SYN_FLAG;
+	return ip->proto == IPPROTO_TCP && !(ip->flags & IP_FLAG_FRAG_TAIL) &&
+	       contig >= TCP_HDR_LEN &&
+	       ((const struct rte_tcp_hdr *)l4)->tcp_flags & RTE_TCP_SYN_FLAG;
 }
 
 // Whether a packet comes out of the tunnel or goes into it: between two ports nothing is in the
@@ -78,14 +86,110 @@ static bool is_tunnelled(const struct pkt *p)
 	return p->from != FROM_PORT || p->nexthop->type == NH_TUNNEL;
 }
 
+// A piece of a packet that lies in a buffer: len bytes, of which the first contig in one piece at
+// b.
+struct piece {
+	uint8_t *b;
+	uint32_t contig, len;
+};
+
+static struct piece piece_behind(struct piece p, uint32_t skip)
+{
+	return (struct piece){p.b + skip, p.contig - skip, p.len - skip};
+}
+
+// The payload of the UDP header at p; nothing, where its length makes no sense.
+static struct piece udp_payload(struct piece p)
+{
+	const struct rte_udp_hdr *udp = (const struct rte_udp_hdr *)p.b;
+	uint32_t len = rte_be_to_cpu_16(udp->dgram_len);
+	if (len < UDP_HDR_LEN || len > p.len)
+		len = UDP_HDR_LEN;
+	return piece_behind((struct piece){p.b, RTE_MIN(p.contig, len), len}, UDP_HDR_LEN);
+}
+
+static bool is_vxlan(const uint8_t *l4, uint32_t contig, const struct ip_info *ip, uint64_t ports)
+{
+	return ip->proto == IPPROTO_UDP && !(ip->flags & IP_FLAG_FRAG) && contig >= UDP_HDR_LEN &&
+	       vxlan_is_port(ports, ((const struct rte_udp_hdr *)l4)->dst_port);
+}
+
+// A datagram of VXLAN, p, in UDP over this family in a network of mtu bytes. Whatever it carries is
+// passed on; a SYN in it is changed. The sum of the inner TCP header's words stays the same then:
+// it starts at an even offset of every UDP datagram around it, whose checksums stay right, too.
+static void look_inside(struct graph *g, struct piece p, uint8_t family, uint16_t mtu)
+{
+	static const enum counter passed[VXLAN_VERDICTS] = {
+		[VXLAN_SHORT] = COUNTER_VXLAN_SHORT,
+		[VXLAN_FLAGS] = COUNTER_VXLAN_FLAGS,
+		[VXLAN_VLAN] = COUNTER_VXLAN_VLAN,
+		[VXLAN_NOT_IP] = COUNTER_VXLAN_NOT_IP,
+		[VXLAN_INNER] = COUNTER_VXLAN_INNER,
+	};
+	static_assert((UDP_HDR_LEN + VXLAN_L3_AT) % 2 == 0);
+	uint64_t ports = atomic_load_explicit(&g->gw->vxlan_ports, memory_order_relaxed);
+	unsigned depth = atomic_load_explicit(&g->gw->vxlan_depth, memory_order_relaxed);
+	for (; depth > 0; depth--) {
+		uint32_t vni;
+		struct ip_info ip;
+		enum vxlan_verdict verdict = vxlan_parse(p.b, p.contig, p.len, &vni, &ip);
+		if (verdict != VXLAN_OK) {
+			graph_count(g, passed[verdict], 1);
+			return;
+		}
+		if (ip.flags & IP_FLAG_FRAG)
+			return;
+		mtu = ledger_inside(mtu, family == IP_V4 ? LEDGER_VXLAN4 : LEDGER_VXLAN6);
+		family = ip.family;
+		p = piece_behind(p, VXLAN_L3_AT);
+		p.len = ip.total_len; // behind it lies what Ethernet filled up
+		p.contig = RTE_MIN(p.contig, p.len);
+		p = piece_behind(p, ip.l3_len);
+		if (is_syn(p.b, p.contig, &ip)) {
+			if (lower_mss(p.b, p.contig, ledger_mss(mtu, family)))
+				graph_count(g, COUNTER_MSS_CLAMPED, 1);
+			return;
+		}
+		if (!is_vxlan(p.b, p.contig, &ip, ports))
+			return;
+		p = udp_payload(p);
+	}
+	graph_count(g, COUNTER_VXLAN_NESTED, 1);
+}
+
+// All datagrams of a super-packet whose headers lie in its first buffer.
+static __rte_noinline void clamp_vxlan(struct graph *g, struct rte_mbuf *m, const struct pkt *p)
+{
+	uint16_t mtu = atomic_load_explicit(&g->gw->tunnel_mtu, memory_order_relaxed);
+	struct piece l4 = {rte_pktmbuf_mtod_offset(m, uint8_t *, p->ip.l3_len),
+		m->data_len - p->ip.l3_len, p->ip.total_len - p->ip.l3_len};
+	uint32_t each = m->tso_segsz;
+	if (!pkt_is_super(m) || each == 0) {
+		look_inside(g, udp_payload(l4), p->ip.family, mtu);
+		return;
+	}
+	struct piece rest = piece_behind(l4, UDP_HDR_LEN);
+	while (rest.len > 0 && rest.contig > 0) {
+		uint32_t len = RTE_MIN(rest.len, each);
+		uint32_t contig = RTE_MIN(rest.contig, len);
+		look_inside(g, (struct piece){rest.b, contig, len}, p->ip.family, mtu);
+		rest = piece_behind(rest, contig);
+	}
+}
+
 void node_overlay(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	bool on = atomic_load_explicit(&g->gw->mss_clamp, memory_order_relaxed);
+	uint64_t ports = atomic_load_explicit(&g->gw->vxlan_ports, memory_order_relaxed);
 	struct graph_way way = {pkts, NODE_COUNT};
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *p = pkt_of(pkts[i]);
-		if (unlikely(on && is_syn(pkts[i], &p->ip) && is_tunnelled(p)))
+		const uint8_t *l4 = rte_pktmbuf_mtod_offset(pkts[i], uint8_t *, p->ip.l3_len);
+		uint32_t contig = pkts[i]->data_len - p->ip.l3_len;
+		if (unlikely(on && is_syn(l4, contig, &p->ip) && is_tunnelled(p)))
 			clamp(g, pkts[i], p);
+		else if (unlikely(on && is_vxlan(l4, contig, &p->ip, ports) && is_tunnelled(p)))
+			clamp_vxlan(g, pkts[i], p);
 		graph_go(g, &way, &pkts[i], p->from == FROM_HOST ? NODE_WG_ROUTE : NODE_ROUTE);
 	}
 	graph_go(g, &way, &pkts[n], NODE_COUNT);

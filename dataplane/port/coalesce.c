@@ -1,6 +1,7 @@
 #include "dataplane/port/gso.h"
 
 #include "dataplane/wire/csum.h"
+#include "dataplane/wire/vxlan.h"
 
 #include <rte_malloc.h>
 
@@ -46,6 +47,7 @@ struct gro {
 	unsigned first; // slots before this have been flushed
 	unsigned end;
 	uint16_t *last;		   // entry of open that was found last, in case the next is its too
+	uint64_t keep;		   // further UDP ports whose datagrams stay alone
 	uint8_t victim;		   // way that the next full set gives up
 	uint16_t open[SETS][WAYS]; // slot of a run that may grow, or SLOT_NONE
 	struct slot slots[GRO_SLOTS];
@@ -79,6 +81,11 @@ struct gro *gro_create(int socket)
 	memset(g->open, 0xff, sizeof(g->open));
 	g->last = &g->open[0][0];
 	return g;
+}
+
+void gro_keep(struct gro *g, uint64_t ports)
+{
+	g->keep = ports;
 }
 
 void gro_destroy(struct gro *g)
@@ -158,13 +165,16 @@ static enum kind read_tcp(const struct ip_info *info, const uint8_t *l4, struct 
 	return KIND_MERGE;
 }
 
-static enum kind read_udp(const struct ip_info *info, const uint8_t *l4, struct candidate *c)
+static enum kind read_udp(
+	uint64_t keep, const struct ip_info *info, const uint8_t *l4, struct candidate *c)
 {
 	const struct rte_udp_hdr *udp = (const struct rte_udp_hdr *)l4;
 	for (unsigned i = 0; i < RTE_DIM(udp_keep); i++) {
 		if (udp->src_port == udp_keep[i] || udp->dst_port == udp_keep[i])
 			return KIND_ALONE;
 	}
+	if (vxlan_is_port(keep, udp->src_port) || vxlan_is_port(keep, udp->dst_port))
+		return KIND_ALONE;
 	uint32_t hdr_len = info->l3_len + UDP_HDR_LEN;
 	if (info->l3_len + rte_be_to_cpu_16(udp->dgram_len) != info->total_len ||
 		udp->dgram_cksum == 0 || hdr_len >= info->total_len)
@@ -175,8 +185,8 @@ static enum kind read_udp(const struct ip_info *info, const uint8_t *l4, struct 
 	return KIND_MERGE;
 }
 
-static inline enum kind examine(
-	const struct rte_mbuf *m, const struct ip_info *info, uint64_t key, struct candidate *c)
+static inline enum kind examine(const struct gro *g, const struct rte_mbuf *m,
+	const struct ip_info *info, uint64_t key, struct candidate *c)
 {
 	bool tcp = info->proto == IPPROTO_TCP;
 	if (!tcp && info->proto != IPPROTO_UDP)
@@ -190,7 +200,7 @@ static inline enum kind examine(
 	c->l3 = rte_pktmbuf_mtod(m, const uint8_t *);
 	read_flow(c->l3, info, key, &c->flow);
 	const uint8_t *l4 = c->l3 + info->l3_len;
-	enum kind kind = tcp ? read_tcp(info, l4, c) : read_udp(info, l4, c);
+	enum kind kind = tcp ? read_tcp(info, l4, c) : read_udp(g->keep, info, l4, c);
 	if (kind != KIND_MERGE)
 		return kind;
 	uint64_t l4_csum = m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
@@ -343,7 +353,7 @@ enum gro_verdict gro_add(
 	if (unlikely(g->end == GRO_SLOTS))
 		return GRO_FULL;
 
-	enum kind kind = examine(m, info, key, &c);
+	enum kind kind = examine(g, m, info, key, &c);
 	if (kind == KIND_MERGE && unlikely(!csum_ok(&c, info)))
 		return GRO_BAD_CSUM;
 	if (kind == KIND_ALONE || kind == KIND_UNSURE) {

@@ -78,7 +78,7 @@ void gso_to_ethdev(struct rte_mbuf *m);
 // - TCP: payload, next sequence number, flags ACK alone, equal acknowledgment, window, urgent
 //   pointer and options. PSH is allowed on the last and ends the run.
 // - UDP: payload, a checksum; neither port in the list of tunnels and QUIC, which keep their
-//   boundaries (coalesce.c).
+//   boundaries (coalesce.c), nor one that gro_keep() names.
 // All payloads have the size of the first, the last may be smaller; at most GRO_SEGS_MAX segments
 // and 65535 bytes. Anything else of the same flow ends the run, so that a flow keeps its order.
 enum {
@@ -96,6 +96,9 @@ struct gro; // one per worker. // wrk only
 
 // NULL: no memory. socket: NUMA socket or SOCKET_ID_ANY.
 struct gro *gro_create(int socket) must_check;
+// Further ports whose UDP keeps its boundaries, as vxlan_ports_pack() makes them; none at first.
+// [wrk]
+void gro_keep(struct gro *g, uint64_t ports);
 // Frees the packets that are still held. NULL does nothing.
 void gro_destroy(struct gro *g);
 

@@ -15,6 +15,7 @@
 #include "dataplane/node/state.h"
 #include "dataplane/table/peer_table.h"
 #include "dataplane/wire/csum.h"
+#include "dataplane/wire/vxlan.h"
 #include "dataplane/wire/wireguard.h"
 #include "dataplane/worker.h"
 #include "tests/unit/eal.h"
@@ -189,6 +190,9 @@ static inline void gw_open(struct gw *g, uint8_t number, const struct gw_params 
 	atomic_store(&gw->tunnel_mtu, p->tunnel_mtu ? p->tunnel_mtu : GW_MTU);
 	atomic_store(&gw->mss_clamp, true);
 	atomic_store(&gw->coalesce, true);
+	const struct vxlan_ports vxlan = {{RTE_BE16(VXLAN_PORT), RTE_BE16(VXLAN_PORT_LINUX)}};
+	atomic_store(&gw->vxlan_ports, vxlan_ports_pack(&vxlan));
+	atomic_store(&gw->vxlan_depth, 1);
 	atomic_store(&gw->icmp_rate, 1000);
 	gw_addresses(g);
 	gw_routes(g);

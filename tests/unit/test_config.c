@@ -33,6 +33,10 @@ static void test_defaults(void **)
 	assert_string_equal(c->tun, "tailgate0");
 	assert_true(c->routes && c->roaming && c->mss_clamp && c->coalesce && c->guard);
 	assert_int_equal(c->workers, 1);
+	assert_int_equal(c->vxlan_ports.count, 2);
+	assert_int_equal(c->vxlan_ports.list[0], 4789);
+	assert_int_equal(c->vxlan_ports.list[1], 8472);
+	assert_int_equal(c->vxlan_depth, 1);
 	assert_int_equal(c->n_cpus, 0);
 	assert_int_equal(c->poll, CONFIG_POLL_ADAPTIVE);
 	assert_int_equal(c->aead, CONFIG_AEAD_AUTO);
@@ -68,6 +72,7 @@ static void test_every_top_level_key(void **)
 		"addresses = [ \"10.0.0.1/24\", \"fd00::1/64\" ]; workers = 2; cpus = [ 3, 1 ];\n"
 		"poll = \"busy\"; aead = \"ipsec-mb\"; memory_mb = 16; hugepages = \"require\";\n"
 		"mss_clamp = false; coalesce = false; guard = false; icmp_rate = 0;\n"
+		"vxlan_ports = [ 14789 ]; vxlan_depth = 4;\n"
 		"handshake_rate = 5L; socket = \"/tmp/s\"; metrics = \"[::1]:9641\";\n"
 		"endpoints = [ \"203.0.113.5:41641\", \"[2001:db8::5]:1\" ];\n"
 		"dns_listen = [ \"192.168.1.1\", \"fd00::1\", \"[fd00::1]:5353\" ];\n"
@@ -99,6 +104,9 @@ static void test_every_top_level_key(void **)
 	assert_int_equal(c->hugepages, CONFIG_HUGEPAGES_REQUIRE);
 	assert_int_equal(c->memory_mb, 16);
 	assert_int_equal(c->icmp_rate, 0);
+	assert_int_equal(c->vxlan_ports.count, 1);
+	assert_int_equal(c->vxlan_ports.list[0], 14789);
+	assert_int_equal(c->vxlan_depth, 4);
 	assert_int_equal(c->handshake_rate, 5);
 	assert_int_equal(c->app_domains.count, 3);
 	assert_string_equal(c->app_domains.list[1], "*.Example.org");
