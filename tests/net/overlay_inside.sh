@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# VXLAN rides in the tunnel: two nodes of a cluster behind the gateways, whose pods have 1450 bytes, and
+# 1420 in between. TCP is clamped both ways, also where the other gateway does not; a packet that is too
+# big is answered to the pod, by the one that it was for; nothing is cut.
+# timeout: 60
+#
+#   pod1 - client ---- gwa (tailgate, mtu 1420) ==== wan ==== gwb (wireguard-go) ---- server - pod2
+set -euo pipefail
+cd "$(dirname "$0")"
+# shellcheck source=tests/net/lib.sh
+source ./lib.sh
+# shellcheck source=tests/net/flannel.bash
+source ./flannel.bash
+
+# mss_is MSS FROM POD ADDRESS: so say the SYNs of FROM where they come to the other pod
+mss_is() {
+	local seen
+	capture syn "$3" eth0 "tcp[tcpflags] & tcp-syn != 0"
+	start sink "$3" socat -u TCP-LISTEN:7001,reuseaddr /dev/null
+	wait_for 5 listening "$3" 7001
+	on "$2" socat -u /dev/null "TCP:$4:7001"
+	wait_for 5 has_packet "$lab_dir/syn.pcap"
+	stop syn
+	stop sink
+	seen=$(tcpdump -nv -r "$lab_dir/syn.pcap" 2>/dev/null | sed -nE 's/.*mss ([0-9]+).*/\1/p' | head -n 1)
+	check "SYNs of $2 say ${seen:-nothing} at $3" test "$seen" = "$1"
+}
+has_packet() { (($(stat -c %s "$1") > 24)); }
+
+too_big() { # POD ADDRESS SIZE MTU
+	local out
+	echo "$1$ ping -M do -s $3 $2"
+	out=$(in_ns "$1" ping -n -c 1 -W 2 -M "do" -s "$3" "$2" 2>&1) && fail "$3 bytes got through to $2"
+	check "the answer is from $2 and says $4" grep -qiE "from $2.*mtu ?= ?$4\b" <<<"$out"
+}
+
+lab_begin
+lab_up "$dut" "$peer_kind"
+flannel_node client 1 eth0 10.1.0.2
+flannel_node server 2 eth0 10.2.0.2
+flannel_peer client 2 10.2.0.2
+flannel_peer server 1 10.1.0.2
+flannel_pod pod1 client 1
+flannel_pod pod2 server 2
+cut_tunnels client eth0
+cut_tunnels server eth0
+
+say "pods reach each other"
+check "their MTU is what eth0 leaves" test "$(flannel_mtu client)" = 1450
+ping_lossless pod1 10.42.2.2 -c 3 -i 0.02
+ping_lossless pod2 fd42:0:0:1::2 -c 3 -i 0.02
+
+say "TCP is told what fits through VXLAN and tunnel"
+mss_is 1330 pod1 pod2 10.42.2.2
+mss_is 1330 pod2 pod1 10.42.1.2
+
+say "it passes unchanged and in one piece"
+before=$(fragments client server gwa gwb)
+transfer pod1 pod2 10.42.2.2 20
+transfer pod2 pod1 fd42:0:0:1::2 20
+check "no fragments" test "$(fragments client server gwa gwb)" = "$before"
+
+if [[ $dut == tailgate ]]; then
+	say "a byte too much is answered in VXLAN, by whom it was for"
+	too_big pod1 10.42.2.2 $((1371 - 28)) 1370
+	too_big pod1 fd42:0:0:2::2 $((1371 - 48)) 1370
+	check "the gateway counted two" test "$(counter_of gwa vxlan_too_big)" = 2
+	check "and cut none" test "$(counter_of gwa fragmented)" = 0
+	say "exactly what fits passes"
+	ping_lossless pod1 10.42.2.2 -M "do" -c 3 -i 0.02 -s $((1370 - 28))
+	ping_lossless pod1 fd42:0:0:2::2 -M "do" -c 3 -i 0.02 -s $((1370 - 48))
+fi
+
+say "what may be cut arrives"
+in_ns pod1 ip route flush cache
+ping_lossless pod1 10.42.2.2 -M dont -c 3 -i 0.02 -s 1400
+ping_lossless pod1 10.42.2.2 -M dont -c 3 -i 0.02 -s 4000
