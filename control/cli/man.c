@@ -22,8 +22,8 @@ static void print_options(FILE *out, const struct cli_option *options, unsigned 
 void cli_print_help(FILE *out, const struct command *command)
 {
 	if (command != NULL) {
-		fprintf(out, "usage: tailgate %s %s\n\n%s", command->name, command->args,
-			command->help);
+		fprintf(out, "usage: tailgate %s%s%s\n\n%s", command->name,
+			*command->args ? " " : "", command->args, command->help);
 		fprintf(out, "%s%s\n", command->more != NULL ? " " : "",
 			command->more != NULL ? command->more : "");
 		if (command->options[0].name != NULL)

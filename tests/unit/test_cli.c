@@ -140,6 +140,8 @@ static void test_help_names_every_command(void **)
 		for (unsigned k = 0; k < CLI_OPTIONS_MAX && commands[i].options[k].name != NULL;
 			k++)
 			assert_non_null(strstr(one, commands[i].options[k].help));
+		if (strstr(one, " \n") != NULL)
+			fail_msg("a line of the help of %s ends in a space", commands[i].name);
 		free(one);
 	}
 	free(list);
