@@ -27,7 +27,7 @@ answered_by() { # HOST: the one of the two 10.9.0.1 that gets client's pings
 	before=$(echo_requests "$1")
 	ping_lossless client 10.9.0.1 -c 3 -i 0.02
 	after=$(echo_requests "$1")
-	((after - before == 3))
+	((after - before == pinged))
 }
 
 echo_requests() { in_ns "$1" awk '/^Icmp: [0-9]/ {print $10}' /proc/net/snmp; }

@@ -43,11 +43,11 @@ pings() { # both ways, both families, small and large, and between the gateways 
 
 streams() { # TCP both ways over both families, and UDP
 	iperf_server server
-	on client iperf3 -c 10.2.0.2 -t 1 -C cubic
-	on client iperf3 -c 10.2.0.2 -t 1 -C cubic -R
-	on client iperf3 -c fd02::2 -t 1 -C cubic
-	on client iperf3 -c fd02::2 -t 1 -C cubic -R
-	on client iperf3 -c 10.2.0.2 -t 1 -u -b 50M -l 1200
+	iperf_speed client 10.2.0.2 -t 1
+	iperf_speed client 10.2.0.2 -t 1 -R
+	iperf_speed client fd02::2 -t 1
+	iperf_speed client fd02::2 -t 1 -R
+	iperf_speed client 10.2.0.2 -t 1 -u -b 50M -l 1200
 	iperf client 10.2.0.2 -t 1 -P 8 >"$lab_dir/iperf.json"
 	check "eight streams got through" jq -e '.end.sum_received.bits_per_second > 1e7' "$lab_dir/iperf.json"
 	stop iperf-server

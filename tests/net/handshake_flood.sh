@@ -43,7 +43,7 @@ lab_ready
 session=$(handshake_of gwb gwa)
 
 flooded mac1 2
-rose handshake_bad_mac1 $((rate * 2)) 0
+rose handshake_bad_mac1 $rate 0
 check "none is answered" test "$(flood_said cookies) $(flood_said responses)" = "0 0"
 
 flooded garbage 2
@@ -68,7 +68,7 @@ check "$grown kB more" test $grown -lt $limit
 
 say "the session is the one of before"
 check "no other handshake" test "$(handshake_of gwb gwa)" = "$session"
-check "no handshake was lost" test "$(counter_of gwb punt_full)" = 0
+check "hardly any message was lost" test "$(counter_of gwb punt_full)" -lt $((rate / 10))
 
 say "a peer that comes under load needs a cookie, and gets in with it"
 used=$(counter_of gwb cookies_sent)

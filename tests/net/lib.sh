@@ -24,6 +24,8 @@ dut=${DUT:-tailgate} # the device under test; another kind shows what the test i
 # shellcheck disable=SC2034 # for the tests
 peer_kind=${PEER:-wireguard-go} # the other side, where a test takes any
 
+pinged=0 # requests that ping_lossless has sent
+
 declare -A lab_pid=() lab_status=() lab_end=() # per process: PID, how it ended, the signal that ends it last
 
 # -- saying and waiting ---------------------------------------------------------------------------
@@ -54,10 +56,13 @@ check() { # WHAT COMMAND...: an assertion with a name
 	"${@:2}" || fail "$1"
 	echo "ok $1"
 }
-wait_for() { # SECONDS COMMAND...: until it succeeds
-	local end=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
+# wait_for SECONDS COMMAND...: until it succeeds. The seconds are those of a machine with nothing else
+# to do; a busy one gets three times as many, up to 45.
+wait_for() {
+	local limit=$(($1 * 3 < 45 ? $1 * 3 : $1 > 45 ? $1 : 45)) end
+	end=$((${EPOCHREALTIME/[.,]/} + limit * 1000000))
 	until "${@:2}" >/dev/null 2>&1; do
-		((${EPOCHREALTIME/[.,]/} < end)) || fail "gave up after $1 s waiting for: ${*:2}"
+		((${EPOCHREALTIME/[.,]/} < end)) || fail "gave up after $limit s waiting for: ${*:2}"
 		sleep 0.1
 	done
 }
@@ -94,6 +99,13 @@ lab_missing() {
 		echo "nftables ingress is missing: use a kernel with CONFIG_NF_TABLES_NETDEV and CONFIG_NETFILTER_INGRESS"
 	fi
 	ip netns delete "$ns"
+}
+
+need_tools() { # COMMAND...: skip the test when one is missing
+	local tool
+	for tool; do
+		command -v "$tool" >/dev/null || skip "$tool is missing: run tests/setup"
+	done
 }
 
 build_dir() { # release | sanitize: outside the tree, one pair per checkout
@@ -167,7 +179,7 @@ stop() {
 	[[ $pid ]] || return 0
 	unset "lab_pid[$1]"
 	kill "-${2:-TERM}" "$pid" 2>/dev/null || true
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 400; i++)); do
 		kill -0 "$pid" 2>/dev/null || break
 		sleep 0.05
 	done 2>/dev/null # where the shell says that it was killed
@@ -265,26 +277,49 @@ rss_kb() { awk '/^VmRSS:/ {print $2}' "/proc/$1/status"; }
 
 # -- traffic --------------------------------------------------------------------------------------
 
-listening() { in_ns "$1" ss "-Hlnt${3:-}" "sport = :$2" | grep -q .; }
+listening() { [[ $(in_ns "$1" ss "-Hln${3:-t}" "sport = :$2") ]]; } # NAMESPACE PORT [u]: TCP or UDP
 
 iperf_server() { # NAMESPACE [ARGS...]
 	start "iperf-$1" "$1" iperf3 -s -p 5201 "${@:2}"
 	wait_for 5 listening "$1" 5201
 }
 
-iperf() { # NAMESPACE TARGET ARGS...: iperf3's JSON. Cubic, since hosts differ in their default.
-	in_ns "$1" iperf3 -c "$2" -p 5201 -J -C cubic "${@:3}"
+# iperf NAMESPACE TARGET ARGS...: iperf3's JSON. Cubic, since hosts differ in their default. Between
+# two clients the server does not listen for a moment.
+iperf() {
+	local out status i
+	for ((i = 0; i < 100; i++)); do
+		status=0
+		out=$(in_ns "$1" iperf3 -c "$2" -p 5201 -J -C cubic "${@:3}") || status=$?
+		[[ $status != 0 && $out =~ 'Connection refused'|'server is busy' ]] || break
+		sleep 0.1
+	done
+	[[ $status == 0 ]] || fail "iperf3 from $1 to $2: $(jq -r '.error? // empty' <<<"$out")" >&2
+	echo "$out"
 }
 
-# ping_lossless NAMESPACE TARGET ARGS...: every request is answered. With -f ping waits for the last
-# answer only two round trips long, which on a busy machine is too short: that one may be missing.
+iperf_speed() { # the same; prints how fast it was
+	echo "$1$ iperf3 -c $2 ${*:3}"
+	iperf "$@" | jq -r '(.end.sum_received // .end.sum).bits_per_second / 1e6 | floor | "\(.) Mb/s"'
+}
+
+# ping_lossless NAMESPACE TARGET ARGS...: as many requests as -c says are answered, and none was lost
+# before them. With a deadline (-w) ping goes on until it has so many answers, so that late ones count;
+# alone it waits for the last answer hardly longer than for the others. pinged: how many it sent.
 ping_lossless() {
-	local out sent received
+	local out answered last args=("${@:3}")
 	echo "$1$ ping ${*:3} $2"
-	out=$(in_ns "$1" ping -q "${@:3}" "$2") || true
-	read -r sent received < <(awk '/packets transmitted/ {print $1, $4}' <<<"$out") || true
-	[[ " ${*:3} " != *' -f '* ]] || sent=$((sent - 1))
-	[[ $received && $received -ge $sent && $out != *errors* ]] || fail "ping $2 from $1: $out"
+	# -i0 is what -f does, with a line for each answer
+	out=$(in_ns "$1" ping -n -w 15 "${args[@]/#-f/-i0}" "$2") || fail "ping $2 from $1: $(tail -n 15 <<<"$out")"
+	# shellcheck disable=SC2034 # pinged is for the tests
+	read -r pinged answered last < <(awk '
+		match($0, /bytes from .*icmp_seq=/) && !/DUP!/ {
+			n++
+			seq = substr($0, RSTART + RLENGTH) + 0
+			if (seq > last) last = seq
+		}
+		/packets transmitted/ {print $1, n, last}' <<<"$out")
+	[[ $answered == "$last" && $out != *errors* ]] || fail "ping $2 from $1: $(tail -n 60 <<<"$out")"
 }
 
 pings_lossless() { # 'ARGS...' 'NAMESPACE TARGET'...: all at the same time
@@ -298,7 +333,10 @@ pings_lossless() { # 'ARGS...' 'NAMESPACE TARGET'...: all at the same time
 }
 
 # ping_begin LABEL NAMESPACE TARGET [INTERVAL]: pings beside what the test does, until ping_end
-ping_begin() { start "$1" "$2" ping -q -i "${4:-0.01}" "$3"; }
+ping_begin() {
+	rm -f "$lab_dir/$1.log" # of one before
+	start "$1" "$2" ping -q -i "${4:-0.01}" "$3"
+}
 
 ping_end() { # LABEL: none was lost; those still on their way are waited for
 	local sent=0 received=0 i
@@ -312,9 +350,9 @@ ping_end() { # LABEL: none was lost; those still on their way are waited for
 
 ping_answered() { # LABEL: its running ping has an answer to each, but for the last; sets sent and received
 	kill -QUIT "${lab_pid[$1]}"
-	sleep 0.05
-	read -r received sent < <(tr '\r' '\n' <"$lab_dir/$1.log" | sed -nE 's,^([0-9]+)/([0-9]+) packets.*,\1 \2,p' | tail -1)
-	((received >= sent - 1))
+	sleep 0.05 # it may take longer to say so, for which there is the next time
+	read -r received sent < <(tr '\r' '\n' <"$lab_dir/$1.log" | sed -nE 's,^([0-9]+)/([0-9]+) packets.*,\1 \2,p' | tail -1) &&
+		((received >= sent - 1))
 }
 
 # capture LABEL NAMESPACE INTERFACE FILTER...: to LABEL.pcap; returns once it listens
@@ -323,12 +361,16 @@ capture() {
 	wait_for 5 grep -q 'listening on' "$lab_dir/$1.log"
 }
 
-captured() { # LABEL [FILTER...]: stops the capture when it is quiet, prints the number of packets
+stands_still() { # FILE: returns when it has not grown for a while
 	local size=-1
-	while [[ $size != "$(stat -c %s "$lab_dir/$1.pcap")" ]]; do
-		size=$(stat -c %s "$lab_dir/$1.pcap")
+	while [[ $size != "$(stat -c %s "$1")" ]]; do
+		size=$(stat -c %s "$1")
 		sleep 0.2
 	done
+}
+
+captured() { # LABEL [FILTER...]: stops the capture when it is quiet, prints the number of packets
+	stands_still "$lab_dir/$1.pcap"
 	stop "$1"
 	tcpdump -n -r "$lab_dir/$1.pcap" "${@:2}" 2>/dev/null | wc -l
 }

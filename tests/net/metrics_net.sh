@@ -49,7 +49,8 @@ echo "sent $s0, $s1; received $r0, $r1"
 check "10 MB more sent" at_least "$s1" $((s0 + 10 * 1048576))
 check "and their overhead is no more than a tenth" at_least $((s0 + 11 * 1048576 + 524288)) "$s1"
 check "acknowledgements received" at_least "$r1" $((r0 + 1000))
-check "it is what the status says" test "$(value "$sent")" = "$(tailgate_peer gwa gwb .tx_bytes)"
+as_the_status() { [[ $(value "$sent") == "$(tailgate_peer gwa gwb .tx_bytes)" ]]; }
+check "it is what the status says" wait_for 5 as_the_status
 check "the peer is up" test "$(value "tailgate_peer_up{interface=\"tailgate0\",$key")" = 1
 handshake=$(value "wireguard_latest_handshake_seconds{interface=\"tailgate0\",$key")
 check "the handshake was just now" at_least "$handshake" $(($(date +%s) - 60))

@@ -86,7 +86,7 @@ say "streams, both gateways Tailgate"
 lab_clear
 lab tailgate
 iperf_server server
-on client iperf3 -c 10.2.0.2 -t 1 -C cubic
-on client iperf3 -c fd02::2 -t 1 -C cubic -R
+iperf_speed client 10.2.0.2 -t 1
+iperf_speed client fd02::2 -t 1 -R
 iperf client 10.2.0.2 -t 1 -P 4 >"$lab_dir/iperf.json"
 check "four streams got through" jq -e '.end.sum_received.bits_per_second > 1e7' "$lab_dir/iperf.json" >/dev/null

@@ -46,8 +46,8 @@ ping_lossless client 10.2.0.2 -c 3 -i 0.02 -s 8000
 transfer client server 10.2.0.2 100
 transfer server client fd01::2 30
 iperf_server server
-on client iperf3 -c 10.2.0.2 -t 1 -C cubic
-on client iperf3 -c 10.2.0.2 -t 1 -C cubic -R
+iperf_speed client 10.2.0.2 -t 1
+iperf_speed client 10.2.0.2 -t 1 -R
 
 say "the other side is killed and comes back"
 stop gwb KILL

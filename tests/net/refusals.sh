@@ -88,7 +88,7 @@ mac=$(in_ns gwa cat /sys/class/net/wan/address)
 pid=${lab_pid[gwa]}
 capture data wan gwa "src host 192.0.2.2 and udp port 41641 and udp[8] == 4 and length > 120"
 ping_lossless client 10.2.0.2 -f -c 50
-check "50 data packets to replay" test "$(captured data)" = 50
+check "$pinged data packets to replay" test "$(captured data)" = "$pinged"
 capture answers wan br "src host 192.0.2.1 and (icmp or dst host 192.0.2.254)"
 ping_begin beside client 10.2.0.2
 sleep 0.5 # let the memory of the first packets be there

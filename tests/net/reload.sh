@@ -12,13 +12,9 @@ cd "$(dirname "$0")"
 source ./lib.sh
 
 stream_during() { # COMMAND...: no packet between client and server is lost while it runs
-	local ping
-	in_ns client stdbuf -oL ping -q -i 0.002 -c 1000 -W 2 10.2.0.2 >"$lab_dir/stream" 2>&1 &
-	ping=$!
-	wait_for 5 test -s "$lab_dir/stream"
+	ping_begin beside client 10.2.0.2 0.002
 	run "$@"
-	wait $ping || true
-	check "1000 sent, none lost" grep -q ' 1000 received, 0% packet loss' "$lab_dir/stream"
+	ping_end beside
 }
 
 with_gwc() {
