@@ -118,7 +118,7 @@ cases() { # PROTOCOL NATPMP UPNP
 }
 
 lab_begin
-command -v miniupnpd >/dev/null || skip "miniupnpd is missing: run tests/setup"
+need_tools miniupnpd
 [[ -x $probe ]] || skip "tests/net/portmap_probe is not built"
 router_lab
 start host host socat -u UDP4-RECV:41641 STDOUT

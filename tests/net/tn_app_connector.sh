@@ -16,9 +16,7 @@ cd "$(dirname "$0")"
 source ./testcontrol.bash
 
 [[ $dut == tailgate ]] || skip "the list of domains is Tailgate's configuration"
-for tool in dnsmasq dig socat; do
-	command -v $tool >/dev/null || skip "$tool is missing: run tests/setup"
-done
+need_tools dnsmasq dig socat
 
 web=203.0.113.80
 seen() { in_ns bob socat -u "TCP4:$web:80,connect-timeout=2" STDOUT 2>/dev/null; } # whom the server saw
@@ -77,7 +75,7 @@ wait_for 10 knows bob alice
 wait_pong bob alice direct
 
 say "policy and settings"
-check "bob's own way" is_seen 10.77.0.12
+check "bob's own way" wait_for 5 is_seen 10.77.0.12
 check "not yet" test "$(ts alice appc-routes)" = "not a connector"
 connector '["*.app.example", "app.example"]'
 show alice set --advertise-connector
@@ -106,14 +104,14 @@ control GET /c2n/alice/appconnector/routes | tee "$lab_dir/c2n.json"
 check "the server asks for it" jq -e '.Domains["app.example"] == ["203.0.113.80"]' "$lab_dir/c2n.json" >/dev/null
 
 say "what is not believed"
-for name in bad loop own; do resolve $name.app.example; done
+for name in bad loop own; do wait_for 10 resolve $name.app.example; done
 wait_for 10 resolves other.example 203.0.113.82
 sleep 0.5 # an announcement would have come by now
 echo "alice offers $(routes)"
 check "only the one" test "$(routes)" = "198.51.100.0/24 $web/32"
 
 say "a domain of the configuration, asked for on the LAN"
-in_ns alice-lan dig +short +tries=1 +time=3 @10.88.1.1 nas.local.example
+wait_for 10 in_ns alice-lan dig +short +tries=1 +time=3 @10.88.1.1 nas.local.example
 wait_for 10 offers 203.0.113.81/32
 check "and counted" test "$(ts alice appc-routes -n)" = 3
 
@@ -131,7 +129,7 @@ say "other domains, no domains"
 connector '["*.app.example"]'
 wait_for 10 withdrew $web/32
 check "the rest stays" offers 203.0.113.81/32
-resolve www.app.example
+wait_for 15 resolves www.app.example $web
 wait_for 10 offers $web/32
 show alice set --advertise-connector=false
 wait_for 10 withdrew 203.0.113.81/32

@@ -12,9 +12,7 @@ cd "$(dirname "$0")"
 source ./tailnet.sh
 
 [[ $dut == tailgate ]] || skip "the real client has no way to be given our certificate"
-for tool in dnsmasq dig socat; do
-	command -v $tool >/dev/null || skip "$tool is missing: run tests/setup"
-done
+need_tools dnsmasq dig socat
 # shellcheck disable=SC2034 # of tailnet.sh
 tn_dns='{magic_dns: true, base_domain: lab.test, override_local_dns: true, nameservers: {global: [1.1.1.1]}}'
 
