@@ -72,7 +72,7 @@ before=$(drops nat_client_limit)
 traffic bob flood $web 1000 3999 8 >"$lab_dir/flood.txt" &
 flood=$!
 wait_for 10 grows nat_client_limit "$before"
-for _ in 1 2 3 4 5; do check "carol connects" answers carol $web 80; done
+for _ in 1 2 3 4 5; do check "carol connects" wait_for 5 answers carol $web 80; done
 check "bob's flows" at_most "$(flows_of bob)" 1500
 wait $flood
 echo "bob began $(cat "$lab_dir/flood.txt"), $(drops nat_client_limit) were over the limit"
@@ -85,7 +85,7 @@ for address in "$(ip4 alice)" 10.77.0.11 10.88.1.1; do
 	check "not at $address" refused answers carol "$address" 8090
 done
 check "which is counted" test "$(($(drops filter_rule) + $(drops filter_not_local)))" -gt "$before"
-check "the internet is there" answers carol $web 80
+check "the internet is there" wait_for 5 answers carol $web 80
 
 say "forged sources do not leave"
 capture forged inet br host 203.0.113.99

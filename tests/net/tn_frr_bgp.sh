@@ -51,7 +51,7 @@ bgp() { # NAME ANNOUNCES_V4 ANNOUNCES_V6 PEER...: of another AS
 		 match interface tailgate0
 		exit
 		bfd
-		$(printf ' peer %s\n  receive-interval 100\n  transmit-interval 100\n' "${@:4}")
+		$(printf ' peer %s\n  receive-interval 300\n  transmit-interval 300\n' "${@:4}")
 		router bgp $as
 		 no bgp ebgp-requires-policy
 		$(for a in "${@:4}"; do
@@ -68,7 +68,7 @@ bgp() { # NAME ANNOUNCES_V4 ANNOUNCES_V6 PEER...: of another AS
 	FRR
 }
 
-routes_say() { ts "$1" routes | grep -qE "$2"; } # NAME PATTERN
+routes_say() { grep -qE "$2" < <(ts "$1" routes); } # NAME PATTERN
 routes_do_not_say() { ts "$1" routes >"$lab_dir/routes.txt" && ! grep -qE "$2" "$lab_dir/routes.txt"; }
 serves() { # NAME: carol sends it what is for the network
 	[[ $(peer_status carol "$1" ".PrimaryRoutes // [] | index(\"$net\") != null") == true ]]

@@ -14,9 +14,8 @@ serve() { # NAMESPACE PORT: over TCP and UDP, answers with its name
 	start "tcp-$1-$2" "$1" socat -U "TCP-LISTEN:$2,fork,reuseaddr" "SYSTEM:echo $1"
 	start "udp-$1-$2" "$1" socat "UDP-RECVFROM:$2,fork,reuseaddr" "SYSTEM:echo $1"
 	wait_for 5 listening "$1" "$2"
-	wait_for 5 listening_udp "$1" "$2"
+	wait_for 5 listening "$1" "$2" u
 }
-listening_udp() { in_ns "$1" ss -Hlnu "sport = :$2" | grep -q .; }
 tcp() { [[ $(in_ns "$1" socat -u "TCP:$2:$3,connect-timeout=1" STDOUT 2>/dev/null) ]]; } # FROM TO PORT
 udp() { [[ $(in_ns "$1" socat -t 1 - "UDP:$2:$3" <<<hello 2>/dev/null) ]]; }
 refused() { ! "$@"; }
@@ -36,9 +35,9 @@ done
 say "without a policy everything passes"
 wait_reach bob-lan 10.88.1.2
 wait_pong alice bob direct
-check "TCP 8081" tcp bob "$(ip4 alice)" 8081
-check "UDP 8081" udp bob "$(ip4 alice)" 8081
-check "TCP 8081 of the LAN" tcp bob-lan 10.88.1.2 8081
+check "TCP 8081" wait_for 5 tcp bob "$(ip4 alice)" 8081
+check "UDP 8081" wait_for 5 udp bob "$(ip4 alice)" 8081
+check "TCP 8081 of the LAN" wait_for 5 tcp bob-lan 10.88.1.2 8081
 
 say "bob and his LAN may use TCP 8080 of alice, UDP 8080 of her LAN, nothing else"
 tn_policy <<-JSON
@@ -48,14 +47,14 @@ tn_policy <<-JSON
 	]}
 JSON
 wait_for 20 refused tcp bob "$(ip4 alice)" 8081
-check "TCP 8080 of alice" tcp bob "$(ip4 alice)" 8080
-check "from bob's LAN, too" tcp bob-lan "$(ip4 alice)" 8080
-check "UDP 8080 of the LAN" udp bob-lan 10.88.1.2 8080
+check "TCP 8080 of alice" wait_for 5 tcp bob "$(ip4 alice)" 8080
+check "from bob's LAN, too" wait_for 5 tcp bob-lan "$(ip4 alice)" 8080
+check "UDP 8080 of the LAN" wait_for 5 udp bob-lan 10.88.1.2 8080
 check "not TCP 8081 of alice" refused tcp bob "$(ip4 alice)" 8081
 check "not UDP 8080 of alice" refused udp bob "$(ip4 alice)" 8080
 check "not TCP 8080 of the LAN" refused tcp bob 10.88.1.2 8080
 check "not UDP 8081 of the LAN" refused udp bob-lan 10.88.1.2 8081
-check "an echo, since some port is allowed" reaches bob "$(ip4 alice)"
+check "an echo, since some port is allowed" wait_for 5 reaches bob "$(ip4 alice)"
 check "nothing from alice to bob" refused tcp alice "$(ip4 bob)" 8080
 check "not from her LAN either" refused udp alice-lan "$(ip4 bob)" 8080
 check "nothing over IPv6" refused tcp bob "$(ip6 alice)" 8080
@@ -67,10 +66,10 @@ tn_policy <<-JSON
 	]}
 JSON
 wait_for 20 tcp alice "$(ip4 bob)" 8080
-check "UDP and its answer" udp alice "$(ip4 bob)" 8080
-check "from alice's LAN, and the answer" tcp alice-lan "$(ip4 bob)" 8080
-check "UDP from alice's LAN, and the answer" udp alice-lan "$(ip4 bob)" 8080
-check "an echo, and the answer" reaches alice "$(ip4 bob)"
+check "UDP and its answer" wait_for 5 udp alice "$(ip4 bob)" 8080
+check "from alice's LAN, and the answer" wait_for 5 tcp alice-lan "$(ip4 bob)" 8080
+check "UDP from alice's LAN, and the answer" wait_for 5 udp alice-lan "$(ip4 bob)" 8080
+check "an echo, and the answer" wait_for 5 reaches alice "$(ip4 bob)"
 check "not TCP 8081" refused tcp alice "$(ip4 bob)" 8081
 check "nothing from bob to alice" refused tcp bob "$(ip4 alice)" 8080
 check "not UDP either" refused udp bob "$(ip4 alice)" 8080
@@ -82,6 +81,6 @@ wait_for 20 tcp bob "$(ip4 alice)" 8081
 show alice set --shields-up
 wait_for 20 refused tcp bob "$(ip4 alice)" 8080
 check "no echo" silent bob "$(ip4 alice)"
-check "what alice begins passes" tcp alice "$(ip4 bob)" 8081
+check "what alice begins passes" wait_for 5 tcp alice "$(ip4 bob)" 8081
 show alice set --shields-up=false
 wait_for 20 tcp bob "$(ip4 alice)" 8080

@@ -84,11 +84,11 @@ sent_to alice carol
 say "in use"
 wait_for 15 is_answer $vip4 "alice 10.88.1.1"
 show alice services
-check "over IPv6, to a backend with IPv4" is_answer $vip6 "alice 10.88.1.1"
-check "UDP" asked_udp $vip4 "hello from alice"
-check "UDP over IPv6" asked_udp $vip6 "hello from alice"
-check "an echo" reaches bob $vip4
-check "an echo over IPv6" reaches bob $vip6
+check "over IPv6, to a backend with IPv4" wait_for 5 is_answer $vip6 "alice 10.88.1.1"
+check "UDP" wait_for 5 asked_udp $vip4 "hello from alice"
+check "UDP over IPv6" wait_for 5 asked_udp $vip6 "hello from alice"
+check "an echo" wait_for 5 reaches bob $vip4
+check "an echo over IPv6" wait_for 5 reaches bob $vip6
 check "a port of nobody" refused $vip4 80
 check "over IPv6" refused $vip6 80
 check "a port of the gateway's own" refused $vip4 2222
@@ -103,7 +103,7 @@ lab_end[alice]=KILL
 stop alice KILL
 sent_to carol alice
 wait_for 15 is_answer $vip4 "carol 10.88.3.1"
-check "an echo" reaches bob $vip4
+check "an echo" wait_for 5 reaches bob $vip4
 
 say "taken out while somebody is connected"
 in_ns bob bash -c "exec 3<>/dev/tcp/$vip4/7; echo one >&3; read -t 5 -r a <&3; echo \$a >'$lab_dir/one'
@@ -114,7 +114,7 @@ wait_for 5 grep -q one "$lab_dir/one"
 show carol drain
 check "no new connections are wanted" is_hosted carol '[.VIPServices[].Active]' '[false]'
 wait_for 10 same_hash carol
-check "those that come are served" is_answer $vip4 "carol 10.88.3.1"
+check "those that come are served" wait_for 5 is_answer $vip4 "carol 10.88.3.1"
 show carol drain --cancel
 wait_for 10 is_hosted carol '[.VIPServices[].Active]' '[true]'
 config carol
