@@ -314,6 +314,13 @@ static void on_heard(void *arg, const struct peer *peer, const struct endpoint *
 		tailnet_heard(r->d.tailnet, peer, from);
 }
 
+static void on_too_big(void *arg, const struct endpoint *to, uint32_t mtu)
+{
+	struct running *r = arg;
+	if (r->d.tailnet)
+		tailnet_too_big(r->d.tailnet, to, mtu);
+}
+
 static int start_wg(struct running *r)
 {
 	struct daemon *d = &r->d;
@@ -321,7 +328,8 @@ static int start_wg(struct running *r)
 		.send = send_handshake,
 		.resolve_path = resolve_path,
 		.keyed = on_keyed,
-		.heard = on_heard};
+		.heard = on_heard,
+		.too_big = on_too_big};
 	d->wg = wg_create(d->base, d->gw, &env);
 	if (!d->wg) {
 		snprintf(r->err, sizeof(r->err), "no memory for WireGuard");

@@ -67,6 +67,14 @@ bool underlay_send(void *arg, const struct ip_addr *local, const struct endpoint
 	return underlay_send_from(arg, local, 0, to, data, len);
 }
 
+// All of ours: what is large is a probe of what the path carries; what is not fits anywhere, and
+// has no identification to be put together by (RFC 6864 section 4).
+static void dont_fragment(uint8_t *l3)
+{
+	((struct rte_ipv4_hdr *)l3)->fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG);
+	csum_ip4_hdr_set(l3, IP4_HDR_LEN);
+}
+
 bool underlay_send_from(struct underlay *u, const struct ip_addr *local, uint16_t local_port,
 	const struct endpoint *to, const uint8_t *data, size_t len)
 {
@@ -81,6 +89,8 @@ bool underlay_send_from(struct underlay *u, const struct ip_addr *local, uint16_
 		return false;
 	uint8_t *l3 = (uint8_t *)rte_pktmbuf_append(m, l3_len + udp_len);
 	(v4 ? underlay_write_ip4 : underlay_write_ip6)(l3, &from, &to->addr, udp_len);
+	if (v4)
+		dont_fragment(l3);
 	struct rte_udp_hdr *udp = (struct rte_udp_hdr *)(l3 + l3_len);
 	*udp = (struct rte_udp_hdr){
 		.src_port =

@@ -62,6 +62,10 @@ void underlay_take(struct underlay *u, struct rte_mbuf *m)
 	case PUNT_TSMP:
 		of_peer(u, m);
 		break;
+	case PUNT_TOO_BIG:
+		if (u->wg)
+			wg_too_big(u->wg, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
+		break;
 	default:
 		datagram(u, m);
 		break;

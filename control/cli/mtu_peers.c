@@ -50,7 +50,11 @@ void mtu_path_read(const json_t *status, const json_t *peer, struct mtu_path *ou
 	uint16_t room = ledger_inside(link->said[LEDGER_INTERFACE], tunnel->kind);
 	uint16_t own = mtu_of(status, "tunnel_mtu");
 	tunnel->said[LEDGER_INTERFACE] = own < room ? own : 0;
-	tunnel->said[LEDGER_ROUTE] = mtu_of(peer, "mtu");
+	uint16_t way = mtu_of(peer, "mtu");
+	const json_t *probed = json_object_get(peer, "mtu_probed");
+	out->probed = mtu_of(probed, "bytes");
+	out->since = show_number(probed, "since");
+	tunnel->said[out->probed && out->probed == way ? LEDGER_PROBE : LEDGER_ROUTE] = way;
 	out->known = ledger_account(out->layer, RTE_DIM(out->layer), &at) == 0;
 }
 
@@ -107,6 +111,7 @@ static void put_path(FILE *f, const struct mtu_path *p, uint16_t own)
 		[LEDGER_ROOM] = "the link",
 		[LEDGER_INTERFACE] = "the tunnel's mtu",
 		[LEDGER_ROUTE] = "its path",
+		[LEDGER_PROBE] = "probes of its path",
 	};
 	const struct ledger_layer *l = &p->layer[1];
 	fprintf(f, "%s\t%s\t", p->name, p->way);
@@ -157,6 +162,10 @@ static json_t *path_json(const json_t *status, const json_t *peer)
 		"public_key", json_object_get(peer, "public_key"), "way", p.way, //
 		"endpoint", *p.endpoint != '\0' ? p.endpoint : NULL, "port",	 //
 		*p.port != '\0' ? p.port : NULL);
+	if (json != NULL && p.probed > 0) {
+		json_object_set_new(json, "probed", json_integer(p.probed));
+		json_object_set_new(json, "probed_since", json_real(p.since));
+	}
 	if (json == NULL || !p.known)
 		return json;
 	json_t *account = json_pack("{s:i, s:i, s:i, s:i, s:s, s:i, s:o, s:f}", "link_mtu",

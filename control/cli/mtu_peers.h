@@ -6,7 +6,9 @@
 struct mtu_path {
 	const char *name, *endpoint, *port, *way; // ours or of the report; "" or NULL: none
 	bool known;				  // whether there is an account
-	struct ledger_layer layer[2];		  // the port's link and the tunnel on it
+	uint16_t probed;	      // inside: what was seen to get through; 0: nothing
+	double since;		      // seconds since 1970
+	struct ledger_layer layer[2]; // the port's link and the tunnel on it
 };
 
 // Read a peer of the daemon's report; what makes no sense is not known.

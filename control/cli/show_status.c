@@ -71,6 +71,27 @@ static void show_handshake(FILE *out, const json_t *peer, double now)
 			format_duration((uint64_t)(now - at), text));
 }
 
+// What was learned of the path, and how long ago.
+static void show_learned(
+	FILE *out, const json_t *peer, const char *name, const char *how, double now)
+{
+	char text[FORMAT_LEN];
+	const json_t *learned = json_object_get(peer, name);
+	double ago = now - show_number(learned, "since");
+	if (json_is_object(learned))
+		fprintf(out, " (%s: %.0f, since %s)", how, show_number(learned, "bytes"),
+			ago < 1 ? "now" : format_duration((uint64_t)ago, text));
+}
+
+static void show_mtu(FILE *out, const json_t *peer, double now)
+{
+	fprintf(out, "  worker: %.0f, path mtu: %.0f", show_number(peer, "worker"),
+		show_number(peer, "mtu"));
+	show_learned(out, peer, "mtu_probed", "probed", now);
+	show_learned(out, peer, "mtu_told", "told by a router", now);
+	fputc('\n', out);
+}
+
 static void show_peer(FILE *out, const json_t *peer, double now)
 {
 	char received[FORMAT_LEN], sent[FORMAT_LEN];
@@ -93,8 +114,7 @@ static void show_peer(FILE *out, const json_t *peer, double now)
 	if (show_number(peer, "keepalive_s") > 0)
 		fprintf(out, "  persistent keepalive: every %.0f seconds\n",
 			show_number(peer, "keepalive_s"));
-	fprintf(out, "  worker: %.0f, path mtu: %.0f\n", show_number(peer, "worker"),
-		show_number(peer, "mtu"));
+	show_mtu(out, peer, now);
 	if (*remedy != '\0')
 		fprintf(out, "  NOT UP: %s: %s\n", state, remedy);
 	else

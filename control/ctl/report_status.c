@@ -84,6 +84,15 @@ static json_t *prefixes_json(const struct ip_prefix *list, uint32_t n)
 	return array;
 }
 
+// {"bytes", "since"}; left out when nothing was learned.
+static void set_learned(json_t *peer, const char *name, const struct wg_learned *l)
+{
+	if (l->mtu)
+		json_object_set_new(peer, name,
+			json_pack(
+				"{s:i, s:f}", "bytes", l->mtu, "since", (double)l->unix_ns / 1e9));
+}
+
 static json_t *peer_status(const struct gateway *gw, const struct wg_peer_info *p)
 {
 	char key[KEY_TEXT_LEN + 1];
@@ -104,6 +113,8 @@ static json_t *peer_status(const struct gateway *gw, const struct wg_peer_info *
 		"received", (json_int_t)p->handshakes_received,				//
 		"failed", (json_int_t)p->handshakes_failed);
 	json_object_update_new(peer, more);
+	set_learned(peer, "mtu_probed", &p->probed);
+	set_learned(peer, "mtu_told", &p->told);
 	json_object_set_new(peer, "vni", json_integer(p->vni));
 	json_object_set_new(peer, "derp", json_boolean(p->derp));
 	return peer;

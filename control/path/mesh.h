@@ -20,7 +20,7 @@ struct mesh_route {
 	uint16_t local_port; // udp is reached from this port of ours; 0: the WireGuard port
 	uint32_t vni;	     // not 0: udp is a peer relay's, behind a Geneve header
 	bool derp;	     // through mesh_send
-	uint16_t mtu;	     // wire MTU that the path is known to carry; 0: unknown
+	uint16_t mtu;	     // IP packets on the wire that udp was seen to carry; 0: unknown
 };
 
 // What our NAT does with us.
@@ -35,6 +35,11 @@ struct mesh_birthday {
 	unsigned ports;	  // of ours, beside the WireGuard port; 0: off
 	unsigned rate;	  // pings a second, to all peers together and those asked of them
 	unsigned seconds; // of one attempt
+};
+
+// What workers have sent to a peer, since whenever.
+struct mesh_sent {
+	uint64_t packets, bytes; // bytes: of UDP's payload
 };
 
 // None of these may call back into the mesh.
@@ -62,6 +67,10 @@ struct mesh_env {
 	void (*close_ports)(void *arg);
 	// When a worker last took an authentic packet of the peer; 0: never.
 	uint64_t (*last_rx_ns)(void *arg, const struct key *node);
+	void (*sent)(void *arg, const struct key *node, struct mesh_sent *out);
+	// The largest packet on the wire that is worth a probe: what the link towards there takes,
+	// and a full packet of the tunnel needs. 0: no way there.
+	uint16_t (*link_mtu)(void *arg, const struct path_addr *to);
 };
 
 #define MESH_COUNTERS(X)                                                                           \
@@ -78,6 +87,11 @@ struct mesh_env {
 	X(BIRTHDAY_TX, "birthday_pings", "pings of such attempts, from many ports or to many")     \
 	X(BIRTHDAY_GUESSED, "birthday_guesses", "ports that peers were asked to ping meanwhile")   \
 	X(BIRTHDAY_WON, "birthday_paths", "attempts that ended with a direct path")                \
+	X(PMTU_TX, "path_mtu_probes", "padded pings sent to find out what a path carries")         \
+	X(PMTU_RX, "path_mtu_answers", "pongs to such pings")                                      \
+	X(PMTU_LIMITED, "path_mtu_limited", "such pings beyond 2000 a second, which wait")         \
+	X(PMTU_LOWERED, "path_mtu_lowered", "paths that were found to carry less than before")     \
+	X(PMTU_RAISED, "path_mtu_raised", "paths that were found to carry more than before")       \
 	X(PATH_CHANGED, "path_changes", "times that a peer's best path changed")
 
 enum mesh_counter {
@@ -120,6 +134,9 @@ uint16_t mesh_local_port(const struct mesh *, const struct key *node, const stru
 bool mesh_derp_input(
 	struct mesh *, uint16_t region, const struct key *from, const uint8_t *data, size_t len);
 bool mesh_knows(const struct mesh *, const struct key *node);
+// A router says, unproven, that a datagram to there is larger than what it takes: peers that are
+// reached there are asked with that size next.
+void mesh_too_big(struct mesh *, const struct endpoint *to, uint32_t mtu);
 // Authentic WireGuard of the peer came from this UDP address, which is not where ours goes: while
 // that is DERP, the address is pinged.
 void mesh_heard(struct mesh *, const struct key *node, const struct endpoint *from);

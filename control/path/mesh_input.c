@@ -91,7 +91,8 @@ static struct mesh_active *pong_peer(struct mesh *m, const struct inbound *in)
 	for (struct mesh_peer *p = mesh_find_disco(m, &in->sender); p && n++ < MESH_SIBLINGS_MAX;
 		p = mesh_next_disco(p))
 		if (p->active &&
-			!peer_path_pong(p->active->path, in->message.pong.txid, in->now_ns))
+			(!peer_path_pong(p->active->path, in->message.pong.txid, in->now_ns) ||
+				mesh_pmtu_pong(p->active, in->message.pong.txid, in->now_ns)))
 			return p->active;
 	return NULL;
 }

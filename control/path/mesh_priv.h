@@ -6,6 +6,7 @@
 #pragma once
 
 #include "control/path/mesh.h"
+#include "control/path/pmtu.h"
 #include "control/path/relay.h"
 
 enum {
@@ -31,6 +32,9 @@ enum {
 	MESH_ASIDE_MS = 1000,	   // what came so shortly before was not of the best path
 	MESH_SIBLINGS_MAX = 64,	   // nodes of one disco key that are asked whose a pong is
 	MESH_REACH_MAX = 8,	   // peers that are asked whether they reach us
+	MESH_PMTU_PER_S = 2000,	   // probes, to all peers
+	MESH_PMTU_FULL = 500,	   // bytes of a packet, on average: some are large
+	MESH_PMTU_SILENT_MS = 100, // and two round trips without anything of the peer
 	// Of mesh_birthday.c:
 	MESH_ATTEMPTS_MAX = 4,		// peers at a time
 	MESH_ATTEMPT_AFTER_MS = 8000,	// of traffic without a direct path
@@ -100,6 +104,9 @@ struct mesh_active {
 	uint64_t indirect_ns; // traffic has no direct path since then; 0: it has, or there is none
 	uint64_t looked_ns;   // for an attempt
 	struct mesh_attempt *attempt; // NULL: none
+	struct path_addr pmtu_addr;   // that pmtu is about; port 0: none
+	struct pmtu pmtu;
+	struct mesh_sent sent; // at the last look
 };
 
 // A search for a path through a hard NAT, ours or (guessing) the peer's.
@@ -191,7 +198,7 @@ struct mesh {
 	struct mesh_peer *by_node[MESH_BUCKETS], *by_disco[MESH_BUCKETS];
 	struct mesh_box *boxes[MESH_BOX_BUCKETS];
 	size_t n_peers, n_boxes;
-	uint64_t boxes_aged_ns, retries_tat_ns;
+	uint64_t boxes_aged_ns, retries_tat_ns, pmtu_tat_ns;
 	bool silent;
 	struct mesh_active *active;
 	struct mesh_source sources[MESH_SOURCE_SETS][MESH_SOURCE_WAYS];
@@ -315,6 +322,19 @@ void mesh_reach_ping(
 	struct mesh *, const struct mesh_peer *, const struct endpoint *from, uint64_t now_ns);
 void mesh_reach_end(struct mesh *);			  // at once
 uint64_t mesh_reach_tick(struct mesh *, uint64_t now_ns); // when to come again
+
+// --- mesh_pmtu.c
+
+// The workers have sent something to the peer.
+void mesh_pmtu_traffic(struct mesh_active *, uint64_t now_ns);
+// What is due for the best path. Of mesh_settle.
+void mesh_pmtu_step(struct mesh_active *, uint64_t now_ns);
+uint64_t mesh_pmtu_next_ns(const struct mesh_active *, uint64_t now_ns);
+// false: to none of its probes.
+bool mesh_pmtu_pong(
+	struct mesh_active *, const uint8_t txid[static DISCO_TXID_LEN], uint64_t now_ns);
+// On the wire, proven; 0: not known.
+uint16_t mesh_pmtu(const struct mesh_active *, const struct path_addr *);
 
 // --- mesh_ping.c
 

@@ -221,7 +221,7 @@ static struct mesh_route route_of(const struct mesh_peer *p, uint64_t now_ns)
 		route.udp = choice.udp.to;
 		route.local_port = choice.udp.local_port;
 		route.vni = choice.udp.vni;
-		route.mtu = choice.udp.to.port ? peer_path_best(p->active->path)->mtu : 0;
+		route.mtu = mesh_pmtu(p->active, &choice.udp);
 		route.derp = choice.derp_region != 0;
 	}
 	return route;
@@ -254,9 +254,11 @@ void mesh_settle(struct mesh_active *a, uint64_t now_ns)
 		peer_path_lost(a->path, &a->lost);
 		a->lost.port = 0;
 	}
+	mesh_pmtu_step(a, now_ns);
 	mesh_tell_route(a->mesh, a->peer, now_ns);
 	a->next_ns = earlier(peer_path_next_ns(a->path), a->used_ns + IDLE_NS);
 	a->next_ns = earlier(a->next_ns, mesh_birthday_next_ns(a));
+	a->next_ns = earlier(a->next_ns, mesh_pmtu_next_ns(a, now_ns));
 	if (a->call_ns)
 		a->next_ns = earlier(a->next_ns, a->call_ns);
 	// What goes over DERP comes through mesh_send. Of the rest only the worker knows; and its
@@ -318,6 +320,7 @@ static void tick_active(struct mesh_active *a, uint64_t now_ns)
 	if (tx > a->tx_ns) {
 		a->tx_ns = tx;
 		mesh_note_traffic(a, now_ns);
+		mesh_pmtu_traffic(a, now_ns);
 	}
 	peer_path_tick(a->path, now_ns);
 	if (a->call_ns && now_ns >= a->call_ns)

@@ -62,6 +62,8 @@ bool tailnet_wg_send(struct tailnet *, const struct peer *, const struct ip_addr
 	const struct endpoint *to, const uint8_t *data, size_t len);
 void tailnet_keyed(struct tailnet *, const struct peer *);
 void tailnet_heard(struct tailnet *, const struct peer *, const struct endpoint *from);
+// A router says that a datagram to there is too big for it; unproven.
+void tailnet_too_big(struct tailnet *, const struct endpoint *to, uint32_t mtu);
 // A datagram of this kind to that port of ours.
 void tailnet_datagram(struct tailnet *, const struct endpoint *from, uint16_t local_port,
 	enum udp_class, const uint8_t *data, size_t len);

@@ -7,13 +7,11 @@
 #include "control/tailnet/priv.h"
 #include "dataplane/base/log.h"
 #include "dataplane/table/peer_table.h"
-#include "dataplane/wire/geneve.h"
-#include "dataplane/wire/wireguard.h"
+#include "dataplane/wire/ledger.h"
 
 enum {
 	RESTUN_MIN_MS = 20000,
 	RESTUN_SPREAD_MS = 6000,
-	OUTER_LEN_MAX = IP6_HDR_LEN + UDP_HDR_LEN + GENEVE_HEADER_LEN,
 };
 
 static bool send_from(
@@ -50,10 +48,9 @@ static void on_route(void *arg, const struct key *node, const struct mesh_route 
 		.local_port = route->local_port,
 		.vni = route->vni,
 		.derp = route->derp};
-	if (route->mtu > OUTER_LEN_MAX + WG_DATA_OVERHEAD)
-		r.mtu = route->mtu - WG_DATA_OVERHEAD - UDP_HDR_LEN -
-			(route->vni ? GENEVE_HEADER_LEN : 0) -
-			(route->udp.addr.family == IP_V6 ? IP6_HDR_LEN : IP4_HDR_LEN);
+	if (route->mtu)
+		r.mtu = ledger_inside(
+			route->mtu, ledger_carrier(route->udp.addr.family, route->vni != 0));
 	wg_peer_route(t->params.wg, node, &r);
 }
 
@@ -71,6 +68,30 @@ static uint64_t last_rx_ns(void *arg, const struct key *node)
 	const struct peer *p = peer_table_find(t->params.gw->peers, node);
 	uint64_t tsc = p ? atomic_load_explicit(&p->last_rx, memory_order_relaxed) : 0;
 	return (uint64_t)((double)tsc / t->params.gw->tsc_per_ns);
+}
+
+static void sent(void *arg, const struct key *node, struct mesh_sent *out)
+{
+	const struct tailnet *t = arg;
+	const struct peer *p = peer_table_find(t->params.gw->peers, node);
+	*out = (struct mesh_sent){0};
+	if (!p)
+		return;
+	out->packets = atomic_load_explicit(&p->tx_packets, memory_order_relaxed);
+	out->bytes = atomic_load_explicit(&p->tx_wire_bytes, memory_order_relaxed);
+}
+
+static uint16_t link_mtu(void *arg, const struct path_addr *to)
+{
+	const struct tailnet *t = arg;
+	const struct gateway *gw = t->params.gw;
+	struct nexthop nh;
+	if (!mirror_underlay(t->params.mirror, &to->to.addr, &nh))
+		return 0;
+	uint16_t tunnel = atomic_load_explicit(&gw->tunnel_mtu, memory_order_relaxed);
+	uint16_t link = atomic_load_explicit(&gw->port[nh.port]->mtu, memory_order_relaxed);
+	uint16_t full = tunnel + ledger_overhead(ledger_carrier(to->to.addr.family, to->vni != 0));
+	return ledger_lower(ledger_lower(link, nh.mtu), full);
 }
 
 // From the last report: one with fewer answers does not know whether the mapping varies.
@@ -158,6 +179,11 @@ bool tailnet_wg_send(struct tailnet *t, const struct peer *peer, const struct ip
 void tailnet_heard(struct tailnet *t, const struct peer *peer, const struct endpoint *from)
 {
 	mesh_heard(t->mesh, &peer->public_key, from);
+}
+
+void tailnet_too_big(struct tailnet *t, const struct endpoint *to, uint32_t mtu)
+{
+	mesh_too_big(t->mesh, to, mtu);
 }
 
 void tailnet_datagram(struct tailnet *t, const struct endpoint *from, uint16_t local_port,
@@ -356,6 +382,8 @@ int tn_net_create(struct tailnet *t)
 		.route = on_route,
 		.last_tx_ns = last_tx_ns,
 		.last_rx_ns = last_rx_ns,
+		.sent = sent,
+		.link_mtu = link_mtu,
 		.endpoints = tn_endpoints,
 		.endpoints_fresh = tn_endpoints_fresh,
 		.nat = mesh_nat,

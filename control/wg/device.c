@@ -5,8 +5,10 @@
 #include <stdlib.h>
 
 #include "control/wg/noise.h"
+#include "dataplane/base/clock.h"
 #include "dataplane/base/log.h"
 #include "dataplane/base/mailbox.h"
+#include "dataplane/wire/ledger.h"
 
 static const struct {
 	const char *label, *help;
@@ -159,6 +161,18 @@ void session_tell_worker(struct session *s, enum self_reason reason)
 		rte_pktmbuf_free(m);
 }
 
+// By what was learned of the way. No sender of IPv6 goes below its least MTU, so that much is let
+// in while our own link takes it: the datagrams are cut on the way, or nothing could be sent.
+static void limit(struct peer_path *path, uint16_t mtu)
+{
+	uint16_t link = path->mtu;
+	if (link == 0 || mtu == 0 || mtu >= link)
+		return;
+	path->mtu = mtu;
+	if (mtu < LEDGER_MTU_MIN6)
+		path->least6 = RTE_MIN(link, (uint16_t)LEDGER_MTU_MIN6);
+}
+
 void session_update_path(struct session *s)
 {
 	struct wg *w = s->wg;
@@ -172,8 +186,8 @@ void session_update_path(struct session *s)
 	};
 	if (s->endpoint.port != 0 && !w->env.resolve_path(w->env.arg, &s->endpoint, &path))
 		path.port = PORT_NONE;
-	if (s->route_mtu && path.mtu && s->route_mtu < path.mtu)
-		path.mtu = s->route_mtu;
+	limit(&path, s->probed.mtu);
+	limit(&path, s->told.mtu);
 	const struct peer_path *old = atomic_load(&s->peer->path);
 	path.ip_sum = old->ip_sum; // follows from the rest
 	if (memcmp(old, &path, sizeof(path)) == 0)
@@ -195,6 +209,7 @@ void session_set_endpoint(
 			endpoint_format(endpoint, text));
 	s->endpoint = *endpoint;
 	s->local = *local;
+	s->told.mtu = 0; // that was another way
 	session_update_path(s);
 }
 
@@ -283,6 +298,17 @@ int wg_peer_endpoint(struct wg *w, const struct key *public_key, const struct en
 	return 0;
 }
 
+// How much the way is known to carry; of another way nothing is.
+static void learn(struct session *s, struct wg_learned *what, uint16_t mtu, const char *how)
+{
+	if (what->mtu == mtu)
+		return;
+	*what = (struct wg_learned){mtu, mtu ? unix_now_ns() : 0};
+	if (mtu)
+		log_debug("wg", "peer %s: its path takes packets of %u bytes, by %s", s->peer->name,
+			mtu, how);
+}
+
 int wg_peer_route(struct wg *w, const struct key *public_key, const struct wg_route *route)
 {
 	struct peer *peer = peer_table_find(w->gw->peers, public_key);
@@ -293,7 +319,7 @@ int wg_peer_route(struct wg *w, const struct key *public_key, const struct wg_ro
 	s->local_port = route->local_port;
 	s->vni = route->vni;
 	s->derp = route->derp;
-	s->route_mtu = route->mtu;
+	learn(s, &s->probed, route->mtu, "probes");
 	session_update_path(s);
 	return 0;
 }
@@ -360,6 +386,8 @@ static struct wg_peer_info info_of(const struct peer *peer)
 		.tx_packets = atomic_load(&peer->tx_packets),
 		.owner = peer->owner,
 		.mtu = path->mtu,
+		.probed = s->probed,
+		.told = s->told,
 		.vni = path->vni,
 		.derp = path->derp,
 		.port_out = path->port,

@@ -40,7 +40,9 @@ struct session {
 	uint16_t local_port;	  // meshed: of struct wg_route
 	uint32_t vni;		  // likewise
 	bool derp;		  // likewise
-	uint16_t route_mtu;	  // likewise
+	struct wg_learned probed; // likewise
+	struct wg_learned told;	  // by a router, until told_until
+	uint64_t told_until;
 	struct endpoint endpoint; // where we send; port 0: nowhere
 	struct endpoint configured;
 	struct ip_addr local; // from which address; IP_NONE: the route's
@@ -71,6 +73,7 @@ struct wg { // ctl only
 	uint32_t handshake_rate;    // initiations a second that are no load
 	uint64_t second_start;
 	uint32_t second_count;
+	uint64_t too_big_tat; // of ICMP errors: when the next one is on time
 	uint64_t counters[WG_COUNTER_COUNT];
 	uint64_t set_tsc, set_unix_ns; // fixed: 0, but tests set the clocks
 };
@@ -105,6 +108,8 @@ void session_reset(struct session *); // both, and the next handshake need not w
 void session_confirmed(struct session *, uint32_t index);
 // The peer's side of the handshake, computed if it is stale. False: its key cannot be used.
 bool session_remote(struct session *);
+// too_big.c
+void session_forget_told(struct session *, uint64_t now); // once it is old
 // timers.c
 void session_time(struct session *); // from now on it is looked at each tick, until it is idle
 void session_untime(struct session *);

@@ -21,6 +21,9 @@ struct wg_env {
 	bool (*resolve_path)(void *arg, const struct endpoint *to, struct peer_path *path);
 	// A new keypair with the peer is about to be used for sending. NULL: nobody cares.
 	void (*keyed)(void *arg, const struct peer *peer);
+	// A router says, unproven, that this datagram, sent from our port, is more than the mtu
+	// bytes of an IP packet that it takes. NULL: nobody cares.
+	void (*too_big)(void *arg, const struct endpoint *to, uint32_t mtu);
 	// Data of a meshed peer came from there while its route is (also) DERP. NULL: nobody cares.
 	void (*heard)(void *arg, const struct peer *peer, const struct endpoint *from);
 };
@@ -57,6 +60,12 @@ struct wg_route {
 	uint16_t mtu;	     // largest inner packet that the path is known to carry; 0: unknown
 };
 
+// A limit of a path that was learned, as the largest inner packet, and when; mtu 0: none.
+struct wg_learned {
+	uint16_t mtu;
+	uint64_t unix_ns;
+};
+
 int wg_peer_route(struct wg *, const struct key *public_key, const struct wg_route *); // or -ENOENT
 // When its newest session began; 0: none, or no such peer.
 uint64_t wg_peer_handshake_unix_ns(const struct wg *, const struct key *public_key);
@@ -64,6 +73,10 @@ uint64_t wg_peer_handshake_unix_ns(const struct wg *, const struct key *public_k
 // A handshake message from a worker. from/to: outer addresses. len: bytes at data.
 void wg_receive(struct wg *, const uint8_t *data, size_t len, const struct endpoint *from,
 	const struct ip_addr *to);
+// An ICMP error from a worker, from its IP header on, that says too big. Believed of a peer that is
+// not meshed when it quotes a datagram of the peer's session, for 10 minutes; of others env.too_big
+// hears. Counted.
+void wg_too_big(struct wg *, const uint8_t *packet, size_t len);
 void wg_event(struct wg *, const struct worker_event *);
 // Initiations per second above which cookies are asked for.
 void wg_set_handshake_rate(struct wg *, uint32_t per_s);
@@ -81,9 +94,11 @@ struct wg_peer_info {
 	const struct ip_prefix *allowed;
 	uint64_t rx_wire_bytes, tx_wire_bytes, rx_packets, tx_packets;
 	uint16_t owner, mtu;
-	uint32_t vni;	   // not 0: through a peer relay
-	bool derp;	   // (also) over DERP
-	uint16_t port_out; // PORT_NONE: no way to the endpoint
+	struct wg_learned probed; // of wg_route
+	struct wg_learned told;	  // by a router
+	uint32_t vni;		  // not 0: through a peer relay
+	bool derp;		  // (also) over DERP
+	uint16_t port_out;	  // PORT_NONE: no way to the endpoint
 	uint64_t handshakes_sent, handshakes_received, handshakes_failed;
 };
 
@@ -116,7 +131,14 @@ void wg_peers_each(struct wg *, void (*fn)(void *arg, const struct wg_peer_info 
 	X(UNKNOWN_INDEX, "handshake_unknown_index", "answer to no handshake of ours")              \
 	X(NO_INDEX, "handshake_no_index", "no session index is free")                              \
 	X(GAVE_UP, "handshake_gave_up", "no answer for 90 s")                                      \
-	X(NO_PATH, "handshake_no_path", "no route or neighbour towards the endpoint")
+	X(NO_PATH, "handshake_no_path", "no route or neighbour towards the endpoint")              \
+	X(TOO_BIG, "icmp_too_big", "routers' word about a path's MTU that was believed, or tried") \
+	X(TOO_BIG_MALFORMED, "icmp_too_big_malformed",                                             \
+		"such an ICMP error that is damaged, or quotes nothing of use")                    \
+	X(TOO_BIG_UNASKED, "icmp_too_big_unasked", "one about nothing that was sent: forged")      \
+	X(TOO_BIG_FALSE, "icmp_too_big_false",                                                     \
+		"one with an MTU that cannot be: above the datagram, or below 576 or 1280")        \
+	X(TOO_BIG_LIMITED, "icmp_too_big_limited", "such ICMP errors beyond 50 a second")
 
 enum wg_counter {
 #define X(name, label, help) WG_COUNTER_##name,

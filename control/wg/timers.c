@@ -116,14 +116,15 @@ void session_untime(struct session *s)
 // Nothing will be due before a handshake begins, which takes an index.
 static bool is_idle(const struct session *s)
 {
-	return s->keepalive_s == 0 && s->hs_index == 0 && s->hs_retry_at == 0 && !s->current &&
-	       !s->previous && !s->next;
+	return s->keepalive_s == 0 && s->told.mtu == 0 && s->hs_index == 0 && s->hs_retry_at == 0 &&
+	       !s->current && !s->previous && !s->next;
 }
 
 void session_tick(struct session *s, uint64_t now)
 {
 	retry(s, now);
 	persistent_keepalive(s, now);
+	session_forget_told(s, now);
 	if (s->current || s->next) {
 		passive_keepalive(s, now);
 		unanswered(s, now);

@@ -4,6 +4,7 @@
 #include "dataplane/node/reassemble.h"
 #include "dataplane/table/lookup.h"
 #include "dataplane/wire/csum.h"
+#include "dataplane/wire/icmp_quote.h"
 
 // Ports that were opened beside the WireGuard port; kept out of the way of that.
 static __rte_noinline bool is_extra(const struct graph *g, uint16_t port, enum ip_family family)
@@ -12,7 +13,7 @@ static __rte_noinline bool is_extra(const struct graph *g, uint16_t port, enum i
 	return family == IP_V4 && (uint16_t)(port - (extra >> 16)) < (uint16_t)extra;
 }
 
-static bool is_wireguard(const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip)
+bool is_wireguard(const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip)
 {
 	uint16_t port = atomic_load_explicit(&g->gw->wg_port, memory_order_relaxed);
 	if (ip->proto != IPPROTO_UDP || (ip->flags & IP_FLAG_FRAG) ||
@@ -22,6 +23,16 @@ static bool is_wireguard(const struct graph *g, const struct rte_mbuf *m, const 
 		rte_pktmbuf_mtod_offset(m, struct rte_udp_hdr *, ip->l3_len);
 	return udp->dst_port == rte_cpu_to_be_16(port) ||
 	       is_extra(g, rte_be_to_cpu_16(udp->dst_port), ip->family);
+}
+
+// A router's word about a datagram of ours, maybe. The kernel has it as well.
+static __rte_noinline void look_at_icmp(
+	struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip)
+{
+	if (m->data_len >= ip->l3_len + 2u &&
+		icmp_is_too_big((enum ip_family)ip->family,
+			rte_pktmbuf_mtod_offset(m, const uint8_t *, ip->l3_len)))
+		punt_copy(g, m, PUNT_TOO_BIG, NULL, 0);
 }
 
 static enum node_id classify(struct graph *g, struct rte_mbuf *m, struct fib_cache *cache)
@@ -43,12 +54,14 @@ static enum node_id classify(struct graph *g, struct rte_mbuf *m, struct fib_cac
 	enum nexthop_type type = nh ? nh->type : NH_KERNEL;
 	if (type == NH_LOCAL && is_wireguard(g, m, &p->ip))
 		return NODE_WG_INPUT;
-	if (g->nat_port_first <= g->nat_port_last) {
-		if (unlikely(p->ip.flags & IP_FLAG_FRAG) && reassemble_return(g, m, nh))
-			return NODE_COUNT;
-		if (nat_is_return(g, m, &p->ip, nh))
-			return NODE_NAT_RETURN;
-	}
+	if (type == NH_LOCAL && (p->ip.proto == IPPROTO_ICMP || p->ip.proto == IPPROTO_ICMPV6))
+		look_at_icmp(g, m, &p->ip);
+	bool nat = g->nat_port_first <= g->nat_port_last;
+	if (unlikely(p->ip.flags & IP_FLAG_FRAG) && (nat || type == NH_LOCAL) &&
+		reassemble_return(g, m, nh))
+		return NODE_COUNT;
+	if (nat && nat_is_return(g, m, &p->ip, nh))
+		return NODE_NAT_RETURN;
 	// A shared port forwards only into the tunnel; an owned one also between ports.
 	bool owned = g->gw->port[p->port_in]->kind == PORT_OWNED;
 	if (type == NH_TUNNEL || (owned && (type == NH_LINK || type == NH_RESOLVE)))

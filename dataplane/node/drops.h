@@ -75,6 +75,8 @@
 	X(FRAGMENT_FULL, "fragment_full",                                                          \
 		"fragments of the sender with most of them, for there were too many")              \
 	X(TSMP_RATE, "tsmp_rate", "TSMP messages of a peer beyond 20 per second")                  \
+	X(TOO_BIG_FULL, "too_big_full",                                                            \
+		"routers' word about MTUs, more than the control thread takes: a flood of it")     \
 	X(PEER_GONE, "peer_gone", "the peer was removed while packets waited for it")              \
 	X(RATE, "icmp_rate", "ICMP errors beyond the rate limit are not sent")
 

@@ -94,6 +94,7 @@ enum punt_reason {
 	PUNT_DERP, // a sealed WireGuard datagram that is to go over DERP
 	PUNT_TSMP, // a packet of protocol TSMP that came through the tunnel, from its IP header on
 	PUNT_RESOLVE, // next hop without neighbour; the packet waits at the control thread
+	PUNT_TOO_BIG, // an ICMP error to us that says so, from its IP header on
 	PUNT_REASON_COUNT,
 };
 

@@ -19,6 +19,7 @@ static const struct {
 	[PUNT_DERP] = {4, DROP_DERP_FULL},
 	[PUNT_TSMP] = {1, DROP_TSMP_RATE},
 	[PUNT_RESOLVE] = {8, DROP_PUNT_FULL},
+	[PUNT_TOO_BIG] = {1, DROP_TOO_BIG_FULL},
 };
 
 bool event_send(struct graph *g, const struct worker_event *e)

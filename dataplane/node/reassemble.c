@@ -1,6 +1,7 @@
 // Fragments become whole packets before anything judges or translates them: what filtered peers
-// send, and what comes for addresses of the translation. Whole packets are cut again where they are
-// too large for what they leave by (too_big). Packets that are no fragments never come here.
+// send, and what comes for us or for addresses of the translation. Whole packets are cut again
+// where they are too large for what they leave by (too_big). Packets that are no fragments never
+// come here.
 #include "dataplane/node/reassemble.h"
 
 #include "dataplane/node/state.h"
@@ -112,7 +113,10 @@ static void hand_on(struct graph *g, struct rte_mbuf *whole, const struct rte_mb
 	if (rte_pktmbuf_headroom(last) >= L2_LEN)
 		memcpy(rte_pktmbuf_mtod(whole, uint8_t *) - L2_LEN,
 			rte_pktmbuf_mtod(last, const uint8_t *) - L2_LEN, L2_LEN);
-	if (nat_is_return(g, whole, &p->ip, p->nexthop))
+	if (p->nexthop && p->nexthop->type == NH_LOCAL && is_wireguard(g, whole, &p->ip))
+		handoff_to(g, whole, g->id, NODE_WG_INPUT); // which is an earlier node
+	else if (g->nat_port_first <= g->nat_port_last &&
+		 nat_is_return(g, whole, &p->ip, p->nexthop))
 		graph_to(g, NODE_NAT_RETURN, whole);
 	else
 		leave_to_kernel(g, whole, true);

@@ -87,6 +87,8 @@ static enum node_id to_peer(struct graph *g, struct rte_mbuf *m, struct peer *pe
 	struct pkt *p = pkt_of(m);
 	uint16_t tunnel_mtu = atomic_load_explicit(&g->gw->tunnel_mtu, memory_order_relaxed);
 	uint16_t mtu = ledger_lower(tunnel_mtu, path->mtu);
+	if (unlikely(path->least6 > mtu) && p->ip.family == IP_V6)
+		mtu = RTE_MIN(tunnel_mtu, path->least6);
 	if (unlikely(pkt_wire_len(m, &p->ip) > mtu)) {
 		too_big(g, m, mtu, NODE_WG_ROUTE);
 		return NODE_COUNT;

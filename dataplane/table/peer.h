@@ -23,6 +23,7 @@ struct peer_path {
 	uint8_t family;	     // enum ip_family of the outer header
 	uint16_t port;	     // out; PORT_NONE: endpoint or next hop not known
 	uint16_t mtu;	     // largest inner packet
+	uint16_t least6;     // of IPv6 at least this, whatever mtu says; 0: nothing
 	uint32_t udp_pseudo; // sum of the pseudo header without the length
 	uint32_t ip_sum; // of the outer IPv4 header, without what changes; peer_set_path() sets it
 	struct endpoint remote;

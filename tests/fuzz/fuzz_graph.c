@@ -204,6 +204,9 @@ static void check_punted(const struct gw *g, struct rte_mbuf *m)
 	if (p->reason == PUNT_TSMP)
 		check(p->counter == g->peer->id && ip.proto == 99 && !(ip.flags & IP_FLAG_FRAG) &&
 			ip.total_len == m->data_len && ip.l3_len + 7 <= m->data_len);
+	else if (p->reason == PUNT_TOO_BIG)
+		check((ip.proto == IPPROTO_ICMP || ip.proto == IPPROTO_ICMPV6) &&
+			ip.l3_len + 2 <= m->data_len);
 	else
 		check(ip.proto == IPPROTO_UDP && ip.l3_len + UDP_HDR_LEN < m->data_len);
 }

@@ -61,6 +61,9 @@ struct host {
 	struct mesh_route routes[NET_HOSTS]; // as told, by host
 	unsigned n_told, stun_asked;
 	uint64_t last_tx_ns[NET_HOSTS], last_rx_ns[NET_HOSTS];
+	struct mesh_sent sent[NET_HOSTS];
+	uint16_t link_mtu; // 0: no probes
+	uint16_t data_len; // that sent counts for a packet; 0: WIREGUARD_LEN
 	struct flow flows[NET_FLOWS];
 	unsigned n_flows;
 	unsigned udp_tx, derp_tx;		// datagrams of all kinds
@@ -235,6 +238,21 @@ static inline uint64_t host_last_rx(void *arg, const struct key *node)
 	return i < NET_HOSTS ? h->last_rx_ns[i] : 0;
 }
 
+static inline void host_sent(void *arg, const struct key *node, struct mesh_sent *out)
+{
+	struct host *h = arg;
+	const unsigned i = net_index(h->net, node);
+
+	*out = i < NET_HOSTS ? h->sent[i] : (struct mesh_sent){0};
+}
+
+static inline uint16_t host_link_mtu(void *arg, const struct path_addr *to)
+{
+	const struct host *h = arg;
+
+	return to->to.port ? h->link_mtu : 0;
+}
+
 // The port that STUN sees is that of a destination of its own.
 static inline size_t host_endpoints(void *arg, struct endpoint *out, size_t max)
 {
@@ -312,6 +330,8 @@ static inline struct host *net_add(
 		.route = host_route,
 		.last_tx_ns = host_last_tx,
 		.last_rx_ns = host_last_rx,
+		.sent = host_sent,
+		.link_mtu = host_link_mtu,
 		.endpoints = host_endpoints,
 		.endpoints_fresh = host_fresh,
 		.nat = host_nat,
@@ -514,6 +534,8 @@ static inline void host_data(struct host *h, struct host *to)
 		host_send(h, route.local_port, &route.udp, packet, sizeof(packet));
 	if (route.udp.port)
 		h->last_tx_ns[to - h->net->hosts] = h->net->now_ns;
+	h->sent[to - h->net->hosts].packets++;
+	h->sent[to - h->net->hosts].bytes += h->data_len ? h->data_len : WIREGUARD_LEN;
 	if (route.derp)
 		assert_int_equal(mesh_send(h->mesh, &to->node, packet, sizeof(packet), false), 0);
 }

@@ -1,12 +1,15 @@
 // eth_input, host_input and classify: what is taken, what is left to the kernel, what is refused.
 #include "tests/unit/packets.h"
 
+#include "dataplane/node/state.h"
+
 enum fate {
 	DROPPED,
 	TO_KERNEL,
 	TO_WAN,	 // sealed
 	TO_LAN,	 // forwarded
 	TO_PUNT, // the control thread
+	WAITS,	 // for the rest of it
 };
 
 struct row {
@@ -39,8 +42,8 @@ static const struct row rows[] = {
 	{"no route at all", TO_KERNEL, 0, .patch = "30=08080808 24=!"},
 	{"other UDP port of the gateway", TO_KERNEL, 0, .port = GW_WAN,
 		.patch = "30=c0000201 36=a2aa 24=!"},
-	{"fragment to the WireGuard port", TO_KERNEL, 0, .port = GW_WAN,
-		.patch = "20=2000 30=c0000201 36=a2a9 24=!"},
+	{"fragment to the WireGuard port", WAITS, 0, .port = GW_WAN,
+		.patch = "20=0010 30=c0000201 36=a2a9 24=!"},
 	{"TCP to the WireGuard port's number", TO_KERNEL, 0, .port = GW_WAN,
 		.patch = "23=06 30=c0000201 36=a2a9 24=!"},
 
@@ -124,6 +127,13 @@ static void check_fate(struct gw *g, const struct row *r)
 	assert_int_equal(sent(g, GW_WAN), r->fate == TO_WAN);
 	assert_int_equal(sent(g, GW_LAN), r->fate == TO_LAN);
 	assert_int_equal(mailbox_count(g->gw.punted), r->fate == TO_PUNT);
+	assert_int_equal(graph->fragment_buffers > 0, r->fate == WAITS);
+	if (r->fate == WAITS) { // in vain
+		graph->now += (uint64_t)(g->gw.tsc_per_ns * 10e9);
+		reassemble_flush(graph);
+		expect_drops(g, DROP_FRAGMENT_TIMEOUT, 1);
+		assert_int_equal(drops(g), 0);
+	}
 }
 
 static void forget(struct gw *g)
@@ -159,6 +169,94 @@ static void each_frame_has_its_fate(void **state)
 	}
 }
 
+static void push_frame(struct gw *g, const struct flat *frame)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(g->gw.pool);
+	memcpy(rte_pktmbuf_append(m, (uint16_t)frame->len), frame->b, frame->len);
+	push(g, GW_WAN, m);
+	run(g);
+}
+
+// Bytes from to up to to of what the frame carries, as a fragment.
+static struct flat piece(const struct flat *whole, uint32_t from, uint32_t to, bool more)
+{
+	struct flat f = *whole;
+	memmove(f.b + 34, whole->b + 34 + from, to - from);
+	f.len = 34 + to - from;
+	put16(f.b + 16, (uint16_t)(f.len - 14));
+	put16(f.b + 20, (uint16_t)(from / 8 | more << 13));
+	patch(&f, "24=!");
+	return f;
+}
+
+// A router on the way cuts what its next link does not take.
+static void datagrams_are_put_together(void **state)
+{
+	struct two *t = *state;
+	static const struct row row = {"in pieces", TO_PUNT, 0, .port = GW_WAN,
+		.payload = WG_INITIATION_LEN, .patch = "30=c0000201 36=a2a9 42=01000000 24=!"};
+	struct flat whole, last;
+	build(&t->a, &row, &whole);
+	uint32_t len = whole.len - 34;
+	struct flat first = piece(&whole, 0, 80, true);
+	last = piece(&whole, 80, len, false);
+	push_frame(&t->a, &last);
+	assert_int_equal(mailbox_count(t->a.gw.punted), 0);
+	push_frame(&t->a, &first);
+	check_fate(&t->a, &row);
+	struct rte_mbuf *m = punted_get(&t->a.gw);
+	assert_non_null(m);
+	assert_int_equal(pkt_of(m)->reason, PUNT_DATAGRAM);
+	assert_int_equal(m->data_len, whole.len - 14);
+	assert_memory_equal(rte_pktmbuf_mtod(m, uint8_t *) + 20, whole.b + 34, len);
+	rte_pktmbuf_free(m);
+	forget(&t->a);
+	// Nobody's: the kernel's, as a whole.
+	put16(whole.b + 36, 53);
+	first = piece(&whole, 0, 80, true);
+	last = piece(&whole, 80, len, false);
+	push_frame(&t->a, &first);
+	push_frame(&t->a, &last);
+	assert_int_equal(graph_of(&t->a)->counters[COUNTER_LEFT_TO_KERNEL], 1);
+	assert_int_equal(mailbox_count(t->a.gw.punted), 0);
+}
+
+static const struct row icmp_rows[] = {
+	{"too big", TO_PUNT, 0, .patch = "23=01 30=c0000201 34=0304 24=!"},
+	{"another code", TO_KERNEL, 0, .patch = "23=01 30=c0000201 34=0301 24=!"},
+	{"another type", TO_KERNEL, 0, .patch = "23=01 30=c0000201 34=0b04 24=!"},
+	{"ICMPv6's number", TO_KERNEL, 0, .patch = "23=3a 30=c0000201 34=0200 24=!"},
+	{"not to us", TO_KERNEL, 0, .patch = "23=01 30=08080808 34=0304 24=!"},
+	{"UDP", TO_KERNEL, 0, .patch = "30=c0000201 34=0304 24=!"},
+};
+
+// The control thread gets a copy; the kernel has its own.
+static void routers_are_heard(void **state)
+{
+	struct two *t = *state;
+	for (unsigned i = 0; i < RTE_DIM(icmp_rows); i++) {
+		struct row r = icmp_rows[i];
+		r.port = GW_WAN;
+		push_row(&t->a, &r);
+		assert_int_equal(mailbox_count(t->a.gw.punted), r.fate == TO_PUNT);
+		assert_int_equal(graph_of(&t->a)->counters[COUNTER_LEFT_TO_KERNEL], 1);
+		assert_int_equal(drops(&t->a), 0);
+		forget(&t->a);
+	}
+	// Of a flood a share waits, the rest is counted.
+	for (unsigned i = 0; i < 4096; i++) {
+		struct row r = icmp_rows[0];
+		struct flat frame;
+		r.port = GW_WAN;
+		build(&t->a, &r, &frame);
+		push_frame(&t->a, &frame);
+	}
+	uint64_t full = graph_of(&t->a)->drops[DROP_TOO_BIG_FULL];
+	assert_true(full > 0);
+	expect_drops(&t->a, DROP_TOO_BIG_FULL, full);
+	forget(&t->a);
+}
+
 // 50000 to 50007, over IPv4 alone.
 static const struct row extra_rows[] = {
 	{"one below", TO_KERNEL, 0, .patch = "30=c0000201 36=c34f 42=01000000 24=!"},
@@ -169,7 +267,7 @@ static const struct row extra_rows[] = {
 	{"the WireGuard port", TO_PUNT, 0, .patch = "30=c0000201 36=a2a9 42=01000000 24=!"},
 	{"rubbish", DROPPED, DROP_WG_MALFORMED, .patch = "30=c0000201 36=c350 24=!"},
 	{"TCP", TO_KERNEL, 0, .patch = "23=06 30=c0000201 36=c350 24=!"},
-	{"a fragment", TO_KERNEL, 0, .patch = "20=2000 30=c0000201 36=c350 24=!"},
+	{"a fragment", WAITS, 0, .patch = "20=0010 30=c0000201 36=c350 24=!"},
 	{"somebody else's", TO_KERNEL, 0, .patch = "30=08080808 36=c350 42=01000000 24=!"},
 };
 
@@ -287,6 +385,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		two_test(each_frame_has_its_fate),
 		two_test(extra_ports_are_wireguards),
+		two_test(datagrams_are_put_together),
+		two_test(routers_are_heard),
 		two_test(ethernet_padding_is_cut),
 		cmocka_unit_test(shared_ports_leave_forwarding_to_the_kernel),
 		two_test(owned_ports_share_with_their_mirror),
