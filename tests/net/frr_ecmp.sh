@@ -15,6 +15,8 @@ cd "$(dirname "$0")"
 source ./lib.sh
 # shellcheck source=tests/net/frr.bash
 source ./frr.bash
+# shellcheck source=tests/net/stream.bash
+source ./stream.bash
 
 wan4=([a1]=192.0.2.11 [a2]=192.0.2.12 [b1]=192.0.2.21 [b2]=192.0.2.22)
 target=10.2.0.2
@@ -92,37 +94,21 @@ ports_of() { # LABEL src|dst: UDP ports of the client in what was captured there
 }
 answered() { [[ $(echo x | in_ns client socat -t 2 - "UDP:$target:7100,sourceport=$1") == x ]]; } # SOURCE_PORT
 
-flowing() { (($(stat -c %s "$lab_dir/$1.pcap") > ${2:-50000})); }
-grows() { # LABEL: the stream goes on
-	local size
-	size=$(stat -c %s "$lab_dir/$1.pcap")
-	wait_for 10 flowing "$1" $((size + 20000))
-}
-longest_gap() { # LABEL: in ms
-	tcpdump -tt -nr "$lab_dir/$1.pcap" 2>/dev/null | awk '
-		last && $1 - last > max { max = $1 - last }
-		{ last = $1 }
-		END { printf "%d\n", max * 1000 + 1 }'
-}
 carries() { in_ns "$1" timeout 2 tcpdump -n -c 5 -i lan udp dst port 7200 >/dev/null 2>&1; } # NAME
 
 # fails_over LABEL COMMAND...: done to the gateway that has the stream; the stream goes on by the other
 fails_over() {
-	local gw=a1 gap
-	capture "$1" server eth0 -s 64 "udp and dst port 7200"
-	start "sender-$1" client bash -c 'exec 3>/dev/udp/$0/7200 9<> <(:)
-		while :; do echo x >&3; read -rt 0.001 <&9; done' $target
-	wait_for 10 flowing "$1"
+	local gw=a1 lost
+	stream_begin client server eth0 $target 7200
 	carries a1 || gw=a2
 	say "$1: $gw, which has the stream"
 	"${@:2}" $gw
-	grows "$1"
+	stream_goes_on 10
 	wait_for 10 ways r1 10.2.0.0/24 1
-	stop "sender-$1" KILL
-	stop "$1"
-	gap=$(longest_gap "$1")
-	echo "$1: the longest gap: $gap ms"
-	check "the gap is less than a second" test "$gap" -lt 1000
+	stream_end
+	lost=$(longest_loss)
+	echo "$1: the longest gap: $(longest_gap) ms, $lost datagrams"
+	check "the gap is less than a second of the stream" test "$lost" -lt 1000
 	check "IPv6 goes on, too" ping_lossless client fd02::2 -c 5 -i 0.1 -W 2
 	failed=$gw
 }

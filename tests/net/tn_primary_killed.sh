@@ -25,7 +25,7 @@ silence() { # NAME on|off: of its way to the world
 }
 lan_dead() { ip -n "$lab_id-shared" link set "to-$1" nomaster; }
 lan_back() { ip -n "$lab_id-shared" link set "to-$1" master br; }
-routes_say() { ts "$1" routes | grep -q "$2"; } # NAME TEXT
+routes_say() { grep -q "$2" < <(ts "$1" routes); } # NAME TEXT
 
 # fails WHAT COMMAND...: happens to whoever serves, and the other one takes over
 fails() {
@@ -33,7 +33,7 @@ fails() {
 	first=$(whoever_serves)
 	second=$(other_than "$first")
 	say "$1: $first"
-	stream_begin
+	twins_stream
 	begin=$(now_ms)
 	"${@:2}"
 	wait_for 60 serves "$second"
@@ -46,7 +46,7 @@ kept() { # what failed is back and does not take over again; who serves knows of
 	wait_for 30 routes_say "$second" serves
 	wait_for 30 routes_say "$first" 'stands by'
 	check "$second goes on serving" serves "$second"
-	check "the host is reached" reaches carol $host
+	check "the host is reached" wait_for 5 reaches carol $host
 }
 
 lab_begin

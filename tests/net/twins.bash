@@ -5,6 +5,8 @@
 #   alice --- inet --- carol (tailscaled)
 #     |        |
 #   shared --- bob                               10.99.0.0/24, a host .9
+# shellcheck source=tests/net/stream.bash
+source "$lab_top/tests/net/stream.bash"
 net=10.99.0.0/24
 host=10.99.0.9
 
@@ -49,23 +51,4 @@ serves() { # NAME: carol sends it what is for the LAN
 whoever_serves() { if serves alice; then echo alice; elif serves bob; then echo bob; fi; }
 someone_serves() { [[ $(whoever_serves) ]]; }
 
-# A datagram each millisecond from carol to the host.
-stream_begin() {
-	rm -f "$lab_dir"/stream.*
-	capture stream shared br -s 64 "udp and dst port 7100"
-	start sender carol bash -c 'exec 3>/dev/udp/$0/7100 9<> <(:)
-		while :; do echo x >&3; read -rt 0.001 <&9; done' $host
-	wait_for 10 stream_is_longer 50000
-}
-stream_is_longer() { (($(stat -c %s "$lab_dir/stream.pcap") > $1)); } # BYTES
-stream_goes_on() { wait_for "$1" stream_is_longer $(($(stat -c %s "$lab_dir/stream.pcap") + 20000)); } # SECONDS
-stream_end() {
-	stop sender KILL
-	stop stream
-}
-longest_gap() { # of what arrived at the host, in ms
-	tcpdump -tt -nr "$lab_dir/stream.pcap" 2>/dev/null | awk '
-		last && $1 - last > max { max = $1 - last }
-		{ last = $1 }
-		END { printf "%d\n", max * 1000 + 1 }'
-}
+twins_stream() { stream_begin carol shared br $host 7100; }
