@@ -20,6 +20,14 @@ uint32_t nm_node_diff(const struct nm_node *a, const struct nm_node *b);
 // {name: [values]|null} to caps in the arena.
 struct nm_cap *nm_caps_parse(struct arena *, const json_t *object, uint32_t *n);
 
+// An array of texts, each given to parse, to n elements of size in the arena. NULL: none. Wrong
+// types, more than max, a text that is refused: o->bad. parse: 0, -EAGAIN to leave the text out, or
+// -errno.
+typedef int (*nm_text_fn)(struct arena *, const char *text, void *out);
+void *nm_texts_parse(struct arena *, struct json_object *o, const char *name, uint32_t max,
+	size_t size, nm_text_fn parse, uint32_t *n);
+int nm_text_to_prefix(struct arena *, const char *text, void *out);
+
 // DERPMap.Regions (JSON object) and HomeParams.RegionScore (object or NULL) to structs in the
 // arena. 0 or -EBADMSG.
 int nm_derp_parse(struct arena *, struct slice regions, struct slice scores,

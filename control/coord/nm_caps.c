@@ -20,43 +20,15 @@ static json_t *values_of(const struct nm_node *node, const char *name, uint64_t 
 	return NULL;
 }
 
-// Texts of an array into the arena; false: wrong type, or too many.
-static bool texts_of(struct arena *arena, struct json_object *o, const char *name, uint32_t max,
-	const char ***out, uint32_t *n)
+static int to_copy(struct arena *arena, const char *text, void *out)
 {
-	const json_t *const array = json_array_of(o, name), *v;
-	const size_t count = json_array_size(array);
-	size_t i;
-
-	if (o->bad || count > max)
-		return false;
-	*out = arena_alloc(arena, (count + 1) * sizeof(**out));
-	json_array_foreach((json_t *)array, i, v)
-	{
-		if (!json_is_string(v))
-			return false;
-		(*out)[(*n)++] = arena_text(arena, json_string_value(v));
-	}
-	return true;
+	*(const char **)out = arena_text(arena, text);
+	return 0;
 }
 
-static bool prefixes_of(struct arena *arena, struct json_object *o, struct nm_app *app)
+static int to_addr(struct arena *, const char *text, void *out)
 {
-	const json_t *const array = json_array_of(o, "routes"), *v;
-	const size_t count = json_array_size(array);
-	size_t i;
-
-	if (o->bad || count > NM_APP_LIST_MAX)
-		return false;
-	app->routes = arena_alloc(arena, (count + 1) * sizeof(*app->routes));
-	json_array_foreach((json_t *)array, i, v)
-	{
-		const char *const text = json_string_value(v);
-		if (!text || ip_prefix_parse(text, &app->routes[app->n_routes]))
-			return false;
-		app->n_routes++;
-	}
-	return true;
+	return ip_addr_parse(text, out);
 }
 
 static bool app_read(struct arena *arena, const json_t *value, struct nm_app *app)
@@ -65,10 +37,13 @@ static bool app_read(struct arena *arena, const json_t *value, struct nm_app *ap
 	const char *const name = json_text(&o, "name");
 
 	*app = (struct nm_app){.name = name ? arena_text(arena, name) : ""};
-	return texts_of(arena, &o, "domains", NM_APP_LIST_MAX, &app->domains, &app->n_domains) &&
-	       texts_of(arena, &o, "connectors", NM_APP_LIST_MAX, &app->connectors,
-		       &app->n_connectors) &&
-	       prefixes_of(arena, &o, app) && !o.bad;
+	app->domains = nm_texts_parse(arena, &o, "domains", NM_APP_LIST_MAX, sizeof(*app->domains),
+		to_copy, &app->n_domains);
+	app->connectors = nm_texts_parse(arena, &o, "connectors", NM_APP_LIST_MAX,
+		sizeof(*app->connectors), to_copy, &app->n_connectors);
+	app->routes = nm_texts_parse(arena, &o, "routes", NM_APP_LIST_MAX, sizeof(*app->routes),
+		nm_text_to_prefix, &app->n_routes);
+	return !o.bad;
 }
 
 uint32_t nm_apps_read(
@@ -110,24 +85,16 @@ bool nm_service_name_valid(const char *name)
 }
 
 static bool service_read(
-	struct arena *arena, const char *name, const json_t *addrs, struct nm_service *s)
+	struct arena *arena, const json_t *value, const char *name, struct nm_service *s)
 {
-	const size_t count = json_array_size(addrs);
-	const json_t *v;
-	size_t i;
+	struct json_object o = json_open(value);
 
-	if (!nm_service_name_valid(name) || !json_is_array(addrs) || count > NM_SERVICE_ADDRS_MAX)
+	if (!nm_service_name_valid(name) || !json_is_array(json_any(&o, name)))
 		return false;
 	*s = (struct nm_service){.name = arena_text(arena, name)};
-	s->addrs = arena_alloc(arena, (count + 1) * sizeof(*s->addrs));
-	json_array_foreach((json_t *)addrs, i, v)
-	{
-		const char *const text = json_string_value(v);
-		if (!text || ip_addr_parse(text, &s->addrs[s->n_addrs]))
-			return false;
-		s->n_addrs++;
-	}
-	return true;
+	s->addrs = nm_texts_parse(
+		arena, &o, name, NM_SERVICE_ADDRS_MAX, sizeof(*s->addrs), to_addr, &s->n_addrs);
+	return !o.bad;
 }
 
 // The last value that has a name counts, as with a map that values are read into one after the
@@ -157,7 +124,7 @@ uint32_t nm_services_read(
 		*skipped += !json_is_object(value);
 		json_object_foreach(value, name, addrs)
 		{
-			place = service_read(arena, name, addrs, &one)
+			place = service_read(arena, value, name, &one)
 					? service_place(*out, &n, one.name)
 					: NULL;
 			if (place)

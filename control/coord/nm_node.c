@@ -4,37 +4,34 @@
 
 #include "control/coord/netmap_parts.h"
 
-// The elements of an array of texts, each given to parse; -EAGAIN leaves one out.
-typedef int (*text_parse)(const char *text, void *out);
-
-static int parse_prefix(const char *text, void *out)
+int nm_text_to_prefix(struct arena *, const char *text, void *out)
 {
 	return ip_prefix_parse(text, out);
 }
 
 // A peer chose these texts (a zone, for one, is valid to the server): leave out, do not refuse.
-static int parse_endpoint(const char *text, void *out)
+static int to_endpoint(struct arena *, const char *text, void *out)
 {
 	return endpoint_parse(text, out) ? -EAGAIN : 0;
 }
 
-static void *texts_parse(struct arena *scratch, struct json_object *o, const char *name,
-	size_t size, text_parse parse, uint32_t *n)
+void *nm_texts_parse(struct arena *arena, struct json_object *o, const char *name, uint32_t max,
+	size_t size, nm_text_fn parse, uint32_t *n)
 {
 	const json_t *array = json_array_of(o, name), *v;
 	const size_t count = json_array_size(array);
 	size_t i;
 
 	*n = 0;
-	if (count > NM_LIST_MAX)
+	if (count > max)
 		o->bad = name;
 	if (!count || o->bad)
 		return NULL;
-	uint8_t *const out = arena_alloc(scratch, count * size);
+	uint8_t *const out = arena_alloc(arena, count * size);
 	json_array_foreach((json_t *)array, i, v)
 	{
 		const char *const text = json_string_value(v);
-		const int error = text ? parse(text, out + *n * size) : -EINVAL;
+		const int error = text ? parse(arena, text, out + *n * size) : -EINVAL;
 		if (!error)
 			++*n;
 		else if (error != -EAGAIN)
@@ -43,7 +40,7 @@ static void *texts_parse(struct arena *scratch, struct json_object *o, const cha
 	return out;
 }
 
-static int parse_text(const char *text, void *out)
+static int to_text(struct arena *, const char *text, void *out)
 {
 	*(const char **)out = text;
 	return 0;
@@ -189,11 +186,12 @@ static void routes_read(struct arena *scratch, struct json_object *o, struct nm_
 	const size_t size = sizeof(struct ip_prefix);
 	const json_t *const allowed = json_array_of(o, "AllowedIPs");
 
-	d->addresses = texts_parse(scratch, o, "Addresses", size, parse_prefix, &d->n_addresses);
-	d->allowed_ips =
-		texts_parse(scratch, o, "AllowedIPs", size, parse_prefix, &d->n_allowed_ips);
-	d->primary_routes =
-		texts_parse(scratch, o, "PrimaryRoutes", size, parse_prefix, &d->n_primary_routes);
+	d->addresses = nm_texts_parse(
+		scratch, o, "Addresses", NM_LIST_MAX, size, nm_text_to_prefix, &d->n_addresses);
+	d->allowed_ips = nm_texts_parse(
+		scratch, o, "AllowedIPs", NM_LIST_MAX, size, nm_text_to_prefix, &d->n_allowed_ips);
+	d->primary_routes = nm_texts_parse(scratch, o, "PrimaryRoutes", NM_LIST_MAX, size,
+		nm_text_to_prefix, &d->n_primary_routes);
 	d->unsigned_peerapi_only = json_flag(o, "UnsignedPeerAPIOnly");
 	if (!allowed || d->unsigned_peerapi_only) { // null and absent; [] is empty
 		d->allowed_ips = d->addresses;
@@ -231,9 +229,10 @@ struct nm_node *nm_node_parse(struct arena *scratch, const json_t *value)
 	};
 
 	routes_read(scratch, &o, &d);
-	d.endpoints = texts_parse(
-		scratch, &o, "Endpoints", sizeof(*d.endpoints), parse_endpoint, &d.n_endpoints);
-	d.tags = texts_parse(scratch, &o, "Tags", sizeof(*d.tags), parse_text, &d.n_tags);
+	d.endpoints = nm_texts_parse(scratch, &o, "Endpoints", NM_LIST_MAX, sizeof(*d.endpoints),
+		to_endpoint, &d.n_endpoints);
+	d.tags = nm_texts_parse(
+		scratch, &o, "Tags", NM_LIST_MAX, sizeof(*d.tags), to_text, &d.n_tags);
 	caps_read(scratch, &o, &d);
 	hostinfo_read(&o, &d);
 	return o.bad || key_is_zero(&d.key) ? NULL : nm_node_freeze(&d);
@@ -252,8 +251,8 @@ struct nm_node *nm_node_patch(
 	if (json_object_of(o, "CapMap"))
 		caps_read(scratch, o, &d);
 	if (json_array_of(o, "Endpoints")) {
-		d.endpoints = texts_parse(
-			scratch, o, "Endpoints", sizeof(*d.endpoints), parse_endpoint, &n);
+		d.endpoints = nm_texts_parse(scratch, o, "Endpoints", NM_LIST_MAX,
+			sizeof(*d.endpoints), to_endpoint, &n);
 		d.n_endpoints = n;
 	}
 	const struct key key = json_key(o, "Key", NM_NODE_KEY),
