@@ -118,8 +118,8 @@ void coord_client_logout(struct coord_client *, void (*done)(void *arg, int erro
 void coord_client_update(struct coord_client *);
 // The network changed: try again now.
 void coord_client_retry(struct coord_client *);
-// What the server said of us may be old: have the whole netmap again, over a new connection. Nothing
-// happens while there is no stream.
+// What the server said of us may be old: have the whole netmap again, over a new connection.
+// Nothing happens while there is no stream.
 void coord_client_reread(struct coord_client *);
 // POST over the noise channel; the answer counts for nothing. path: or the URL of a ping request.
 // 0, -ENOTCONN, -EINVAL.
