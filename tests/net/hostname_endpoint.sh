@@ -14,7 +14,7 @@ dns_start() { # answers every A query with the address in $lab_dir/answer, other
 		#!/usr/bin/env bash
 		# A query in, its answer out: the header with its counts, the question, and one A record.
 		read -r answer <"${0%/*}/answer"
-		q=$(timeout 0.2 od -An -v -tx1 -w4096 | tr -d ' \n')
+		q=$(timeout 2 od -An -v -tx1 -w4096 | tr -d ' \n')
 		question=${q:24} && n=0
 		while ((16#${question:n:2} > 0)); do n=$((n + 2 + 2 * 16#${question:n:2})); done
 		type=${question:n + 2:4}

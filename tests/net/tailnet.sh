@@ -125,7 +125,7 @@ derp_start() { # 901|902: with the key and certificate that it had before
 derp_name() { # REGION
 	[[ $tn_family == 4 ]] && inet_addr $(($1 - 899)) || echo "derp$1.lab.test"
 }
-listening_at() { in_ns "$tn_net" ss -Hlnt "src $(url_host "$1") and sport = :$2" | grep -q .; }
+listening_at() { [[ $(in_ns "$tn_net" ss -Hlnt "src $(url_host "$1") and sport = :$2") ]]; }
 
 # The DERP map with the hashes of derper's self-signed certificates. Keys are all lower case.
 derp_map() {

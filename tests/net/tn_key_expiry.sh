@@ -47,7 +47,7 @@ check "the address is the old one" test "$(tailscale alice ip -4)" = "$(ip4 alic
 both_ways alice bob
 
 say "a time of expiry passes by itself"
-expires -e "$(date -u -d '+6 seconds' +%FT%TZ)"
+expires -e "$(date -u -d '+12 seconds' +%FT%TZ)"
 both_ways alice bob
 wait_for 30 backend_state alice NeedsLogin
 wait_for 20 silent bob "$(ip4 alice)"
