@@ -52,9 +52,15 @@ void mtu_path_read(const json_t *status, const json_t *peer, struct mtu_path *ou
 	tunnel->said[LEDGER_INTERFACE] = own < room ? own : 0;
 	uint16_t way = mtu_of(peer, "mtu");
 	const json_t *probed = json_object_get(peer, "mtu_probed");
+	const json_t *told = json_object_get(peer, "mtu_told");
 	out->probed = mtu_of(probed, "bytes");
-	out->since = show_number(probed, "since");
-	tunnel->said[out->probed && out->probed == way ? LEDGER_PROBE : LEDGER_ROUTE] = way;
+	out->probed_since = show_number(probed, "since");
+	out->told = mtu_of(told, "bytes");
+	out->told_since = show_number(told, "since");
+	enum ledger_source source = way == out->probed ? LEDGER_PROBE
+				    : way == out->told ? LEDGER_ICMP
+						       : LEDGER_ROUTE;
+	tunnel->said[source] = way;
 	out->known = ledger_account(out->layer, RTE_DIM(out->layer), &at) == 0;
 }
 
@@ -112,6 +118,7 @@ static void put_path(FILE *f, const struct mtu_path *p, uint16_t own)
 		[LEDGER_INTERFACE] = "the tunnel's mtu",
 		[LEDGER_ROUTE] = "its path",
 		[LEDGER_PROBE] = "probes of its path",
+		[LEDGER_ICMP] = "a router on its path",
 	};
 	const struct ledger_layer *l = &p->layer[1];
 	fprintf(f, "%s\t%s\t", p->name, p->way);
@@ -164,7 +171,11 @@ static json_t *path_json(const json_t *status, const json_t *peer)
 		*p.port != '\0' ? p.port : NULL);
 	if (json != NULL && p.probed > 0) {
 		json_object_set_new(json, "probed", json_integer(p.probed));
-		json_object_set_new(json, "probed_since", json_real(p.since));
+		json_object_set_new(json, "probed_since", json_real(p.probed_since));
+	}
+	if (json != NULL && p.told > 0) {
+		json_object_set_new(json, "told", json_integer(p.told));
+		json_object_set_new(json, "told_since", json_real(p.told_since));
 	}
 	if (json == NULL || !p.known)
 		return json;

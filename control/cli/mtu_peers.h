@@ -6,8 +6,9 @@
 struct mtu_path {
 	const char *name, *endpoint, *port, *way; // ours or of the report; "" or NULL: none
 	bool known;				  // whether there is an account
-	uint16_t probed;	      // inside: what was seen to get through; 0: nothing
-	double since;		      // seconds since 1970
+	// Inside: what was seen to get through, what a router says; 0: nothing. Since 1970, s.
+	uint16_t probed, told;
+	double probed_since, told_since;
 	struct ledger_layer layer[2]; // the port's link and the tunnel on it
 };
 

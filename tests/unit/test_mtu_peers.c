@@ -38,6 +38,26 @@ static const struct {
 	{"a narrower way", PORTS ",\"tunnel_mtu\":1420",
 		"\"port\":\"wan\",\"endpoint\":\"192.0.2.1:1\",\"mtu\":1340", "direct", 60, 1340,
 		LEDGER_ROUTE},
+	{"a way that was probed", PORTS ",\"tunnel_mtu\":1420",
+		"\"port\":\"wan\",\"endpoint\":\"192.0.2.1:1\",\"mtu\":1340,\"mtu_probed\":"
+		"{\"bytes\":1340,\"since\":7}",
+		"direct", 60, 1340, LEDGER_PROBE},
+	{"room that was probed", PORTS ",\"tunnel_mtu\":1280",
+		"\"port\":\"wan\",\"endpoint\":\"192.0.2.1:1\",\"mtu\":1280,\"mtu_probed\":"
+		"{\"bytes\":1280,\"since\":7}",
+		"direct", 60, 1280, LEDGER_INTERFACE},
+	{"a route below what was probed", PORTS ",\"tunnel_mtu\":1420",
+		"\"port\":\"wan\",\"endpoint\":\"192.0.2.1:1\",\"mtu\":1300,\"mtu_probed\":"
+		"{\"bytes\":1340,\"since\":7}",
+		"direct", 60, 1300, LEDGER_ROUTE},
+	{"what a router says", PORTS ",\"tunnel_mtu\":1420",
+		"\"port\":\"wan\",\"endpoint\":\"[2001:db8::1]:1\",\"mtu\":1220,\"mtu_told\":"
+		"{\"bytes\":1220,\"since\":7}",
+		"direct", 80, 1220, LEDGER_ICMP},
+	{"nonsense of what was probed", PORTS ",\"tunnel_mtu\":1420",
+		"\"port\":\"wan\",\"endpoint\":\"192.0.2.1:1\",\"mtu\":1340,\"mtu_probed\":"
+		"{\"bytes\":-1340}",
+		"direct", 60, 1340, LEDGER_ROUTE},
 	{"jumbo", PORTS ",\"tunnel_mtu\":8920",
 		"\"port\":\"lan\",\"endpoint\":\"192.0.2.1:1\",\"mtu\":8940", "direct", 60, 8920,
 		LEDGER_INTERFACE},
