@@ -35,7 +35,8 @@ static uint64_t in_seconds(unsigned s)
 // Whether the server has ended it; what it said before is in the answer.
 static bool is_ended(struct client *c)
 {
-	for (double end = seconds() + 0.3; !c->closed && seconds() < end;)
+	const double end = seconds() + 0.3;
+	for (unsigned turn = 0; !c->closed && (turn < 100 || seconds() < end); turn++)
 		spin(c);
 	return c->closed;
 }

@@ -104,7 +104,7 @@ static void cross(const struct frame *f, struct port *from, struct port *to)
 	struct rte_mbuf *m = frame_build(f, pool, &from->mac, &to->mac);
 	// memif's server has no room before the client has looked once.
 	for (int i = 0; port_tx(from, 0, &m, 1) != 1; i++) {
-		assert_true(i < 100);
+		assert_true(i < WAIT_MS);
 		port_rx(to, 0, &m, 0);
 		usleep(1000);
 	}

@@ -410,7 +410,7 @@ static void test_mirror(void **)
 		  "bash -c 'echo x >/dev/udp/10.3.0.7/9'");
 	bool arp = false;
 	struct rte_mbuf *m;
-	for (int i = 0; i < 100 && !arp; i++) {
+	for (int ms = 0; ms < WAIT_MS && !arp; ms++) {
 		for (unsigned q = 0; q < 2; q++) {
 			if (port_rx(mirror, q, &m, 1) != 1)
 				continue;

@@ -742,7 +742,7 @@ static void live_tables(void)
 		assert_int_equal(netlink_rule_del(n, &rules[i]), 0);
 	assert_int_equal(netlink_rule_del(n, &rules[0]), -ENOENT);
 	command("! ip rule | grep -q '^52'");
-	for (int i = 0; i < 100 && rules_gone < 3; i++) {
+	for (int i = 0; i < 500 && rules_gone < 3; i++) {
 		event_base_loop(base, EVLOOP_NONBLOCK);
 		usleep(10000);
 	}
