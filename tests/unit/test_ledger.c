@@ -149,6 +149,29 @@ static void test_accounts(void **)
 	}
 }
 
+// Full packets as they are in the layer below.
+static void test_outer(void **)
+{
+	static const struct {
+		struct ledger_layer layer[2];
+		uint32_t outer;
+	} cases[] = {
+		{{LINK(1500), L_MTU(WG4, 1420)}, 1480},
+		{{LINK(1500), L_MTU(WG6, 1420)}, 1500},
+		{{LINK(1500), L_MTU(VXLAN4, 1450)}, 1500},
+		{{LINK(1500), L_MTU(VXLAN6, 1430)}, 1500},
+		{{LINK(1230), L_MTU(WG4, 1280)}, 1340}, // a tailnet's packet in a pod's network
+		{{LINK(1230), L_MTU(WG, 1280)}, 1360},
+	};
+	for (unsigned i = 0; i < N(cases); i++) {
+		struct ledger_layer layer[2];
+		unsigned at;
+		memcpy(layer, cases[i].layer, sizeof(layer));
+		assert_int_equal(ledger_account(layer, 2, &at), 0);
+		assert_int_equal(layer[1].outer, cases[i].outer);
+	}
+}
+
 static const struct {
 	const char *name;
 	struct ledger_layer layer[LEDGER_LAYERS_MAX + 1];
@@ -247,6 +270,12 @@ static void test_inline(void **)
 	assert_int_equal(ledger_mss(1420, IP_V6), 1360);
 	assert_int_equal(ledger_mss(40, IP_V4), 0);
 	assert_int_equal(ledger_mss(0, IP_V6), 0);
+	// What iperf3 shows as MSS, with timestamps: of a tunnel, of AWS' jumbo frames and a tunnel
+	// there.
+	static const uint16_t shown[][2] = {{1420, 1368}, {9001, 8949}, {8921, 8869}};
+	for (unsigned i = 0; i < N(shown); i++)
+		assert_int_equal(
+			ledger_mss(shown[i][0], IP_V4) - LEDGER_TIMESTAMPS_LEN, shown[i][1]);
 	static const uint32_t padded[][3] = {{0, 1420, 0}, {1, 1420, 16}, {16, 1420, 16},
 		{1408, 1420, 1408}, {1409, 1420, 1420}, {1420, 1420, 1420}, {1150, 1150, 1150},
 		{1150, 1280, 1152}, {1421, 1420, 1424}};
@@ -335,6 +364,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_overhead),
 		cmocka_unit_test(test_accounts),
+		cmocka_unit_test(test_outer),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_fragments),
 		cmocka_unit_test(test_inline),
