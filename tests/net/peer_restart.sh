@@ -46,7 +46,7 @@ survivor_finds_out() { # with all peers at the same time: it takes its time
 }
 
 survivor_reaches() { # PEER HANDSHAKE_BEFORE
-	recovers 16500 client "${behind[$1]}"
+	recovers 20000 client "${behind[$1]}"
 	check "by a new handshake" test "$(handshake_of gwa "$1")" -gt "$2"
 	ping_lossless client "${behind[$1]}" -f -c 50
 }
@@ -56,7 +56,7 @@ restarted_speaks() { # PEER HOST: what is behind it
 	stop "$1" KILL
 	gateway_start "$1" "${gw_kind[$1]}"
 	killed=''
-	recovers 3000 "$2" 10.1.0.2
+	recovers 4500 "$2" 10.1.0.2
 	ping_lossless client "${behind[$1]}" -f -c 50
 }
 
@@ -91,7 +91,7 @@ if [[ $dut == tailgate ]]; then
 	gateway_start gwa tailgate
 	echo "started after $(($(now_ms) - begin)) ms"
 	killed=''
-	recovers 3000 client 10.2.0.2
+	recovers 4500 client 10.2.0.2
 	check "with its own port" test "$(tailgate_cli gwa status --json | jq .listen_port)" = 41641
 	ping_lossless server fd01::2 -f -c 50
 fi

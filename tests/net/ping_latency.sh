@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A ping through an idle gateway takes at most 150 microseconds longer (median), each gateway.
+# A ping through an idle gateway takes at most 150 microseconds longer (median), each gateway; on a
+# slow machine at most twice what it takes without any.
 # timeout: 60
 # sanitizer: no
 # alone: yes
@@ -26,4 +27,5 @@ lab_clear
 plain=$(cat "$lab_dir/none") through=$(cat "$lab_dir/dut")
 echo "median: no tunnel $plain us, two gateways $through us"
 # The request and the answer each pass both gateways: four times in all, two each.
-check "at most 150 us more for each gateway" test $(((through - plain) / 2)) -le 150
+limit=$((2 * plain > 150 ? 2 * plain : 150)) # a slow machine's pings are slow without any tunnel, too
+check "at most $limit us more for each gateway" test $(((through - plain) / 2)) -le $limit
