@@ -320,6 +320,6 @@ void doctor_mtu_keep_wrong(json_t *report)
 
 void doctor_mtu_keep_verified(json_t *report)
 {
-	static const char *const verified[] = {"F082", "F103", "F104", NULL};
+	static const char *const verified[] = {"F082", "F099", "F103", "F104", NULL};
 	keep(report, verified);
 }

@@ -10,6 +10,7 @@ enum {
 	DOCTOR_MTU_FILE_MAX = 65536, // bytes of a file that are looked at
 	DOCTOR_MTU_LINE_MAX = 256,   // longer lines are passed over
 	DOCTOR_MTU_WATCH_MS = 500,   // between the two looks at counters
+	DOCTOR_MTU_PROXIES_MAX = 256,
 };
 
 enum doctor_mtu_file {
@@ -41,6 +42,9 @@ struct doctor_mtu_facts {
 	struct ip_addr node_ip;		// the first one; IP_NONE: not there
 	bool agent;			// k3s-agent is installed, and not the server
 	unsigned n_userspace;		// running tailscaled without an interface
+	// Of running tailscaled in other network namespaces: stack_link.netnsid.
+	uint32_t proxy[DOCTOR_MTU_PROXIES_MAX];
+	unsigned n_proxies;
 
 	// DOCTOR_MTU_WATCH_MS before the other facts, and with them.
 	struct stack before;
@@ -52,8 +56,8 @@ struct doctor_mtu_facts {
 void doctor_mtu_read_env(struct doctor_mtu_facts *, const char *text, size_t len);
 // /etc/rancher/k3s/config.yaml: flannel-iface and node-ip of the outermost level. Any bytes.
 void doctor_mtu_read_k3s(struct doctor_mtu_facts *, const char *text, size_t len);
-// /proc/PID/cmdline, its arguments each with a zero. Any bytes.
-void doctor_mtu_read_process(struct doctor_mtu_facts *, const char *text, size_t len);
+// /proc/PID/cmdline, its arguments each with a zero. Any bytes. Whether it is a tailscaled.
+bool doctor_mtu_read_process(struct doctor_mtu_facts *, const char *text, size_t len);
 // /proc/net/snmp, then snmp6, to add up. Any bytes.
 void doctor_mtu_read_counts(struct doctor_mtu_counts *, const char *text, size_t len);
 // The files under root of the above, but for counts. 0 or -ENOMEM.
@@ -64,7 +68,7 @@ int doctor_mtu_read_files(const char *root, struct doctor_mtu_facts *) must_chec
 json_t *doctor_mtu_judge(const struct doctor_mtu_facts *) must_check;
 // Leave out what is well or only to be known.
 void doctor_mtu_keep_wrong(json_t *report);
-// The same, but that flannel's file, its bridge and the pods stay. [for --verify]
+// The same, but that flannel's file, its bridge, the pods and proxies stay. [for --verify]
 void doctor_mtu_keep_verified(json_t *report);
 // Of this host; files are looked for under root ("": /). Takes DOCTOR_MTU_WATCH_MS. 0; or -errno
 // and one line in err.

@@ -51,9 +51,30 @@ static void judge_flannels_bridge(struct judge *j, const struct stack_link *brid
 
 // Of the pods of a bridge.
 struct pods {
-	unsigned n, n_hidden, n_large, n_small;
-	char list[LIST_LEN]; // of the last two
+	unsigned n, n_hidden, n_large, n_small, n_proxies;
+	char list[LIST_LEN]; // of those that are large or small
+	char proxies[LIST_LEN];
 };
+
+static bool is_proxy(const struct judge *j, const struct stack_link *l)
+{
+	for (unsigned i = 0; l->lower_elsewhere && i < j->f->n_proxies; i++)
+		if (j->f->proxy[i] == l->netnsid)
+			return true;
+	return false;
+}
+
+// inside: the MTU at the pod's end.
+static void append(char *list, const struct stack_link *l, unsigned inside)
+{
+	const size_t used = strlen(list);
+	if (inside == l->mtu)
+		snprintf(list + used, LIST_LEN - used, "%s%s %u", used > 0 ? ", " : "", l->name,
+			l->mtu);
+	else
+		snprintf(list + used, LIST_LEN - used, "%s%s %u (in the pod %u)",
+			used > 0 ? ", " : "", l->name, l->mtu, inside);
+}
 
 // A pod's interface has two ends; each sends only what its own MTU allows, and takes no more.
 static void look_at_pod(const struct judge *j, const struct stack_link *bridge,
@@ -65,19 +86,16 @@ static void look_at_pod(const struct judge *j, const struct stack_link *bridge,
 	const unsigned low = inside < l->mtu ? inside : l->mtu;
 	const bool large = high > (flannels ? j->has : bridge->mtu);
 	const bool small = flannels && (low < j->want || high > j->want) && !large;
-	const size_t used = strlen(p->list);
 	p->n++;
 	p->n_hidden += l->peer_hidden;
 	p->n_large += large;
 	p->n_small += small;
-	if (!large && !small)
+	if (large || small)
+		append(p->list, l, inside);
+	if (!is_proxy(j, l))
 		return;
-	if (inside == l->mtu)
-		snprintf(p->list + used, sizeof(p->list) - used, "%s%s %u", used > 0 ? ", " : "",
-			l->name, l->mtu);
-	else
-		snprintf(p->list + used, sizeof(p->list) - used, "%s%s %u (in the pod %u)",
-			used > 0 ? ", " : "", l->name, l->mtu, inside);
+	p->n_proxies++;
+	append(p->proxies, l, inside);
 }
 
 static void note_wrong_pods(struct judge *j, const struct stack_link *bridge, const struct pods *p)
@@ -108,6 +126,9 @@ static void judge_pods(struct judge *j, const struct stack_link *bridge)
 	else if (p.n > 0)
 		doctor_mtu_note(j, "F104", "ok", pods, "", "", "%u on %s (%u): fit", p.n,
 			bridge->name, bridge->mtu);
+	if (p.n_large + p.n_small == 0 && p.n_proxies > 0)
+		doctor_mtu_note(j, "F099", "ok", pods, "", "", "%u of them run a tailscaled: %s",
+			p.n_proxies, p.proxies);
 	if (p.n_hidden > 0 && is_flannels(j, bridge))
 		doctor_mtu_note(j, "F084", "warn", pods,
 			"Only the host's ends of their interfaces have been seen.",

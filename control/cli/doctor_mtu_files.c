@@ -125,27 +125,28 @@ static const char *tun_value(const char *arg)
 	return name[4] == '=' ? name + 5 : "";
 }
 
-void doctor_mtu_read_process(struct doctor_mtu_facts *f, const char *text, size_t len)
+bool doctor_mtu_read_process(struct doctor_mtu_facts *f, const char *text, size_t len)
 {
 	char arg[DOCTOR_MTU_LINE_MAX];
 	bool next = false, first = true;
 	for (const char *at = text, *end = text + len; at < end; first = false) {
 		const char *stop = memchr(at, '\0', end - at);
 		if (stop == NULL)
-			return; // cut off: what it would have been is not known
+			return !first; // cut off: what it would have been is not known
 		const size_t n = stop - at;
 		memcpy(arg, at, n < sizeof(arg) ? n + 1 : 1);
 		arg[n < sizeof(arg) ? n : 0] = '\0';
 		at = stop + 1;
 		const char *name = strrchr(arg, '/'), *value = next ? arg : tun_value(arg);
 		if (first && strcmp(name != NULL ? name + 1 : arg, "tailscaled") != 0)
-			return;
+			return false;
 		if (!first && value != NULL && strcmp(value, userspace) == 0) {
 			f->n_userspace++;
-			return;
+			return true;
 		}
 		next = !first && !next && value != NULL && *value == '\0';
 	}
+	return !first;
 }
 
 // --- /proc/net/snmp: a line of names, a line of values, both with the protocol before them;

@@ -45,6 +45,14 @@ static bool exists(const char *root, const char *path)
 	       access(full, F_OK) == 0;
 }
 
+static void keep_proxy(struct doctor_mtu_facts *f, const char *pid)
+{
+	uint32_t *netnsid = &f->proxy[f->n_proxies];
+	if (f->n_proxies < DOCTOR_MTU_PROXIES_MAX &&
+		stack_netnsid_of(strtoul(pid, NULL, 10), netnsid) == 0)
+		f->n_proxies++;
+}
+
 // Processes of all pods are seen where there is no PID namespace between.
 static void read_processes(const char *root, struct doctor_mtu_facts *f, char *text)
 {
@@ -58,8 +66,8 @@ static void read_processes(const char *root, struct doctor_mtu_facts *f, char *t
 			continue;
 		snprintf(path, sizeof(path), "/proc/%s/cmdline", entry->d_name);
 		ssize_t n = read_file(root, path, text);
-		if (n > 0)
-			doctor_mtu_read_process(f, text, n);
+		if (n > 0 && doctor_mtu_read_process(f, text, n))
+			keep_proxy(f, entry->d_name);
 	}
 	if (dir != NULL)
 		closedir(dir);

@@ -4,6 +4,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdalign.h>
@@ -315,20 +316,30 @@ static int read_peers(struct mnl_socket *socket, struct stack *s)
 	return error;
 }
 
-static int read_once(struct stack *out)
+// A socket whose answers do not come too late. 0 or -errno.
+static int open_socket(struct mnl_socket **out)
 {
 	struct timeval wait = {.tv_sec = REPLY_WAIT_S};
-	struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	int error = 0;
-	out->n = out->omitted = 0;
-	if (socket == NULL)
+	*out = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
+	if (*out == NULL)
 		return -errno;
-	if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ||
-		setsockopt(mnl_socket_get_fd(socket), SOL_SOCKET, SO_RCVTIMEO, &wait,
-			sizeof(wait)) < 0)
-		error = -errno;
-	if (error == 0)
-		error = dump(socket, RTM_GETLINK, 1, out);
+	if (mnl_socket_bind(*out, 0, MNL_SOCKET_AUTOPID) == 0 &&
+		setsockopt(mnl_socket_get_fd(*out), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) ==
+			0)
+		return 0;
+	int error = -errno;
+	mnl_socket_close(*out);
+	return error;
+}
+
+static int read_once(struct stack *out)
+{
+	struct mnl_socket *socket;
+	out->n = out->omitted = 0;
+	int error = open_socket(&socket);
+	if (error < 0)
+		return error;
+	error = dump(socket, RTM_GETLINK, 1, out);
 	if (error == 0)
 		error = dump(socket, RTM_GETADDR, 2, out);
 	if (error == 0)
@@ -342,5 +353,48 @@ int stack_read(struct stack *out)
 	int error = -EINTR;
 	for (unsigned i = 0; error == -EINTR && i < READ_TRIES; i++)
 		error = read_once(out);
+	return error;
+}
+
+static int on_netnsid(const struct nlattr *attr, void *data)
+{
+	uint32_t *netnsid = data;
+	if (mnl_attr_get_type(attr) == NETNSA_NSID)
+		*netnsid = get_u32(attr);
+	return MNL_CB_OK;
+}
+
+int stack_feed_netnsid(const uint8_t *bytes, size_t len, uint32_t *netnsid)
+{
+	const struct nlmsghdr *nh = rt_next(&bytes, &len);
+	if (nh == NULL)
+		return -EPROTO;
+	if (nh->nlmsg_type == NLMSG_ERROR)
+		return error_of(nh);
+	*netnsid = UINT32_MAX; // NETNSA_NSID_NOT_ASSIGNED
+	if (nh->nlmsg_type != RTM_NEWNSID ||
+		mnl_nlmsg_get_payload_len(nh) < sizeof(struct rtgenmsg) ||
+		mnl_attr_parse(nh, sizeof(struct rtgenmsg), on_netnsid, netnsid) < 0)
+		return -EPROTO;
+	return *netnsid == UINT32_MAX ? -ENOENT : 0;
+}
+
+int stack_netnsid_of(uint32_t pid, uint32_t *netnsid)
+{
+	alignas(struct nlmsghdr) uint8_t part[DUMP_PART_MAX];
+	struct mnl_socket *socket;
+	int error = open_socket(&socket);
+	if (error < 0)
+		return error;
+	struct nlmsghdr *nh = mnl_nlmsg_put_header(part);
+	nh->nlmsg_type = RTM_GETNSID;
+	nh->nlmsg_flags = NLM_F_REQUEST;
+	mnl_nlmsg_put_extra_header(nh, sizeof(struct rtgenmsg));
+	mnl_attr_put_u32(nh, NETNSA_PID, pid);
+	ssize_t n = mnl_socket_sendto(socket, nh, nh->nlmsg_len);
+	if (n >= 0)
+		n = mnl_socket_recvfrom(socket, part, sizeof(part));
+	error = n < 0 ? -errno : stack_feed_netnsid(part, n, netnsid);
+	mnl_socket_close(socket);
 	return error;
 }

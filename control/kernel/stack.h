@@ -60,6 +60,12 @@ void stack_feed_peer(struct stack_link *, const uint8_t *bytes, size_t len);
 // those. 0 or -errno; -EINTR: it never held still.
 int stack_read(struct stack *out) must_check;
 
+// The number that this network namespace has for the one of a process: netnsid of a link into it.
+// 0; -ENOENT: it has none, as for itself; or -errno, of a process that has ended, too.
+int stack_netnsid_of(uint32_t pid, uint32_t *netnsid) must_check;
+// The same from the kernel's answer.
+int stack_feed_netnsid(const uint8_t *bytes, size_t len, uint32_t *netnsid) must_check;
+
 // NULL: there is none, or ifindex is 0.
 const struct stack_link *stack_find(const struct stack *, uint32_t ifindex);
 const struct stack_link *stack_named(const struct stack *, const char *name);

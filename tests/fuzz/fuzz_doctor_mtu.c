@@ -42,10 +42,12 @@ static void read_facts(struct doctor_mtu_facts *f, const uint8_t *data, size_t s
 		doctor_mtu_read_env(f, env, n_env);
 	if (n_k3s > 0)
 		doctor_mtu_read_k3s(f, k3s, n_k3s);
-	doctor_mtu_read_process(f, proc, n_proc);
+	(void)doctor_mtu_read_process(f, proc, n_proc);
 	doctor_mtu_read_counts(&f->count, proc, n_proc);
 	f->count_before.known = f->count.known;
 	(void)!stack_feed(&f->stack, dump, n_dump);
+	(void)!stack_feed_netnsid(dump, n_dump, &f->proxy[0]);
+	f->n_proxies = 1;
 	if (f->stack.n > 0)
 		stack_feed_peer(&f->stack.link[0], dump, n_dump);
 	free(env);

@@ -133,6 +133,11 @@ mend
 say "proxies, and packets that are cut"
 printf '/usr/local/bin/tailscaled\0--tun=userspace-networking\0' >"$root/proc/77/cmdline"
 check "a proxy is no defect" test "$(doctor --json | jq -r '.findings[] | select(.id == "F087").severity')" = info
+rm -r "$root/proc" && ln -s /proc "$root/proc"
+start proxy pod bash -c 'exec -a tailscaled sleep 60'
+proxies() { [[ $(doctor --verify --json | jq -r '.findings[] | select(.id == "F099").evidence') == "1 of them run a tailscaled: veth0 1450" ]]; }
+wait_for 10 proxies
+echo "ok a pod with a tailscaled is verified by name"
 start cut host ping -q -i 0.01 -s 3000 192.168.1.1
 wait_for 10 cuts
 echo "ok F111 warn"

@@ -418,6 +418,15 @@ static void test_verified(void **)
 	assert_string_equal(show_text(json_array_get(findings, 2), "id"), "F104");
 	assert_int_equal(show_worst_finding(findings), SHOW_OK);
 	json_decref(report);
+
+	facts.proxy[0] = 5; // of no pod here
+	facts.proxy[1] = 0;
+	facts.n_proxies = 2;
+	report = doctor_mtu_judge(&facts);
+	doctor_mtu_keep_verified(report);
+	assert_string_equal(show_text(finding_of(report, "F099"), "evidence"),
+		"1 of them run a tailscaled: veth12ab 1450");
+	json_decref(report);
 }
 
 int main(void)

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_link.h>
+#include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
 #include <stdalign.h>
 #include <sys/stat.h>
@@ -158,39 +159,39 @@ static void test_processes(void **)
 	static const struct {
 		const char *text;
 		size_t len;
-		bool userspace;
+		bool userspace, is_one;
 	} processes[] = {
-#define PROCESS(text, is) {text, sizeof(text) - 1, is}
-		PROCESS("tailscaled\0--tun=userspace-networking\0", true),
+#define PROCESS(text, is, one) {text, sizeof(text) - 1, is, one}
+		PROCESS("tailscaled\0--tun=userspace-networking\0", true, true),
 		PROCESS("/usr/local/bin/tailscaled\0--statedir=/tmp\0-tun=userspace-networking\0",
-			true),
-		PROCESS("tailscaled\0--tun\0userspace-networking\0--x\0", true),
-		PROCESS("", false),
-		PROCESS("\0", false),
-		PROCESS("tailscaled", false),
-		PROCESS("tailscaled\0", false),
-		PROCESS("tailscaled\0--tun=userspace-networking", false),
-		PROCESS("tailscaled\0--tun\0", false),
-		PROCESS("tailscaled\0--tun\0tailscale0\0", false),
-		PROCESS("tailscaled\0--tun=tailscale0\0", false),
-		PROCESS("tailscaled\0userspace-networking\0", false),
-		PROCESS("tailscaled\0--tun\0--tun\0userspace-networking\0", false),
-		PROCESS("tailscaled\0--tunnel=userspace-networking\0", false),
-		PROCESS("tailscaled\0---tun=userspace-networking\0", false),
-		PROCESS("tailscaled\0tun=userspace-networking\0", false),
-		PROCESS("tailscaled\0--tun=userspace-networking2\0", false),
-		PROCESS("grep\0tailscaled\0--tun=userspace-networking\0", false),
-		PROCESS("tailscale\0--tun=userspace-networking\0", false),
-		PROCESS("--tun\0userspace-networking\0", false),
-		PROCESS("/\0--tun=userspace-networking\0", false),
+			true, true),
+		PROCESS("tailscaled\0--tun\0userspace-networking\0--x\0", true, true),
+		PROCESS("", false, false),
+		PROCESS("\0", false, false),
+		PROCESS("tailscaled", false, false),
+		PROCESS("tailscaled\0", false, true),
+		PROCESS("tailscaled\0--tun=userspace-networking", false, true),
+		PROCESS("tailscaled\0--tun\0", false, true),
+		PROCESS("tailscaled\0--tun\0tailscale0\0", false, true),
+		PROCESS("tailscaled\0--tun=tailscale0\0", false, true),
+		PROCESS("tailscaled\0userspace-networking\0", false, true),
+		PROCESS("tailscaled\0--tun\0--tun\0userspace-networking\0", false, true),
+		PROCESS("tailscaled\0--tunnel=userspace-networking\0", false, true),
+		PROCESS("tailscaled\0---tun=userspace-networking\0", false, true),
+		PROCESS("tailscaled\0tun=userspace-networking\0", false, true),
+		PROCESS("tailscaled\0--tun=userspace-networking2\0", false, true),
+		PROCESS("grep\0tailscaled\0--tun=userspace-networking\0", false, false),
+		PROCESS("tailscale\0--tun=userspace-networking\0", false, false),
+		PROCESS("--tun\0userspace-networking\0", false, false),
+		PROCESS("/\0--tun=userspace-networking\0", false, false),
 	};
 	static struct doctor_mtu_facts f;
 	for (unsigned i = 0; i < N(processes); i++) {
 		char *copy = malloc(processes[i].len + 1);
 		memcpy(copy, processes[i].text, processes[i].len);
 		f.n_userspace = 0;
-		doctor_mtu_read_process(&f, copy, processes[i].len);
-		if (f.n_userspace != processes[i].userspace)
+		const bool is_one = doctor_mtu_read_process(&f, copy, processes[i].len);
+		if (f.n_userspace != processes[i].userspace || is_one != processes[i].is_one)
 			fail_msg("process %u: %u", i, f.n_userspace);
 		free(copy);
 	}
@@ -395,6 +396,44 @@ static void test_peer_mtu(void **)
 	assert_int_equal(stack_peer_mtu(&s, &s.link[1]), 0);
 }
 
+// The kernel's number for a process' namespace.
+static void test_netnsid(void **)
+{
+	static const struct {
+		uint16_t type;
+		int32_t value; // of the attribute, or the error
+		size_t len;    // of the attribute; 0: there is none
+		int result;
+	} answers[] = {
+		{RTM_NEWNSID, 7, 4, 0},
+		{RTM_NEWNSID, 0, 4, 0},
+		{RTM_NEWNSID, -1, 4, -ENOENT},
+		{RTM_NEWNSID, 7, 0, -ENOENT},
+		{RTM_NEWLINK, 7, 4, -EPROTO},
+		{NLMSG_ERROR, -ESRCH, 0, -ESRCH},
+		{NLMSG_ERROR, 0, 0, -EPROTO},
+	};
+	for (unsigned i = 0; i < N(answers); i++) {
+		uint32_t netnsid = 99;
+		alignas(struct nlmsghdr) uint8_t bytes[256] = {0};
+		struct nlmsghdr *nh = mnl_nlmsg_put_header(bytes);
+		nh->nlmsg_type = answers[i].type;
+		if (answers[i].type == NLMSG_ERROR) {
+			struct nlmsgerr *e = mnl_nlmsg_put_extra_header(nh, sizeof(*e));
+			e->error = answers[i].value;
+		} else
+			mnl_nlmsg_put_extra_header(nh, sizeof(struct rtgenmsg));
+		if (answers[i].len > 0)
+			mnl_attr_put(nh, NETNSA_NSID, answers[i].len, &answers[i].value);
+		assert_int_equal(
+			stack_feed_netnsid(bytes, nh->nlmsg_len, &netnsid), answers[i].result);
+		if (answers[i].result == 0)
+			assert_int_equal(netnsid, answers[i].value);
+		for (size_t cut = 0; cut < nh->nlmsg_len; cut++)
+			assert_int_equal(stack_feed_netnsid(bytes, cut, &netnsid), -EPROTO);
+	}
+}
+
 // Links came or went while they were told of.
 static void test_changed(void **)
 {
@@ -418,6 +457,7 @@ int main(void)
 		cmocka_unit_test(test_link_counters),
 		cmocka_unit_test(test_peers),
 		cmocka_unit_test(test_peer_mtu),
+		cmocka_unit_test(test_netnsid),
 		cmocka_unit_test(test_changed),
 		cmocka_unit_test(test_odd_names),
 		cmocka_unit_test(test_ends),
