@@ -71,6 +71,20 @@ static bool source(const struct graph *g, const struct pkt *p, uint8_t *to)
 	return false;
 }
 
+// The host's own kernel believes nothing that seems to come from an address of its own: its packets
+// are too big for where they were going to.
+static bool source_to_host(const struct rte_mbuf *m, const struct pkt *p, uint8_t *to)
+{
+	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
+	if (p->from != FROM_HOST || p->reason != ICMP_TOO_BIG)
+		return false;
+	if (p->ip.family == IP_V4)
+		memcpy(to, l3 + 16, 4);
+	else
+		memcpy(to, l3 + 24, 16);
+	return true;
+}
+
 // Where an error enters: what was translated is named in it, so it has to be translated, too.
 static enum node_id entry_of(const struct pkt *cause)
 {
@@ -86,7 +100,7 @@ static void reply(struct graph *g, const struct rte_mbuf *m, const struct pkt *p
 	bool v4 = p->ip.family == IP_V4;
 	uint16_t head = icmp_head_len(p->ip.family);
 	uint16_t quote = RTE_MIN(m->data_len, (v4 ? ICMP4_LEN_MAX : ICMP6_LEN_MAX) - head);
-	if (g->later.n == BURST || !source(g, p, src))
+	if (g->later.n == BURST || (!source_to_host(m, p, src) && !source(g, p, src)))
 		return;
 	struct rte_mbuf *e = pkt_alloc(g);
 	if (!e)
