@@ -66,9 +66,8 @@ int doctor_mtu_read_files(const char *root, struct doctor_mtu_facts *) must_chec
 // {"findings": [...], "commands": [...]}: findings as the daemon's doctor has them, and what mends
 // them, in order. NULL: out of memory.
 json_t *doctor_mtu_judge(const struct doctor_mtu_facts *) must_check;
-// Leave out what is well or only to be known.
-void doctor_mtu_keep_wrong(json_t *report);
-// The same, but that flannel's file, its bridge, the pods and proxies stay. [for --verify]
+// Leave out what is well or only to be known, but for flannel's file, its bridge, the pods and
+// proxies. [for --verify]
 void doctor_mtu_keep_verified(json_t *report);
 // Of this host; files are looked for under root ("": /). Takes DOCTOR_MTU_WATCH_MS. 0; or -errno
 // and one line in err.
