@@ -43,6 +43,7 @@ settle() { # WHAT: until both know the same
 }
 
 tn_pair
+tn_settle bob
 ping_begin beside alice "$(ip4 bob)" 0.01
 rss=$(rss_kb "${lab_pid[alice]}")
 

@@ -62,7 +62,7 @@ wait_for 10 eval '[[ $(peer_status alice bob .ExitNodeOption) == true ]]'
 show alice exit-node list
 
 say "bob, by name"
-check "it can reach its LAN" reaches alice 10.88.1.2
+check "it can reach its LAN" wait_for 5 reaches alice 10.88.1.2
 show alice set --exit-node=bob
 wait_for 15 is_seen alice 4 10.77.0.12
 wait_for 15 is_seen alice 6 '[fd77:0000:0000:0000:0000:0000:0000:0012]'
@@ -118,7 +118,7 @@ wait_for 30 is_seen alice 4 10.77.0.12
 say "none"
 show alice set --exit-node=
 wait_for 5 is_seen alice 4 10.77.0.11
-check "its LAN is there again" reaches alice 10.88.1.2
+check "its LAN is there again" wait_for 5 reaches alice 10.88.1.2
 check "no default route is left" test -z "$(routes -4 | grep default)"
 
 say "automatic"
@@ -133,7 +133,7 @@ show alice set --exit-node="$(ip4 bob)"
 wait_for 15 is_seen alice 4 10.77.0.12
 stop alice KILL
 wait_for 5 is_seen alice 4 10.77.0.11
-check "its LAN is reached" reaches alice 10.88.1.2
+check "its LAN is reached" wait_for 5 reaches alice 10.88.1.2
 echo "what is left: $(routes -4) $(routes -6), rules: $(rules -4) + $(rules -6)"
 tn_daemon alice "$dut"
 wait_for 30 is_seen alice 4 10.77.0.12

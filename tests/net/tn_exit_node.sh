@@ -50,8 +50,8 @@ check "it is listed" grep -q alice <<<"$(tailscale bob exit-node list)"
 wait_for 10 eval '[[ $(tailscale bob exit-node suggest) == *"Suggested exit node: alice"* ]]'
 
 say "in use"
-check "bob's own way is another one" is_seen bob 4 10.77.0.12
-check "bob's LAN is reached" reaches bob 10.88.2.2
+check "bob's own way is another one" wait_for 5 is_seen bob 4 10.77.0.12
+check "bob's LAN is reached" wait_for 5 reaches bob 10.88.2.2
 for by in alice "$(ip4 alice)"; do
 	show bob set --exit-node="$by"
 	wait_for 15 is_seen bob 4 10.77.0.11
@@ -64,7 +64,7 @@ check "bob's LAN is not" silent bob 10.88.2.2
 check "alice's LAN is no part of the internet" silent bob 10.88.1.2
 show bob set --exit-node-allow-lan-access
 wait_for 10 reaches bob 10.88.2.2
-check "the rest goes on" is_seen bob 4 10.77.0.11
+check "the rest goes on" wait_for 5 is_seen bob 4 10.77.0.11
 
 say "withdrawn"
 show alice set --advertise-exit-node=false

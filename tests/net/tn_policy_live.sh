@@ -109,9 +109,9 @@ check "carol lost nothing: $lost" test "$lost" -le 2
 
 say "fragments, with SNAT"
 before=$(metric tailgate_reassembled_total)
-check "UDP of 4000 bytes and its answer" whole 9000 4000
-check "UDP of 20000 bytes" whole 9001 20000
-check "an echo of 4000 bytes" big_echo $lan
+check "UDP of 4000 bytes and its answer" wait_for 5 whole 9000 4000
+check "UDP of 20000 bytes" wait_for 5 whole 9001 20000
+check "an echo of 4000 bytes" wait_for 5 big_echo $lan
 check "they were put together" test "$(metric tailgate_reassembled_total)" -ge $((before + 3))
 before=$(drops filter_rule)
 check "not to another port" refused whole 9002 4000
@@ -119,8 +119,8 @@ check "which is counted" grows filter_rule "$before"
 say "and without"
 show alice set --snat-subnet-routes=false
 wait_for 5 whole 9000 4000
-check "UDP of 20000 bytes" whole 9001 20000
-check "an echo of 4000 bytes" big_echo $lan
+check "UDP of 20000 bytes" wait_for 5 whole 9001 20000
+check "an echo of 4000 bytes" wait_for 5 big_echo $lan
 check "not to another port" refused whole 9002 4000
 show alice set --snat-subnet-routes=true
 wait_for 10 eval '(($(metric tailgate_fragment_buffers_in_use{worker=\"0\"}) == 0))'

@@ -28,6 +28,7 @@ transfer alice bob "$(ip4 bob)" 20
 transfer bob alice "$(ip6 alice)" 20
 
 say "bob is killed and comes back"
+tn_settle carol
 ping_begin beside alice "$(ip4 carol)" 0.02
 stop bob KILL
 wait_for 5 silent alice "$(ip4 bob)"
