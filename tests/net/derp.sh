@@ -20,7 +20,7 @@ derper_start() { # ADDRESS: with the key and certificate it had before
 		-certdir "$lab_dir/cert" -c "$lab_dir/$1.key" -http-port -1 -stun=false
 	wait_for 15 answers "$1"
 }
-answers() { in_ns wan ss -Hlnt "src $1 and sport = :443" | grep -q .; }
+answers() { [[ $(in_ns wan ss -Hlnt "src $1 and sport = :443") ]]; }
 
 pin() { # ADDRESS: what the DERP map says of its certificate
 	echo "sha256-raw:$(openssl x509 -in "$lab_dir/cert/$1.crt" -outform der | sha256sum | cut -d' ' -f1)"

@@ -55,7 +55,7 @@ say "the internet by the other"
 show bob set --exit-node=alice
 wait_for 20 is_seen 10.77.0.200
 capture by-wan alice wan "host $web"
-for _ in 1 2 3 4 5; do check "the server sees the NAT gateway" is_seen 10.77.0.200; done
+for _ in 1 2 3 4 5; do check "the server sees the NAT gateway" wait_for 5 is_seen 10.77.0.200; done
 check "nothing of it passes by wan" test "$(captured by-wan)" = 0
 check "still directly" pong bob alice direct
-check "the LAN behind it is where main says" reaches bob 10.88.1.2
+check "the LAN behind it is where main says" wait_for 5 reaches bob 10.88.1.2

@@ -38,18 +38,18 @@ wait_for 5 listening bob 7002
 
 say "with SNAT"
 wait_for 10 is_seen 10.88.1.2 10.88.1.1
-check "IPv6" is_seen '[fd88:0:0:1::2]' "$(long fd88:0:0:1::1)"
+check "IPv6" wait_for 5 is_seen '[fd88:0:0:1::2]' "$(long fd88:0:0:1::1)"
 
 say "without"
 show alice set --snat-subnet-routes=false
 wait_for 5 is_seen 10.88.1.2 "$(ip4 bob)"
-check "IPv6" is_seen '[fd88:0:0:1::2]' "$(long "$(ip6 bob)")"
+check "IPv6" wait_for 5 is_seen '[fd88:0:0:1::2]' "$(long "$(ip6 bob)")"
 check "the LAN reaches bob" from_lan
 
 say "stateful"
 show alice set --stateful-filtering
 wait_for 5 not_from_lan
-check "answers pass" is_seen 10.88.1.2 "$(ip4 bob)"
+check "answers pass" wait_for 5 is_seen 10.88.1.2 "$(ip4 bob)"
 show alice set --stateful-filtering=false
 wait_for 5 from_lan
 
