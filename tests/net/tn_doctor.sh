@@ -22,8 +22,8 @@ doctor() {
 }
 found() { test "$(cat "$lab_dir/doctor.txt")" = "$1"; } # LINES: that and nothing else
 evidence() { # ID SEVERITY PATTERN
-	jq -r --arg id "$1" --arg s "$2" '.findings[] | select(.id == $id and .severity == $s) | .evidence' \
-		"$lab_dir/doctor.json" | grep -qE "$3"
+	grep -qE "$3" < <(jq -r --arg id "$1" --arg s "$2" \
+		'.findings[] | select(.id == $id and .severity == $s) | .evidence' "$lab_dir/doctor.json")
 }
 exits() { test "$doctor_status" = "$1"; }
 
