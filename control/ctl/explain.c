@@ -4,7 +4,7 @@
 
 #include "control/tailnet/explain.h"
 #include "control/tailnet/tailnet.h"
-#include "dataplane/table/lookup.h"
+#include "dataplane/table/fib.h"
 
 enum {
 	HTTP_CONFLICT = 409,
@@ -203,9 +203,7 @@ static json_t *way_json(const struct gateway *gw, const struct explain_query *q)
 	char text[ADDR_TEXT_LEN];
 	json_t *way = json_object();
 	const char *how = translate(c, q, &to);
-	const struct nexthop *nh = !gw->fib		? NULL
-				   : to.family == IP_V4 ? fib_lookup4(gw->fib, to.bytes)
-							: fib_lookup6(gw->fib, to.bytes);
+	const struct nexthop *nh = gw->fib ? fib_lookup(gw->fib, &to) : NULL;
 	if (how) {
 		json_object_set_new(way, "translation", json_string(how));
 		json_object_set_new(way, "to", json_string(ip_addr_format(&to, text)));

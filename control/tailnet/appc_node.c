@@ -11,7 +11,7 @@
 #include "control/tailnet/appc.h"
 #include "control/tailnet/priv.h"
 #include "dataplane/base/log.h"
-#include "dataplane/table/lookup.h"
+#include "dataplane/table/fib.h"
 
 enum {
 	LEARN_MS = 20,	    // what is learned within it is told of at once
@@ -152,9 +152,7 @@ static void learned(struct tailnet *t)
 static bool is_own(void *arg, const struct ip_addr *addr)
 {
 	const struct tailnet *t = arg;
-	const struct fib *fib = t->params.gw->fib;
-	const struct nexthop *nh = addr->family == IP_V4 ? fib_lookup4(fib, addr->bytes)
-							 : fib_lookup6(fib, addr->bytes);
+	const struct nexthop *nh = fib_lookup(t->params.gw->fib, addr);
 	return nh && nh->type == NH_LOCAL;
 }
 
