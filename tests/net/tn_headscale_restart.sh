@@ -14,6 +14,7 @@ registered() { # NAME: headscale says that it is connected
 }
 
 tn_pair
+tn_settle bob
 ping_begin beside alice "$(ip4 bob)" 0.05
 
 say "headscale is killed"
