@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # VXLAN rides in the tunnel: two nodes of a cluster behind the gateways, whose pods have 1450 bytes, and
 # 1420 in between. TCP is clamped both ways, also where the other gateway does not; a packet that is too
-# big is answered to the pod, by the one that it was for; nothing is cut.
+# big is answered to the pod, by the one that it was for; nothing is cut. Then VXLAN on the interface of the
+# tunnel itself.
 # timeout: 60
 #
 #   pod1 - client ---- gwa (tailgate, mtu 1420) ==== wan ==== gwb (wireguard-go) ---- server - pod2
@@ -75,3 +76,21 @@ say "what may be cut arrives"
 in_ns pod1 ip route flush cache
 ping_lossless pod1 10.42.2.2 -M dont -c 3 -i 0.02 -s 1400
 ping_lossless pod1 10.42.2.2 -M dont -c 3 -i 0.02 -s 4000
+
+if [[ $dut == tailgate ]]; then
+	say "the same on the tunnel's own interface, whose way takes less than its MTU"
+	flannel_node gwa 3 tailgate0 10.99.1.1
+	flannel_node gwb 4 "${gw_dev[gwb]}" 10.99.2.1
+	flannel_peer gwa 4 10.99.2.1
+	flannel_peer gwb 3 10.99.1.1
+	flannel_pod pod3 gwa 3
+	flannel_pod pod4 gwb 4
+	check "the pods' MTU is what the interface leaves" test "$(flannel_mtu gwa)" = 1370
+	ping_lossless pod3 10.42.4.2 -M "do" -c 3 -i 0.02 -s $((1370 - 28))
+	on gwa ip link set wan mtu 1400
+	way_is() { [[ $(tailgate_cli gwa mtu --json | jq '.peers[0].mtu') == "$1" ]]; }
+	wait_for 10 way_is 1340
+	too_big pod3 10.42.4.2 $((1370 - 28)) 1290
+	too_big pod3 fd42:0:0:4::2 $((1370 - 48)) 1290
+	ping_lossless pod3 10.42.4.2 -M "do" -c 3 -i 0.02 -s $((1290 - 28))
+fi
