@@ -14,6 +14,8 @@ void show_status(FILE *out, const json_t *status, const json_t *tailnet, double 
 bool show_has_static_peers(const json_t *status, const json_t *tailnet);
 // For each peer of a tailnet which way it is reached and why; then coordination and DERP home.
 void show_paths(FILE *out, const json_t *paths, double now);
+// How much a path carries, by how it was learned, and for how long; nothing where it was not.
+void show_mtu_learned(FILE *out, const json_t *peer, const char *name, const char *how, double now);
 void show_stats(FILE *out, const json_t *stats, bool all);
 void show_trace(FILE *out, const json_t *trace);
 

@@ -62,8 +62,11 @@ static void show_path_peer(FILE *out, const json_t *peer, double now)
 	else
 		fprintf(out, "  latest handshake: %s ago\n",
 			format_duration((uint64_t)json_number_value(age), text));
-	if (show_number(peer, "mtu") > 0)
-		fprintf(out, "  path mtu: %.0f\n", show_number(peer, "mtu"));
+	if (show_number(peer, "mtu") > 0) {
+		fprintf(out, "  path mtu: %.0f", show_number(peer, "mtu"));
+		show_mtu_learned(out, peer, "mtu_probed", "probed", now);
+		fputc('\n', out);
+	}
 	show_expiry(out, peer, now);
 }
 

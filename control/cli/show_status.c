@@ -71,9 +71,7 @@ static void show_handshake(FILE *out, const json_t *peer, double now)
 			format_duration((uint64_t)(now - at), text));
 }
 
-// What was learned of the path, and how long ago.
-static void show_learned(
-	FILE *out, const json_t *peer, const char *name, const char *how, double now)
+void show_mtu_learned(FILE *out, const json_t *peer, const char *name, const char *how, double now)
 {
 	char text[FORMAT_LEN];
 	const json_t *learned = json_object_get(peer, name);
@@ -87,8 +85,8 @@ static void show_mtu(FILE *out, const json_t *peer, double now)
 {
 	fprintf(out, "  worker: %.0f, path mtu: %.0f", show_number(peer, "worker"),
 		show_number(peer, "mtu"));
-	show_learned(out, peer, "mtu_probed", "probed", now);
-	show_learned(out, peer, "mtu_told", "told by a router", now);
+	show_mtu_learned(out, peer, "mtu_probed", "probed", now);
+	show_mtu_learned(out, peer, "mtu_told", "told by a router", now);
 	fputc('\n', out);
 }
 

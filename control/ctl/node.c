@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "control/ctl/answer.h"
+#include "control/ctl/report.h"
 #include "control/tailnet/tailnet.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/mem.h"
@@ -60,6 +61,8 @@ static json_t *peer_json(const struct tailnet *t, const struct nm_peer *p, uint6
 	json_object_set_new(
 		o, "key_expiry", n->key_expiry ? json_integer(n->key_expiry) : json_null());
 	json_object_set_new(o, "mtu", json_integer(i.mtu));
+	if (i.mtu_probed.mtu)
+		json_object_set_new(o, "mtu_probed", report_learned(&i.mtu_probed));
 	json_object_set_new(o, "candidates", json_integer(i.candidates));
 	json_object_set_new(o, "pings_sent", json_integer(i.pings_sent));
 	json_object_set_new(o, "pongs_received", json_integer(i.pongs_received));

@@ -84,13 +84,15 @@ static json_t *prefixes_json(const struct ip_prefix *list, uint32_t n)
 	return array;
 }
 
-// {"bytes", "since"}; left out when nothing was learned.
+json_t *report_learned(const struct wg_learned *l)
+{
+	return json_pack("{s:i, s:f}", "bytes", l->mtu, "since", (double)l->unix_ns / 1e9);
+}
+
 static void set_learned(json_t *peer, const char *name, const struct wg_learned *l)
 {
 	if (l->mtu)
-		json_object_set_new(peer, name,
-			json_pack(
-				"{s:i, s:f}", "bytes", l->mtu, "since", (double)l->unix_ns / 1e9));
+		json_object_set_new(peer, name, report_learned(l));
 }
 
 static json_t *peer_status(const struct gateway *gw, const struct wg_peer_info *p)

@@ -60,6 +60,7 @@ bool tailnet_peer_info(
 	}
 	out->active = m.in_session;
 	out->mtu = w.mtu;
+	out->mtu_probed = w.probed;
 	out->rx_bytes = w.rx_wire_bytes;
 	out->tx_bytes = w.tx_wire_bytes;
 	out->rx_packets = w.rx_packets;

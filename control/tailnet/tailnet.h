@@ -9,6 +9,7 @@
 #include "control/path/netcheck.h"
 #include "control/path/portmap.h"
 #include "control/tailnet/prefs.h"
+#include "control/wg/session.h"
 
 struct tailnet;
 
@@ -98,6 +99,7 @@ struct tailnet_peer_info {
 	bool active;		// sent within 45 s
 	uint64_t latency_ns;	// of the path; 0: unknown
 	uint16_t mtu;
+	struct wg_learned mtu_probed;
 	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets;
 	uint64_t handshake_unix_ns, last_write_unix_ns; // 0: never
 	// Why the path is what it is.
