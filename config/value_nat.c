@@ -4,6 +4,7 @@
 
 #include "config/reader.h"
 #include "config/value.h"
+#include "dataplane/base/prefix.h"
 
 enum { PORTS_LEAST = 1024 };
 
@@ -100,11 +101,6 @@ static int remap_of(const char *text, struct config_remap *out)
 	return 0;
 }
 
-static bool overlap(const struct ip_prefix *a, const struct ip_prefix *b)
-{
-	return ip_prefix_contains(a, &b->addr) || ip_prefix_contains(b, &a->addr);
-}
-
 static int check_remap(struct config_reader *r, const config_setting_t *s,
 	const struct config_nat *nat, unsigned i)
 {
@@ -112,13 +108,15 @@ static int check_remap(struct config_reader *r, const config_setting_t *s,
 	const struct config_remap *m = &nat->remap[i];
 	if (m->known.addr.family != m->real.addr.family || m->known.len != m->real.len)
 		return reader_refuse(r, s, "both networks have to be of one family and length");
-	if (overlap(&m->known, &m->real))
+	if (ip_prefix_overlap(&m->known, &m->real))
 		return reader_refuse(r, s, "the networks overlap: %s would be translated twice",
 			ip_prefix_format(&m->known, text));
 	for (unsigned j = 0; j < i; j++) {
 		const struct config_remap *o = &nat->remap[j];
-		if (overlap(&m->known, &o->known) || overlap(&m->real, &o->real) ||
-			overlap(&m->known, &o->real) || overlap(&m->real, &o->known))
+		if (ip_prefix_overlap(&m->known, &o->known) ||
+			ip_prefix_overlap(&m->real, &o->real) ||
+			ip_prefix_overlap(&m->known, &o->real) ||
+			ip_prefix_overlap(&m->real, &o->known))
 			return reader_refuse(r, s, "overlaps with nat_remap[%u]", j);
 	}
 	return 0;

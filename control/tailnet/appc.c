@@ -4,6 +4,7 @@
 
 #include "control/dns/wire.h"
 #include "dataplane/base/mem.h"
+#include "dataplane/base/prefix.h"
 
 // -- what may be advertised -----------------------------------------------------------------------
 
@@ -24,8 +25,7 @@ static const struct ip_prefix never[] = {
 bool appc_may_advertise(const struct ip_prefix *p)
 {
 	for (unsigned i = 0; i < sizeof(never) / sizeof(never[0]); i++)
-		if (ip_prefix_contains(&never[i], &p->addr) ||
-			ip_prefix_contains(p, &never[i].addr))
+		if (ip_prefix_overlap(&never[i], p))
 			return false;
 	return true;
 }

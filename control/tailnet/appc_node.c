@@ -11,6 +11,7 @@
 #include "control/tailnet/appc.h"
 #include "control/tailnet/priv.h"
 #include "dataplane/base/log.h"
+#include "dataplane/base/prefix.h"
 #include "dataplane/table/fib.h"
 
 enum {
@@ -41,12 +42,7 @@ struct candidate {
 static int order(const void *a, const void *b)
 {
 	const struct candidate *x = a, *y = b;
-	int o = (int)x->prefix.addr.family - (int)y->prefix.addr.family;
-	if (o == 0)
-		o = memcmp(
-			x->prefix.addr.bytes, y->prefix.addr.bytes, sizeof(x->prefix.addr.bytes));
-	if (o == 0)
-		o = (int)x->prefix.len - (int)y->prefix.len;
+	int o = ip_prefix_order(&x->prefix, &y->prefix);
 	return o ? o : (int)y->set - (int)x->set;
 }
 

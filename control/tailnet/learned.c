@@ -6,16 +6,12 @@
 #include <stdlib.h>
 
 #include "dataplane/base/mem.h"
+#include "dataplane/base/prefix.h"
 
 // Never advertised, nor what holds one of them: the tailnet's own ranges, and what is nobody's
 // network.
 static const char *const never[] = {"100.64.0.0/10", "fd7a:115c:a1e0::/48", "127.0.0.0/8",
 	"169.254.0.0/16", "224.0.0.0/4", "::1/128", "fe80::/10", "ff00::/8"};
-
-static bool overlap(const struct ip_prefix *a, const struct ip_prefix *b)
-{
-	return ip_prefix_contains(a, &b->addr) || ip_prefix_contains(b, &a->addr);
-}
 
 static bool is_never(const struct ip_prefix *p)
 {
@@ -23,7 +19,7 @@ static bool is_never(const struct ip_prefix *p)
 		struct ip_prefix n;
 		if (ip_prefix_parse(never[i], &n) < 0)
 			abort(); // written a few lines above
-		if (overlap(&n, p))
+		if (ip_prefix_overlap(&n, p))
 			return true;
 	}
 	return false;
@@ -52,15 +48,7 @@ bool learned_is_within(const struct config_learned *c, const struct ip_prefix *p
 	return false;
 }
 
-static int order(const void *a, const void *b)
-{
-	const struct ip_prefix *p = a, *q = b; // the first field of an entry
-	int o = (int)p->addr.family - (int)q->addr.family;
-	if (o == 0)
-		o = memcmp(p->addr.bytes, q->addr.bytes, sizeof(p->addr.bytes));
-	return o ? o : (int)p->len - (int)q->len;
-}
-static_assert(offsetof(struct learned_entry, prefix) == 0);
+static_assert(offsetof(struct learned_entry, prefix) == 0); // for ip_prefix_order
 
 static bool passed(const struct learned_entry *e, uint64_t now_ns, unsigned s)
 {
@@ -121,7 +109,7 @@ bool learned_tick(struct learned *l, uint64_t now_ns)
 
 static bool is_known(const struct learned *l, uint32_t n, const struct ip_prefix *p)
 {
-	return n && bsearch(p, l->at, n, sizeof(l->at[0]), order) != NULL;
+	return n && bsearch(p, l->at, n, sizeof(l->at[0]), ip_prefix_order) != NULL;
 }
 
 // The one that went first makes room.
@@ -165,7 +153,7 @@ static void add_new(struct learned *l, const struct ip_prefix *found, uint32_t n
 	}
 	while (l->n > 2 * limit)
 		forget_oldest(l);
-	qsort(l->at, l->n, sizeof(l->at[0]), order);
+	qsort(l->at, l->n, sizeof(l->at[0]), ip_prefix_order);
 }
 
 bool learned_update(

@@ -8,6 +8,7 @@
 #include "control/coord/json.h"
 #include "control/coord/statefile.h"
 #include "control/tailnet/prefs_fields.h"
+#include "dataplane/base/prefix.h"
 
 static const char file_name[] = "prefs.json";
 
@@ -32,16 +33,6 @@ const json_t *prefs_json(const struct prefs *p)
 	return p->all;
 }
 
-static int compare_routes(const void *a, const void *b)
-{
-	const struct ip_prefix *const x = a, *const y = b;
-
-	if (x->addr.family != y->addr.family)
-		return x->addr.family < y->addr.family ? -1 : 1;
-	const int order = memcmp(x->addr.bytes, y->addr.bytes, sizeof(x->addr.bytes));
-	return order ? order : (int)x->len - (int)y->len;
-}
-
 static bool read_routes(struct prefs *p, const json_t *list)
 {
 	const size_t n = json_array_size(list);
@@ -54,10 +45,10 @@ static bool read_routes(struct prefs *p, const json_t *list)
 		if (!ip_prefix_parse(text, &p->routes[p->n_routes]))
 			p->n_routes++;
 	}
-	qsort(p->routes, p->n_routes, sizeof(*p->routes), compare_routes);
+	qsort(p->routes, p->n_routes, sizeof(*p->routes), ip_prefix_order);
 	uint32_t kept = 0;
 	for (uint32_t i = 0; i < p->n_routes; i++)
-		if (!kept || compare_routes(&p->routes[i], &p->routes[kept - 1]))
+		if (!kept || ip_prefix_order(&p->routes[i], &p->routes[kept - 1]))
 			p->routes[kept++] = p->routes[i];
 	p->n_routes = kept;
 	return true;

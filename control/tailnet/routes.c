@@ -10,6 +10,7 @@
 #include "control/tailnet/filter.h"
 #include "control/tailnet/priv.h"
 #include "dataplane/base/log.h"
+#include "dataplane/base/prefix.h"
 
 // 100.64.0.0/10 and fd7a:115c:a1e0::/48: every node's own addresses (tailscale net/tsaddr).
 static const struct ip_prefix tailnet_ranges[] = {
@@ -42,23 +43,14 @@ static void put(struct tn_list *l, const struct ip_prefix *p)
 	l->at[l->n++] = *p;
 }
 
-static int order(const void *a, const void *b)
-{
-	const struct ip_prefix *p = a, *q = b;
-	int o = (int)p->addr.family - (int)q->addr.family;
-	if (o == 0)
-		o = memcmp(p->addr.bytes, q->addr.bytes, sizeof(p->addr.bytes));
-	return o ? o : (int)p->len - (int)q->len;
-}
-
 // Sorted, each once.
 static void finish(struct tn_list *l)
 {
 	uint32_t n = 0;
 	if (l->n)
-		qsort(l->at, l->n, sizeof(l->at[0]), order);
+		qsort(l->at, l->n, sizeof(l->at[0]), ip_prefix_order);
 	for (uint32_t i = 0; i < l->n; i++) {
-		if (n == 0 || order(&l->at[n - 1], &l->at[i]) != 0)
+		if (n == 0 || ip_prefix_order(&l->at[n - 1], &l->at[i]) != 0)
 			l->at[n++] = l->at[i];
 	}
 	l->n = n;
@@ -111,7 +103,8 @@ static bool covered(const struct tn_list *l, const struct ip_prefix *p)
 
 static bool has(const struct tn_list *sorted, const struct ip_prefix *p)
 {
-	return sorted->n && bsearch(p, sorted->at, sorted->n, sizeof(sorted->at[0]), order) != NULL;
+	return sorted->n &&
+	       bsearch(p, sorted->at, sorted->n, sizeof(sorted->at[0]), ip_prefix_order) != NULL;
 }
 
 // Networks of interfaces that are up, but for the TUN, loopback and what is link-local.
@@ -347,7 +340,7 @@ void tn_routes_networks(struct tailnet *t)
 	const struct tn_list *old = &t->kernel.attached;
 	bool same = now.n == old->n;
 	for (uint32_t i = 0; same && i < now.n; i++)
-		same = order(&now.at[i], &old->at[i]) == 0;
+		same = ip_prefix_order(&now.at[i], &old->at[i]) == 0;
 	t->routes_dirty |= !same;
 	replace(&t->kernel.attached, &now);
 }
