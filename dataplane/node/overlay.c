@@ -114,6 +114,27 @@ static bool is_vxlan(const uint8_t *l4, uint32_t contig, const struct ip_info *i
 	       vxlan_is_port(ports, ((const struct rte_udp_hdr *)l4)->dst_port);
 }
 
+// What most of VXLAN is: one datagram, in it IPv4 without options, whole, and TCP that has no SYN.
+// There is nothing to do then, and look_inside() would find nothing to count. l4: of the UDP
+// header.
+static inline bool is_bulk(const struct rte_mbuf *m, const uint8_t *l4, uint32_t contig)
+{
+	const uint8_t *vxlan = l4 + UDP_HDR_LEN, *type = vxlan + VXLAN_L3_AT - 2;
+	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)(vxlan + VXLAN_L3_AT);
+	const struct rte_tcp_hdr *tcp = (const struct rte_tcp_hdr *)(ip + 1);
+	const uint32_t head = UDP_HDR_LEN + VXLAN_L3_AT + IP4_HDR_LEN + TCP_HDR_LEN;
+	if (contig < head || pkt_is_super(m) || vxlan[0] != VXLAN_FLAG_VNI)
+		return false;
+	uint32_t len = rte_be_to_cpu_16(((const struct rte_udp_hdr *)l4)->dgram_len);
+	uint32_t total = rte_be_to_cpu_16(ip->total_length);
+	return type[0] == RTE_ETHER_TYPE_IPV4 >> 8 && type[1] == 0 && ip->version_ihl == 0x45 &&
+	       ip->next_proto_id == IPPROTO_TCP &&
+	       !(ip->fragment_offset & ~RTE_BE16(RTE_IPV4_HDR_DF_FLAG)) &&
+	       !(tcp->tcp_flags & RTE_TCP_SYN_FLAG) && total >= IP4_HDR_LEN + TCP_HDR_LEN &&
+	       total + UDP_HDR_LEN + VXLAN_L3_AT <= len && len <= contig;
+}
+static_assert(RTE_ETHER_TYPE_IPV4 == 0x0800);
+
 // A datagram of VXLAN, p, in UDP over this family in a network of mtu bytes. Whatever it carries is
 // passed on; a SYN in it is changed. The sum of the inner TCP header's words stays the same then:
 // it starts at an even offset of every UDP datagram around it, whose checksums stay right, too.
@@ -188,7 +209,8 @@ void node_overlay(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 		uint32_t contig = pkts[i]->data_len - p->ip.l3_len;
 		if (unlikely(on && is_syn(l4, contig, &p->ip) && is_tunnelled(p)))
 			clamp(g, pkts[i], p);
-		else if (unlikely(on && is_vxlan(l4, contig, &p->ip, ports) && is_tunnelled(p)))
+		else if (unlikely(on && is_vxlan(l4, contig, &p->ip, ports) &&
+				  !is_bulk(pkts[i], l4, contig) && is_tunnelled(p)))
 			clamp_vxlan(g, pkts[i], p);
 		graph_go(g, &way, &pkts[i], p->from == FROM_HOST ? NODE_WG_ROUTE : NODE_ROUTE);
 	}
