@@ -30,7 +30,8 @@
 
 enum {
 	REFRESH_S = 1,
-	FIRST_DUMP_S = 5, // the kernel's routes are read before traffic starts
+	GUARDED_MAX = PORT_MAX + 64, // interfaces, VXLAN devices included
+	FIRST_DUMP_S = 5,	     // the kernel's routes are read before traffic starts
 };
 
 // What only this file keeps.
@@ -43,6 +44,7 @@ struct running {
 	uint16_t nat_first, nat_last; // of the address translation; 0: none
 	struct event *signals[3], *refresh;
 	uint32_t guarded[PORT_MAX]; // interface of each shared port when the guard was last set
+	uint64_t guarded_vxlans;    // and of the VXLAN devices that end here: vxlans_sum()
 	bool started;
 	char err[512];
 };
@@ -112,10 +114,30 @@ static struct ip_prefix *guard_routed(const struct config *c, unsigned *n)
 	return list;
 }
 
+// Which VXLAN devices end here, in a number.
+static uint64_t vxlans_sum(const struct daemon *d)
+{
+	struct mirror_vxlan v;
+	uint64_t sum = 0;
+	for (uint32_t i = 0; mirror_vxlan_next(d->mirror, &i, &v);)
+		sum += v.left_because ? 0 : v.link->ifindex * UINT64_C(0x9e3779b97f4a7c15);
+	return sum;
+}
+
+// What comes out of a VXLAN for the tunnel is ours as well: the kernel takes it out, too.
+static void guard_vxlans(const struct daemon *d, const char **devices, unsigned *n)
+{
+	struct mirror_vxlan v;
+	for (uint32_t i = 0; mirror_vxlan_next(d->mirror, &i, &v);) {
+		if (!v.left_because && *n < GUARDED_MAX && if_nametoindex(v.link->name))
+			devices[(*n)++] = v.link->name;
+	}
+}
+
 static int set_guard(struct running *r)
 {
 	struct daemon *d = &r->d;
-	const char *devices[PORT_MAX];
+	const char *devices[GUARDED_MAX];
 	struct ip_prefix locals[PORT_MAX * 2];
 	struct guard_params params = {
 		.tun = d->config->tun[0] ? d->config->tun : NULL,
@@ -135,8 +157,10 @@ static int set_guard(struct running *r)
 		if (port->kind == PORT_SHARED && if_nametoindex(port->device))
 			devices[params.n_devices++] = port->device;
 	}
+	r->guarded_vxlans = vxlans_sum(d);
 	if (params.n_devices == 0 || !d->config->guard)
 		return 0;
+	guard_vxlans(d, devices, &params.n_devices);
 	struct ip_prefix *routed = guard_routed(d->config, &params.n_routed);
 	params.routed = routed;
 	int rc = d->guard ? guard_update(d->guard, &params, r->err)
@@ -153,7 +177,8 @@ static void on_change(void *arg, uint32_t)
 		wg_paths_changed(r->d.wg);
 	if (r->d.tailnet)
 		tailnet_network_changed(r->d.tailnet);
-	if (r->d.guard && !guard_has_fib(r->d.guard) && set_guard(r) < 0)
+	if (r->d.guard && (!guard_has_fib(r->d.guard) || r->guarded_vxlans != vxlans_sum(&r->d)) &&
+		set_guard(r) < 0)
 		log_error("guard", "%s", r->err);
 }
 

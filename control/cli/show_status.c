@@ -143,12 +143,25 @@ bool show_has_static_peers(const json_t *status, const json_t *tailnet)
 	return false;
 }
 
+static void show_vxlan(FILE *out, const json_t *vxlan)
+{
+	const char *why = show_text(vxlan, "left_because");
+	fprintf(out, "vxlan: %s, VNI %.0f, port %.0f, mtu %.0f, ", show_text(vxlan, "name"),
+		show_number(vxlan, "vni"), show_number(vxlan, "port"), show_number(vxlan, "mtu"));
+	if (*why != '\0')
+		fprintf(out, "left to the kernel: %s\n", why);
+	else
+		fprintf(out, "ends here, %.0f of %.0f remote VTEPs reached\n",
+			show_number(vxlan, "reached"), show_number(vxlan, "remotes"));
+}
+
 void show_status(FILE *out, const json_t *status, const json_t *tailnet, double now)
 {
 	size_t i;
 	json_t *element;
 	show_gateway(out, status);
 	json_array_foreach(json_object_get(status, "ports"), i, element) show_port(out, element);
+	json_array_foreach(json_object_get(status, "vxlans"), i, element) show_vxlan(out, element);
 	json_array_foreach(json_object_get(status, "peers"), i, element)
 	{
 		if (!is_of_tailnet(element, tailnet))

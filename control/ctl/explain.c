@@ -179,7 +179,9 @@ static bool masquerade(
 {
 	if (!c || !c->snat || !nh || (nh->type != NH_LINK && nh->type != NH_RESOLVE))
 		return false;
-	*out = family == IP_V4 ? c->port4[nh->port] : c->port6[nh->port];
+	*out = (struct ip_addr){.family = IP_NONE};
+	if (nh->port != PORT_NONE)
+		*out = family == IP_V4 ? c->port4[nh->port] : c->port6[nh->port];
 	for (uint32_t i = 0; i < c->n_pool; i++) {
 		if (c->pool[i].family == family) {
 			*out = c->pool[i];
@@ -197,6 +199,7 @@ static json_t *way_json(const struct gateway *gw, const struct explain_query *q)
 		[NH_TUNNEL] = "tunnel",
 		[NH_LINK] = "link",
 		[NH_RESOLVE] = "link",
+		[NH_VXLAN] = "vxlan",
 		[NH_KERNEL] = "kernel"};
 	const struct nat_config *c = atomic_load_explicit(&gw->nat, memory_order_acquire);
 	struct ip_addr to = q->dst, from;

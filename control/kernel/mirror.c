@@ -25,13 +25,15 @@ enum {
 
 static const struct {
 	uint16_t type;
-	uint16_t fixed_len; // all zero is every family
+	uint16_t fixed_len;
+	uint8_t family; // its first byte; the rest is zero
 	void (*sweep)(struct mirror *);
 } stages[] = {
-	{RTM_GETLINK, sizeof(struct ifinfomsg), links_sweep},
-	{RTM_GETADDR, sizeof(struct ifaddrmsg), addrs_sweep},
-	{RTM_GETROUTE, sizeof(struct rtmsg), routes_sweep},
-	{RTM_GETNEIGH, sizeof(struct ndmsg), neighs_sweep},
+	{RTM_GETLINK, sizeof(struct ifinfomsg), AF_UNSPEC, links_sweep},
+	{RTM_GETADDR, sizeof(struct ifaddrmsg), AF_UNSPEC, addrs_sweep},
+	{RTM_GETROUTE, sizeof(struct rtmsg), AF_UNSPEC, routes_sweep},
+	{RTM_GETNEIGH, sizeof(struct ndmsg), AF_UNSPEC, neighs_sweep},
+	{RTM_GETNEIGH, sizeof(struct ndmsg), AF_BRIDGE, fdb_sweep},
 };
 
 static bool is_dumping(const struct mirror *m)
@@ -71,7 +73,8 @@ static void dump_stage(struct mirror *m)
 	nh->nlmsg_type = stages[m->stage].type;
 	nh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	nh->nlmsg_seq = ++m->dump_seq;
-	mnl_nlmsg_put_extra_header(nh, stages[m->stage].fixed_len);
+	*(uint8_t *)mnl_nlmsg_put_extra_header(nh, stages[m->stage].fixed_len) =
+		stages[m->stage].family;
 	m->torn = false;
 	if (mnl_socket_sendto(m->socket, nh, nh->nlmsg_len) < 0)
 		dump_failed(m, -errno);
@@ -128,6 +131,9 @@ static void apply(struct mirror *m, const struct nlmsghdr *nh)
 	case RT_NEIGH:
 		neigh_apply(m, &msg);
 		break;
+	case RT_FDB:
+		fdb_apply(m, &msg);
+		break;
 	}
 }
 
@@ -172,10 +178,12 @@ static void settle(struct mirror *m)
 	if (is_dumping(m))
 		return;
 	covered_sync(m);
+	vxlan_refresh(m);
 	if (m->neighs_stale) {
 		m->neighs_stale = false;
 		neighs_sync(m);
 	}
+	vxlan_settle(m);
 	if (!m->changed)
 		return;
 	m->changed = false;
@@ -287,6 +295,7 @@ void mirror_destroy(struct mirror *m)
 	socket_close(m);
 	routes_fini(m);
 	neighs_fini(m);
+	fdb_fini(m);
 	links_fini(m);
 	free(m);
 }
@@ -304,6 +313,7 @@ void mirror_port_moved(struct mirror *m, uint32_t before, uint32_t now)
 {
 	hops_refresh(m, before, NULL);
 	hops_refresh(m, now, NULL);
+	m->fdb_changed = true;
 	m->changed = true;
 	mirror_want_resync(m); // its neighbours and addresses; on_change follows
 }
@@ -323,6 +333,7 @@ void mirror_stats(const struct mirror *m, struct mirror_stats *out)
 	*out = m->stats;
 	out->routes = m->n_routes;
 	out->neighbours = m->n_neighs;
+	out->fdb = m->n_fdb;
 }
 
 struct netlink *mirror_netlink(struct mirror *m)

@@ -12,13 +12,16 @@
 // a port NH_LINK when the gateway's neighbour is known, NH_RESOLVE when it is not; a network that
 // is on-link is NH_RESOLVE without gateway, and each neighbour known there a host route NH_LINK, as
 // long as the longest route to it is on-link over the same interface. NH_LINK keeps the neighbour's
-// address as gateway. IPv6 link-local destinations are never forwarded: NH_DROP, but for our own
-// addresses.
+// address as gateway. A VXLAN device that ends here (mirror_vxlan.c has what that takes) counts as
+// a port: a neighbour whose MAC the device's forwarding database has is NH_VXLAN, one whose MAC it
+// does not have NH_KERNEL. IPv6 link-local destinations are never forwarded: NH_DROP, but for our
+// own addresses.
 #pragma once
 
 #include <event2/event.h>
 
 #include "control/kernel/netlink.h"
+#include "control/kernel/rtmsg.h"
 #include "dataplane/table/fib.h"
 
 struct mirror;
@@ -46,6 +49,17 @@ struct mirror_link {
 	bool up; // administratively
 	bool has_mac;
 	uint8_t mac[6];
+	uint32_t master; // bridge or bond that it belongs to; 0: none
+	bool is_vxlan;
+	struct rt_vxlan vxlan;
+};
+
+// A VXLAN device, as it is shown.
+struct mirror_vxlan {
+	const struct mirror_link *link;
+	const char *left_because;  // NULL: it ends here; else why it is left to the kernel
+	uint32_t remotes, reached; // remote VTEPs that it knows; to how many a way leads
+	uint32_t macs;		   // of its forwarding database
 };
 
 struct mirror_stats {
@@ -54,7 +68,7 @@ struct mirror_stats {
 	uint64_t overruns;   // the kernel had more to say than the socket took
 	uint64_t resyncs;    // complete dumps, the first included
 	uint64_t fib_errors; // routes or neighbours that the FIB had no room for
-	uint32_t routes, neighbours;
+	uint32_t routes, neighbours, fdb;
 };
 
 // Starts a dump; the callbacks come from the loop. base NULL: nothing is opened, messages come from
@@ -92,6 +106,9 @@ bool mirror_is_local(const struct mirror *, const struct ip_addr *);
 // NULL: no such interface. Valid until the next wake-up.
 const struct mirror_link *mirror_link(const struct mirror *, uint32_t ifindex);
 void mirror_stats(const struct mirror *, struct mirror_stats *);
+// One VXLAN device after the other, from *at = 0 on; false: there is none any more. Valid until the
+// next wake-up.
+bool mirror_vxlan_next(const struct mirror *, uint32_t *at, struct mirror_vxlan *out);
 
 // Of main's unicast routes those that the caller wants to know of, by prefix and RTPROT_*; NULL:
 // none. A prefix counts as long as one of its routes is wanted and does not lead into the tunnel.

@@ -9,6 +9,10 @@ bool to_neighbour(const struct mirror *m, struct nexthop *nh, const struct neigh
 	const struct link *l = link_find(m, nh->ifindex);
 	if (!l || !l->seen.has_mac)
 		return false;
+	if (nh->port == PORT_NONE) {
+		vxlan_neighbour(m, nh, n);
+		return true;
+	}
 	nh->type = NH_LINK;
 	nh->gateway = n->addr;
 	memcpy(nh->l2, n->mac, sizeof(n->mac));
@@ -26,17 +30,17 @@ static uint16_t hop_mtu(const struct mirror *m, const struct hop *h)
 static struct nexthop unicast(const struct mirror *m, const struct hop *h)
 {
 	struct nexthop nh = {.type = NH_KERNEL, .port = PORT_NONE, .ifindex = h->ifindex};
+	nh.gateway = h->gateway; // so that hops that may differ one day do so now
 	nh.mtu = hop_mtu(m, h);
 	if (h->ifindex && h->ifindex == m->env.tunnel_ifindex) {
 		nh.type = NH_TUNNEL;
 		return nh;
 	}
 	uint16_t port = m->env.port_of(m->env.arg, h->ifindex);
-	if (port == PORT_NONE)
+	if (port == PORT_NONE && !vxlan_ends_here(m, h->ifindex))
 		return nh;
 	nh.type = NH_RESOLVE;
 	nh.port = port;
-	nh.gateway = h->gateway;
 	const struct neigh *n =
 		h->gateway.family == IP_NONE ? NULL : neigh_find(m, h->ifindex, &h->gateway);
 	if (n)

@@ -36,6 +36,7 @@ static void link_remove(struct mirror *m, struct link **at)
 {
 	struct link *l = *at;
 	*at = l->next;
+	fdb_forget(m, l->seen.ifindex);
 	hops_refresh(m, l->seen.ifindex, NULL);
 	if (hops_in_use(m, l->seen.ifindex, NULL))
 		mirror_want_resync(m);
@@ -72,10 +73,14 @@ void link_apply(struct mirror *m, const struct rt_message *msg)
 	l->seen.mtu = r->mtu ? r->mtu : old.mtu;
 	memcpy(l->seen.name, r->name, sizeof(r->name));
 	memcpy(l->seen.mac, r->mac, sizeof(r->mac));
+	l->seen.master = r->master;
+	l->seen.is_vxlan = r->is_vxlan;
+	memcpy(&l->seen.vxlan, &r->vxlan, sizeof(r->vxlan)); // padding too: it is compared
 	if (memcmp(&old, &l->seen, sizeof(old)) == 0)
 		return;
 	m->changed = true;
 	m->neighs_stale = true;
+	m->fdb_changed = true; // an underlay's, or the device itself
 	hops_refresh(m, r->ifindex, NULL);
 	// The kernel drops the IPv4 routes of an interface that goes down, and takes hops of
 	// multipath routes out and in, without saying so.

@@ -40,6 +40,7 @@ static void neigh_changed(struct mirror *m, uint32_t ifindex, const struct ip_ad
 {
 	hops_refresh(m, ifindex, a);
 	host_sync(m, a);
+	m->vteps_changed = true;
 	if (m->env.on_neigh)
 		m->env.on_neigh(m->env.arg, a, ifindex);
 }

@@ -112,7 +112,7 @@ bool mirror_underlay(const struct mirror *m, const struct ip_addr *to, struct ne
 		return false;
 	if (!neighbour_nexthop(m, h, to, nh))
 		*nh = h->nexthop;
-	return nh->type == NH_LINK || nh->type == NH_RESOLVE;
+	return nh->port != PORT_NONE && (nh->type == NH_LINK || nh->type == NH_RESOLVE);
 }
 
 void prefix_sync(struct mirror *m, const struct ip_prefix *p)

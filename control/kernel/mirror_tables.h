@@ -1,6 +1,6 @@
 // What the mirror knows, shared by its files: mirror.c (socket and dumps), mirror_route.c,
-// mirror_watch.c, mirror_hop.c, mirror_neigh.c, mirror_link.c. Nobody else includes this. Control
-// thread only.
+// mirror_watch.c, mirror_hop.c, mirror_neigh.c, mirror_link.c, mirror_vxlan.c. Nobody else includes
+// this. Control thread only.
 #pragma once
 
 #include "control/kernel/mirror.h"
@@ -12,6 +12,8 @@ enum {
 	NEIGH_BUCKETS = 4096,
 	HOP_BUCKETS = 1024,
 	ASKED_SLOTS = 1024,
+	FDB_BUCKETS = 1024,
+	FDB_MAX = 1 << 16, // MACs behind remote VTEPs
 	COVERING_MAX = 32,
 	POOL_MIN = 64,
 	NIL = 0, // number of no route, no hop
@@ -34,6 +36,27 @@ struct neigh {		    // usable ones only
 	uint32_t ifindex;
 	uint8_t mac[6];
 	uint8_t epoch;
+};
+
+// A remote VTEP as one device reaches it.
+struct remote {
+	struct remote *next;
+	uint32_t ifindex; // of the device
+	uint32_t vni;
+	struct ip_addr addr;
+	uint16_t port;	  // host order
+	uint16_t number;  // in the table of the workers
+	uint32_t entries; // of the forwarding database; 0: goes when no next hop names it any more
+};
+
+// Of a device's forwarding database.
+struct fdb {
+	struct fdb *next; // in its bucket
+	uint32_t ifindex;
+	uint8_t mac[6]; // all zero: whatever is not known; several such may go to several remotes
+	uint8_t epoch;
+	struct ip_addr addr;   // of the remote, which is no part of what others are found by
+	struct remote *remote; // NULL: a group, or no room
 };
 
 // Where routes lead; equal ones are shared.
@@ -83,6 +106,11 @@ struct mirror {
 	struct link *link_bucket[LINK_BUCKETS];
 	struct neigh *neigh_bucket[NEIGH_BUCKETS];
 	uint32_t n_neighs;
+	struct fdb *fdb_bucket[FDB_BUCKETS];
+	uint32_t n_fdb;
+	struct remote *remotes;
+	bool fdb_changed;		      // next hops in VXLAN are to be seen again
+	bool vteps_changed;		      // and how their remotes are reached
 	struct prefix_map prefixes;	      // to the first route
 	uint32_t lengths[RANK_COUNT][2][129]; // routes of each length, IPv4 and IPv6
 	struct route *routes;		      // [0] unused
@@ -155,6 +183,20 @@ void neighs_sweep(struct mirror *);
 void neighs_sync(struct mirror *); // all of them as host routes
 void neighs_fini(struct mirror *);
 const struct neigh *neigh_find(const struct mirror *, uint32_t ifindex, const struct ip_addr *);
+
+// mirror_vxlan.c
+void fdb_apply(struct mirror *, const struct rt_message *);
+void fdb_sweep(struct mirror *);
+void fdb_fini(struct mirror *);
+// The interface has gone: with it what it knew.
+void fdb_forget(struct mirror *, uint32_t ifindex);
+// Before and after next hops are brought in line with what changed.
+void vxlan_refresh(struct mirror *);
+void vxlan_settle(struct mirror *);
+// Whether the interface is a VXLAN device that ends here.
+bool vxlan_ends_here(const struct mirror *, uint32_t ifindex);
+// As to_neighbour, over such a device; NH_KERNEL where no single remote has the MAC.
+void vxlan_neighbour(const struct mirror *, struct nexthop *, const struct neigh *);
 
 // mirror_link.c
 void link_apply(struct mirror *, const struct rt_message *);

@@ -3,13 +3,17 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <rte_byteorder.h>
 #include <stddef.h>
 
 enum {
-	ATTRS = 64, // numbers above are not looked at; those that are read are below 32
+	ATTRS = 64,	      // numbers above are not looked at; those that are read are below 32
+	VXLAN_VNIFILTER = 30, // IFLA_VXLAN_VNIFILTER of Linux 5.18
+	VNI_MAX = (1 << 24) - 1,
 	NUD_USABLE = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT,
 };
 
@@ -51,6 +55,29 @@ static int read_u32(const struct nlattr *a, uint32_t *out)
 	return 0;
 }
 
+static int read_u8(const struct nlattr *a, uint8_t *out)
+{
+	if (!a)
+		return 0;
+	if (mnl_attr_get_payload_len(a) != sizeof(*out))
+		return -EINVAL;
+	*out = *(const uint8_t *)mnl_attr_get_payload(a);
+	return 0;
+}
+
+// In network order there, in host order here.
+static int read_be16(const struct nlattr *a, uint16_t *out)
+{
+	rte_be16_t port;
+	if (!a)
+		return 0;
+	if (mnl_attr_get_payload_len(a) != sizeof(port))
+		return -EINVAL;
+	memcpy(&port, mnl_attr_get_payload(a), sizeof(port));
+	*out = rte_be_to_cpu_16(port);
+	return 0;
+}
+
 static enum ip_family family_of(unsigned char af)
 {
 	return af == AF_INET ? IP_V4 : af == AF_INET6 ? IP_V6 : IP_NONE;
@@ -65,6 +92,83 @@ static int read_addr(const struct nlattr *a, enum ip_family family, struct ip_ad
 	const void *bytes = mnl_attr_get_payload(a);
 	*out = family == IP_V4 ? ip_addr_v4(bytes) : ip_addr_v6(bytes);
 	return 0;
+}
+
+static int attrs_nested(const struct nlattr *a, struct attrs *out)
+{
+	return attrs_read(mnl_attr_get_payload(a), mnl_attr_get_payload_len(a), out);
+}
+
+static int vxlan_ports(const struct attrs *a, struct rt_vxlan *v)
+{
+	const struct nlattr *range = a->at[IFLA_VXLAN_PORT_RANGE];
+	struct ifla_vxlan_port_range r;
+	if (read_be16(a->at[IFLA_VXLAN_PORT], &v->port))
+		return -EINVAL;
+	if (!range)
+		return 0;
+	if (mnl_attr_get_payload_len(range) != sizeof(r))
+		return -EINVAL;
+	memcpy(&r, mnl_attr_get_payload(range), sizeof(r));
+	v->port_min = rte_be_to_cpu_16(r.low);
+	v->port_max = rte_be_to_cpu_16(r.high);
+	return 0;
+}
+
+static int vxlan_flags(const struct attrs *a, struct rt_vxlan *v)
+{
+	static const uint16_t unusual[] = {IFLA_VXLAN_COLLECT_METADATA, IFLA_VXLAN_REMCSUM_TX,
+		IFLA_VXLAN_REMCSUM_RX, VXLAN_VNIFILTER};
+	uint8_t csum4 = 0, nocsum6 = 0, df = 0;
+	if (read_u8(a->at[IFLA_VXLAN_UDP_CSUM], &csum4) ||
+		read_u8(a->at[IFLA_VXLAN_UDP_ZERO_CSUM6_TX], &nocsum6) ||
+		read_u8(a->at[IFLA_VXLAN_DF], &df) || read_u8(a->at[IFLA_VXLAN_TTL], &v->ttl) ||
+		read_u8(a->at[IFLA_VXLAN_TOS], &v->tos))
+		return -EINVAL;
+	v->csum4 = csum4;
+	v->nocsum6 = nocsum6;
+	v->df = df;
+	// Flags, there or not.
+	v->plain = !a->at[IFLA_VXLAN_GBP] && !a->at[IFLA_VXLAN_GPE];
+	for (unsigned i = 0; i < sizeof(unusual) / sizeof(unusual[0]); i++) {
+		uint8_t on = 0;
+		if (read_u8(a->at[unusual[i]], &on))
+			return -EINVAL;
+		v->plain &= !on;
+	}
+	return 0;
+}
+
+// data: IFLA_INFO_DATA. foreign: its datagrams belong to another network namespace.
+static int read_vxlan(const struct nlattr *data, bool foreign, struct rt_vxlan *v)
+{
+	struct attrs a;
+	memset(v, 0, sizeof(*v));
+	if (attrs_nested(data, &a) || read_u32(a.at[IFLA_VXLAN_ID], &v->vni) ||
+		read_u32(a.at[IFLA_VXLAN_LINK], &v->underlay) || vxlan_ports(&a, v) ||
+		vxlan_flags(&a, v))
+		return -EINVAL;
+	if (read_addr(a.at[IFLA_VXLAN_LOCAL], IP_V4, &v->local) ||
+		read_addr(a.at[IFLA_VXLAN_LOCAL6], IP_V6, &v->local) || v->vni > VNI_MAX)
+		return -EINVAL;
+	v->plain &= !foreign && v->port != 0;
+	return 0;
+}
+
+static int read_linkinfo(const struct nlattr *info, bool foreign, struct rt_link *l)
+{
+	static const char vxlan[] = "vxlan";
+	struct attrs a;
+	if (!info)
+		return 0;
+	if (attrs_nested(info, &a))
+		return -EINVAL;
+	const struct nlattr *kind = a.at[IFLA_INFO_KIND], *data = a.at[IFLA_INFO_DATA];
+	if (!kind || !data || mnl_attr_get_payload_len(kind) != sizeof(vxlan) ||
+		memcmp(mnl_attr_get_payload(kind), vxlan, sizeof(vxlan)) != 0)
+		return 0;
+	l->is_vxlan = true;
+	return read_vxlan(data, foreign, &l->vxlan);
 }
 
 static int parse_link(const struct nlmsghdr *nh, struct rt_link *l)
@@ -89,7 +193,9 @@ static int parse_link(const struct nlmsghdr *nh, struct rt_link *l)
 	l->has_mac = mac && mnl_attr_get_payload_len(mac) == sizeof(l->mac);
 	if (l->has_mac)
 		memcpy(l->mac, mnl_attr_get_payload(mac), sizeof(l->mac));
-	return read_u32(a.at[IFLA_MTU], &l->mtu);
+	if (read_u32(a.at[IFLA_MTU], &l->mtu) || read_u32(a.at[IFLA_MASTER], &l->master))
+		return -EINVAL;
+	return read_linkinfo(a.at[IFLA_LINKINFO], a.at[IFLA_LINK_NETNSID], l);
 }
 
 static int parse_addr(const struct nlmsghdr *nh, struct rt_addr *r)
@@ -233,6 +339,34 @@ static int parse_neigh(const struct nlmsghdr *nh, struct rt_neigh *n)
 	return 0;
 }
 
+// What a VXLAN device tells of its forwarding database, in the shape of neighbours; a bridge does,
+// too, without a destination.
+static int parse_fdb(const struct nlmsghdr *nh, struct rt_fdb *f)
+{
+	struct attrs a;
+	const struct ndmsg *info = mnl_nlmsg_get_payload(nh);
+	if (message_attrs(nh, sizeof(*info), &a))
+		return -EINVAL;
+	const struct nlattr *dst = a.at[NDA_DST], *mac = a.at[NDA_LLADDR];
+	if (!dst || !mac || info->ndm_ifindex <= 0)
+		return -ENOENT;
+	*f = (struct rt_fdb){.ifindex = (uint32_t)info->ndm_ifindex};
+	if (mnl_attr_get_payload_len(mac) != sizeof(f->mac))
+		return -EINVAL;
+	memcpy(f->mac, mnl_attr_get_payload(mac), sizeof(f->mac));
+	enum ip_family family = mnl_attr_get_payload_len(dst) == 4 ? IP_V4 : IP_V6;
+	if (read_addr(dst, family, &f->remote) || read_be16(a.at[NDA_PORT], &f->port) ||
+		read_u32(a.at[NDA_VNI], &f->vni) || f->vni > VNI_MAX)
+		return -EINVAL;
+	return 0;
+}
+
+static bool is_of_bridge(const struct nlmsghdr *nh)
+{
+	const struct ndmsg *info = mnl_nlmsg_get_payload(nh);
+	return nh->nlmsg_len >= NLMSG_HDRLEN + sizeof(*info) && info->ndm_family == AF_BRIDGE;
+}
+
 const struct nlmsghdr *rt_next(const uint8_t **at, size_t *left)
 {
 	const struct nlmsghdr *nh = (const void *)*at;
@@ -268,8 +402,12 @@ int rt_parse(const struct nlmsghdr *nh, struct rt_message *out)
 		return parse_route(nh, &out->route);
 	case RTM_DELNEIGH:
 	case RTM_NEWNEIGH:
-		out->kind = RT_NEIGH;
 		out->gone = nh->nlmsg_type == RTM_DELNEIGH;
+		if (is_of_bridge(nh)) {
+			out->kind = RT_FDB;
+			return parse_fdb(nh, &out->fdb);
+		}
+		out->kind = RT_NEIGH;
 		return parse_neigh(nh, &out->neigh);
 	default:
 		return -ENOENT;

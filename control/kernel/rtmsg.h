@@ -15,6 +15,23 @@ enum rt_kind {
 	RT_ADDR,
 	RT_ROUTE,
 	RT_NEIGH,
+	RT_FDB,
+};
+
+// A VXLAN device; ports in host order.
+struct rt_vxlan {
+	uint32_t vni;
+	uint32_t underlay;	     // interface that its datagrams leave by; 0: as they are routed
+	struct ip_addr local;	     // IP_NONE: as they are routed
+	uint16_t port;		     // where it listens, and what remotes listen to by default
+	uint16_t port_min, port_max; // source ports; 0: not said
+	uint8_t ttl;		     // 0: the usual one
+	uint8_t tos;		     // of the outer header; 1: the inner one's
+	bool df;
+	bool csum4, nocsum6; // UDP checksums over IPv4, none over IPv6
+	// RFC 7348 and nothing else, one VNI; others (external, GPE, group policy) are the
+	// kernel's.
+	bool plain;
 };
 
 struct rt_link {
@@ -24,6 +41,9 @@ struct rt_link {
 	bool up;      // IFF_UP, administratively
 	bool has_mac; // 6 bytes: Ethernet and what looks like it
 	uint8_t mac[6];
+	uint32_t master; // bridge or bond; 0: none
+	bool is_vxlan;
+	struct rt_vxlan vxlan;
 };
 
 struct rt_addr {
@@ -59,6 +79,15 @@ struct rt_neigh {
 	uint8_t mac[6];
 };
 
+// Behind which remote VTEP a MAC is.
+struct rt_fdb {
+	uint32_t ifindex; // of the VXLAN device
+	uint8_t mac[6];	  // all zero: whatever is not known
+	struct ip_addr remote;
+	uint16_t port; // host order; 0: the device's
+	uint32_t vni;  // 0: the device's
+};
+
 struct rt_message {
 	enum rt_kind kind;
 	bool gone;    // deleted
@@ -68,6 +97,7 @@ struct rt_message {
 		struct rt_addr addr;
 		struct rt_route route;
 		struct rt_neigh neigh;
+		struct rt_fdb fdb;
 	};
 };
 
@@ -75,5 +105,6 @@ struct rt_message {
 // (libmnl's mnl_nlmsg_ok takes lengths above INT_MAX.)
 const struct nlmsghdr *rt_next(const uint8_t **at, size_t *left);
 // nh: nlmsg_len bytes. 0 and *out; -ENOENT: of a kind that we do not keep (other families, cached
-// routes, source routes, proxies); -EINVAL: malformed. Then *out is undefined. [any thread]
+// routes, source routes, proxies, MACs that are behind no VTEP); -EINVAL: malformed. Then *out is
+// undefined. [any thread]
 int rt_parse(const struct nlmsghdr *nh, struct rt_message *out) must_check;

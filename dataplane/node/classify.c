@@ -35,6 +35,16 @@ static __rte_noinline void look_at_icmp(
 		punt_copy(g, m, PUNT_TOO_BIG, NULL, 0);
 }
 
+bool is_vxlan(const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip)
+{
+	const struct vxlan_devices *d = vxlan_devices_get(g->gw->fib->vteps);
+	if (!d || ip->proto != IPPROTO_UDP || (ip->flags & IP_FLAG_FRAG) ||
+		m->data_len < ip->l3_len + UDP_HDR_LEN)
+		return false;
+	return vxlan_is_port(
+		d->ports, rte_pktmbuf_mtod_offset(m, struct rte_udp_hdr *, ip->l3_len)->dst_port);
+}
+
 static enum node_id classify(struct graph *g, struct rte_mbuf *m, struct fib_cache *cache)
 {
 	struct pkt *p = pkt_of(m);
@@ -54,6 +64,12 @@ static enum node_id classify(struct graph *g, struct rte_mbuf *m, struct fib_cac
 	enum nexthop_type type = nh ? nh->type : NH_KERNEL;
 	if (type == NH_LOCAL && is_wireguard(g, m, &p->ip))
 		return NODE_WG_INPUT;
+	if (type == NH_LOCAL && is_vxlan(g, m, &p->ip))
+		return NODE_VXLAN_INPUT;
+	if (unlikely(pkt_is_tunnel_super(m)) && type == NH_TUNNEL) {
+		graph_drop(g, m, DROP_SEGMENT); // nobody here can cut it
+		return NODE_COUNT;
+	}
 	if (type == NH_LOCAL && (p->ip.proto == IPPROTO_ICMP || p->ip.proto == IPPROTO_ICMPV6))
 		look_at_icmp(g, m, &p->ip);
 	bool nat = g->nat_port_first <= g->nat_port_last;
@@ -64,7 +80,8 @@ static enum node_id classify(struct graph *g, struct rte_mbuf *m, struct fib_cac
 		return NODE_NAT_RETURN;
 	// A shared port forwards only into the tunnel; an owned one also between ports.
 	bool owned = g->gw->port[p->port_in]->kind == PORT_OWNED;
-	if (type == NH_TUNNEL || (owned && (type == NH_LINK || type == NH_RESOLVE)))
+	if (type == NH_TUNNEL ||
+		(owned && (type == NH_LINK || (type == NH_RESOLVE && nh->port != PORT_NONE))))
 		return NODE_OVERLAY;
 	leave_to_kernel(g, m, true);
 	return NODE_COUNT;

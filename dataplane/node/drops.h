@@ -40,6 +40,10 @@
 	X(WG_SOURCE, "wg_source", "inner source address is not in the peer's allowed IPs")         \
 	X(WG_INNER, "wg_inner", "decrypted, but not an IP packet of a sound length")               \
 	X(WG_ECN, "wg_ecn", "marked congested outside, but the inner packet is not ECN-capable")   \
+	X(VTEP_MALFORMED, "vxlan_malformed",                                                       \
+		"VXLAN that ends here, for the tunnel: lengths or IP header make no sense")        \
+	X(VTEP_ECN, "vxlan_ecn",                                                                   \
+		"VXLAN marked congested outside, but the inner packet is not ECN-capable")         \
 	X(FILTER_MALFORMED, "filter_malformed",                                                    \
 		"from a tailnet peer, and ports or protocol cannot be told")                       \
 	X(FILTER_SCOPE, "filter_scope",                                                            \

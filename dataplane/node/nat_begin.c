@@ -124,10 +124,22 @@ static enum redirect redirect(
 	return TO_ITSELF;
 }
 
+// The device's own address in a VXLAN, which is no port.
+static const struct ip_addr *of_device(
+	const struct graph *g, const struct nexthop *nh, const struct nat_key *outside)
+{
+	static const struct ip_addr none = {.family = IP_NONE};
+	const struct vxlan_device *d =
+		vxlan_device_of(vxlan_devices_get(g->gw->fib->vteps), nh->ifindex);
+	if (!d)
+		return &none;
+	return outside->family == IP_V4 ? &d->addr4 : &d->addr6;
+}
+
 // The address that masquerades: of the pool always the same for a client (RFC 4787 4.1), or else
 // the port's. IP_NONE: there is none.
-static const struct ip_addr *masquerade(
-	const struct nat_config *c, uint64_t client, uint16_t port, const struct nat_key *outside)
+static const struct ip_addr *masquerade(const struct graph *g, const struct nat_config *c,
+	uint64_t client, const struct nexthop *nh, const struct nat_key *outside)
 {
 	unsigned n = 0, which;
 	for (unsigned i = 0; i < c->n_pool; i++)
@@ -137,7 +149,9 @@ static const struct ip_addr *masquerade(
 		if (c->pool[i].family == outside->family && which-- == 0)
 			return &c->pool[i];
 	}
-	return outside->family == IP_V4 ? &c->port4[port] : &c->port6[port];
+	if (nh->port == PORT_NONE)
+		return of_device(g, nh, outside);
+	return outside->family == IP_V4 ? &c->port4[nh->port] : &c->port6[nh->port];
 }
 
 static bool is_of_pool(const struct nat_config *c, const uint8_t *addr, uint8_t family)
@@ -193,7 +207,7 @@ static void through_link(
 {
 	struct nat_new *new = &d->new;
 	const struct ip_addr *own =
-		masquerade(c, client_hash(g->nat, &new->inside), d->nexthop->port, &new->outside);
+		masquerade(g, c, client_hash(g->nat, &new->inside), d->nexthop, &new->outside);
 	if (own->family != new->outside.family) {
 		refuse(d, DROP_NAT_NO_ADDRESS);
 		return;
@@ -224,7 +238,7 @@ void nat_decide(struct graph *g, const struct nat_config *c, enum nat_shape shap
 							? fib_lookup4(g->gw->fib, to->remote)
 							: fib_lookup6(g->gw->fib, to->remote);
 	d->redirected = how >= TO_BACKEND;
-	bool link = nh && (nh->type == NH_LINK || nh->type == NH_RESOLVE);
+	bool link = nh && (nh->type == NH_LINK || nh->type == NH_RESOLVE || nh->type == NH_VXLAN);
 	if (how == TO_NOBODY || how == TO_CLOSED) {
 		refuse(d, how == TO_CLOSED ? DROP_NAT_CLOSED : DROP_NAT_UNREACHABLE);
 	} else if (how == TO_ITSELF && shape == NAT_SHAPE_PORTS && c->snat &&

@@ -24,24 +24,26 @@ enum {
 // In the order in which a packet passes them, so that one pass over the queues empties them all: an
 // edge leads to a later node, or back to its own (fragments). docs/graph.md draws the edges.
 #define NODES(X)                                                                                   \
-	X(ETH_INPUT, eth_input)	    /* Ethernet header: IP, or the kernel's business */            \
-	X(HOST_INPUT, host_input)   /* from the host TUN into the tunnel */                        \
-	X(CLASSIFY, classify)	    /* plain or WireGuard; ours or the kernel's */                 \
-	X(WG_INPUT, wg_input)	    /* split super-datagrams, message type, receiver index */      \
-	X(WG_DECRYPT, wg_decrypt)   /* data packets in, allowed source */                          \
-	X(REASSEMBLE, reassemble)   /* fragments of filtered peers, and for the translation */     \
-	X(FILTER, filter)	    /* of a tailnet: who may begin what */                         \
-	X(NAT, nat)		    /* of a tailnet: new addresses for what leaves */              \
-	X(NAT_RETURN, nat_return)   /* and the old ones for what answers */                        \
-	X(OVERLAY, overlay)	    /* MSS clamp */                                                \
-	X(ROUTE, route)		    /* TTL, next hop */                                            \
-	X(WG_ROUTE, wg_route)	    /* allowed IPs: which peer, which key, does it fit */          \
-	X(ICMP_ERROR, icmp_error)   /* tell the sender */                                          \
-	X(WG_ENCRYPT, wg_encrypt)   /* segment, seal, outer header */                              \
-	X(PUNT, punt)		    /* to the control thread */                                    \
-	X(LINK_OUTPUT, link_output) /* coalesce, Ethernet header; a port, or the host TUN */       \
-	X(MIRROR, mirror)	    /* frames between an owned port and the kernel */              \
-	X(TX, tx)		    /* transmit */
+	X(ETH_INPUT, eth_input)	      /* Ethernet header: IP, or the kernel's business */          \
+	X(HOST_INPUT, host_input)     /* from the host TUN into the tunnel */                      \
+	X(CLASSIFY, classify)	      /* plain or WireGuard; ours or the kernel's */               \
+	X(VXLAN_INPUT, vxlan_input)   /* a VXLAN that ends here: off with it */                    \
+	X(WG_INPUT, wg_input)	      /* split super-datagrams, message type, receiver index */    \
+	X(WG_DECRYPT, wg_decrypt)     /* data packets in, allowed source */                        \
+	X(REASSEMBLE, reassemble)     /* fragments of filtered peers, and for the translation */   \
+	X(FILTER, filter)	      /* of a tailnet: who may begin what */                       \
+	X(NAT, nat)		      /* of a tailnet: new addresses for what leaves */            \
+	X(NAT_RETURN, nat_return)     /* and the old ones for what answers */                      \
+	X(OVERLAY, overlay)	      /* MSS clamp */                                              \
+	X(ROUTE, route)		      /* TTL, next hop */                                          \
+	X(WG_ROUTE, wg_route)	      /* allowed IPs: which peer, which key, does it fit */        \
+	X(ICMP_ERROR, icmp_error)     /* tell the sender */                                        \
+	X(WG_ENCRYPT, wg_encrypt)     /* segment, seal, outer header */                            \
+	X(PUNT, punt)		      /* to the control thread */                                  \
+	X(LINK_OUTPUT, link_output)   /* coalesce, Ethernet header; a port, or the host TUN */     \
+	X(VXLAN_OUTPUT, vxlan_output) /* to hosts behind remote VTEPs */                           \
+	X(MIRROR, mirror)	      /* frames between an owned port and the kernel */            \
+	X(TX, tx)		      /* transmit */
 
 enum node_id {
 #define X(id, name) NODE_##id,
@@ -103,7 +105,8 @@ struct pkt {
 	struct peer *peer;
 	union {
 		struct keypair *keypair;
-		struct nat_flow *flow; // between FILTER and NAT; NULL: none
+		struct nat_flow *flow;	 // between FILTER and NAT; NULL: none
+		const struct vtep *vtep; // between ROUTE and VXLAN_OUTPUT
 	};
 	const struct nexthop *nexthop;
 	const uint8_t *outer; // decrypted or to be: the outer IP header, in the same buffer
@@ -226,6 +229,10 @@ struct capture; // node/capture.h
 	X(NAT_EXPIRED, "nat_flows_expired", "translated flows that ended idle")                    \
 	X(NAT_EVICTED, "nat_flows_evicted",                                                        \
 		"translated flows that ended early, for new ones: table, ports or client full")    \
+	X(VTEP_IN, "vxlan_in", "packets out of VXLANs that end here, into the tunnel")             \
+	X(VTEP_OUT, "vxlan_out", "packets into VXLANs that end here")                              \
+	X(VTEP_UNKNOWN, "vxlan_unknown_vni",                                                       \
+		"VXLAN datagrams left to the kernel: of no device that ends here")                 \
 	X(STAGED, "staged", "packets that waited for a handshake")                                 \
 	X(HANDOFF, "handed_off", "packets handed to the worker that owns the peer")                \
 	X(PUNTED, "punted", "packets handed to the control thread")                                \

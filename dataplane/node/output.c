@@ -79,3 +79,26 @@ void output_offload(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)
 		output_l2(g, m, l2);
 	}
 }
+
+bool ecn_decapsulate(const uint8_t *outer, uint8_t *inner, struct ip_info *ip)
+{
+	uint8_t tos = outer[0] >> 4 == 4 ? outer[1] : (uint8_t)(outer[1] >> 4);
+	if (likely((tos & 3) != 3))
+		return true;
+	if ((ip->tos & 3) == 0)
+		return false;
+	if ((ip->tos & 3) == 3)
+		return true;
+	ip->tos |= 3;
+	if (ip->family == IP_V6) {
+		inner[1] |= 0x30;
+		return true;
+	}
+	struct rte_ipv4_hdr *h = (struct rte_ipv4_hdr *)inner;
+	uint16_t before, after;
+	memcpy(&before, inner, 2);
+	h->type_of_service |= 3;
+	memcpy(&after, inner, 2);
+	h->hdr_checksum = csum_update16(h->hdr_checksum, before, after);
+	return true;
+}

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/node/node.h"
+#include "dataplane/port/vnet.h"
 #include "dataplane/table/lookup.h"
 
 // The last destination looked up in this burst: packets of a flow come in runs.
@@ -68,6 +69,12 @@ static inline struct rte_mempool *pkt_pool(const struct gateway *gw, uint32_t le
 static inline bool pkt_is_super(const struct rte_mbuf *m)
 {
 	return m->ol_flags & RTE_MBUF_F_RX_LRO;
+}
+
+// A run of TCP segments in a UDP tunnel, as vnet.h tells of it.
+static inline bool pkt_is_tunnel_super(const struct rte_mbuf *m)
+{
+	return m->packet_type == VNET_TUNNEL_TCP && m->tso_segsz != 0;
 }
 
 // For many: multicast, or 255.255.255.255.
@@ -172,6 +179,9 @@ static inline void icmp_reply(
 	graph_to(g, NODE_ICMP_ERROR, m);
 }
 
+// Congestion marked in the outer IP header reaches the inner one (RFC 6040, 4.2). False: the packet
+// must be dropped.
+bool ecn_decapsulate(const uint8_t *outer, uint8_t *inner, struct ip_info *ip);
 // m, of more than mtu bytes, may carry VXLAN: tell the host inside that its packet is too big,
 // where it asked for that (DF, IPv6) and less would fit. m stays the caller's. True: told. False:
 // nothing of the kind, or the rate limit, which is counted.

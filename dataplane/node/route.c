@@ -55,17 +55,41 @@ static enum node_id to_host(struct graph *g, struct rte_mbuf *m)
 	return NODE_LINK_OUTPUT;
 }
 
+// To a host behind a remote VTEP, whose device's MTU counts as well as the way there.
+static enum node_id to_vtep(struct graph *g, struct graph_way *way, struct rte_mbuf **at,
+	const struct nexthop *nh, const struct vtep *v)
+{
+	struct pkt *p = pkt_of(*at);
+	uint16_t mtu = ledger_lower(v->mtu, nh->mtu);
+	p->vtep = v;
+	p->port_out = v->port;
+	if (unlikely(pkt_wire_len(*at, &p->ip) > mtu)) {
+		graph_go(g, way, at, NODE_COUNT);
+		too_big(g, *at, mtu, NODE_VXLAN_OUTPUT);
+		return NODE_COUNT;
+	}
+	return NODE_VXLAN_OUTPUT;
+}
+
 static enum node_id forward(
 	struct graph *g, struct graph_way *way, struct rte_mbuf **at, const struct nexthop *nh)
 {
 	struct rte_mbuf *m = *at;
 	struct pkt *p = pkt_of(m);
+	const struct vtep *v = NULL;
+	if (nh->type == NH_VXLAN) {
+		v = vtep_get(g->gw->fib->vteps, nh->vtep);
+		if (unlikely(!v)) // the kernel may know a way, or finds one
+			return to_host(g, m);
+	}
 	if (p->from != FROM_SELF && !decrement_ttl(rte_pktmbuf_mtod(m, uint8_t *), &p->ip)) {
 		icmp_reply(g, m, ICMP_TTL, 0);
 		return NODE_COUNT;
 	}
 	p->nexthop = nh;
 	p->port_out = nh->port;
+	if (v)
+		return to_vtep(g, way, at, nh, v);
 	return nh->type == NH_TUNNEL ? NODE_WG_ROUTE : to_link(g, way, at, nh);
 }
 
@@ -85,6 +109,7 @@ static enum node_id route(
 	switch (nh->type) {
 	case NH_TUNNEL:
 	case NH_LINK:
+	case NH_VXLAN:
 		return forward(g, way, at, nh);
 	case NH_LOCAL:
 	case NH_KERNEL:

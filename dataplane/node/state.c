@@ -17,6 +17,8 @@ void node_state_destroy(struct node_state *s)
 {
 	for (unsigned i = 0; i < CHAINS; i++)
 		rte_pktmbuf_free(s->chain[i].head);
+	for (unsigned i = 0; i < CHAINS; i++)
+		rte_pktmbuf_free(s->run[i].head);
 	gro_destroy(s->gro);
 	fragments_destroy(s->fragments);
 	free(s);
@@ -30,6 +32,8 @@ void node_state_flush(struct graph *g, enum node_id node)
 		link_output_flush(g);
 	else if (node == NODE_REASSEMBLE)
 		reassemble_flush(g);
+	else if (node == NODE_VXLAN_OUTPUT)
+		vxlan_output_flush(g);
 	else if (node == NODE_TX)
 		tx_flush(g);
 }

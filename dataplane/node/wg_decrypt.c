@@ -126,30 +126,6 @@ static void follow(struct graph *g, const struct pkt *p, const uint8_t **last_ou
 		peer->told_roam = g->now;
 }
 
-// Congestion marked outside reaches the inner packet (RFC 6040, 4.2). False: it must be dropped.
-static bool ecn_decapsulate(const uint8_t *outer, uint8_t *inner, struct ip_info *ip)
-{
-	uint8_t tos = outer[0] >> 4 == 4 ? outer[1] : (uint8_t)(outer[1] >> 4);
-	if (likely((tos & 3) != 3))
-		return true;
-	if ((ip->tos & 3) == 0)
-		return false;
-	if ((ip->tos & 3) == 3)
-		return true;
-	ip->tos |= 3;
-	if (ip->family == IP_V6) {
-		inner[1] |= 0x30;
-		return true;
-	}
-	struct rte_ipv4_hdr *h = (struct rte_ipv4_hdr *)inner;
-	uint16_t before, after;
-	memcpy(&before, inner, 2);
-	h->type_of_service |= 3;
-	memcpy(&after, inner, 2);
-	h->hdr_checksum = csum_update16(h->hdr_checksum, before, after);
-	return true;
-}
-
 // An authentic packet, header and tag still on it. Returns its way; NODE_COUNT: it has ended.
 static enum node_id admit(
 	struct graph *g, struct rte_mbuf *m, struct tally *t, struct peer_cache *c)

@@ -94,6 +94,33 @@ static int take_csum(const struct vnet_hdr *h, struct rte_mbuf *m, const struct 
 	return complete_csum(h, m, l4);
 }
 
+static bool is_tcp_in_udp(const struct vnet_hdr *h, const struct l4_place *l4)
+{
+	uint8_t type = h->gso_type & (uint8_t)~VNET_GSO_ECN;
+	return (h->flags & VNET_F_NEEDS_CSUM) && l4->proto == IPPROTO_UDP &&
+	       (type == VNET_GSO_TCPV4 || type == VNET_GSO_TCPV6) &&
+	       h->csum_start >= l4->at + UDP_HDR_LEN + IP4_HDR_LEN &&
+	       h->csum_offset == VNET_CSUM_TCP;
+}
+
+// The kernel's segmentation, or what its GRO put together, of TCP in VXLAN: csum_start says where
+// the inner TCP header lies.
+static int take_tunnel(const struct vnet_hdr *h, struct rte_mbuf *m, const struct l4_place *l4)
+{
+	uint32_t at = h->csum_start;
+	if (at + TCP_HDR_LEN > m->data_len || h->gso_size == 0)
+		return -EINVAL;
+	const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(m, void *, at);
+	uint32_t hdr_len = at + (tcp->data_off >> 4) * 4;
+	if (hdr_len < at + TCP_HDR_LEN || hdr_len > m->data_len)
+		return -EINVAL;
+	if (m->pkt_len - hdr_len <= h->gso_size)
+		return complete_csum(h, m, l4);
+	m->packet_type = VNET_TUNNEL_TCP;
+	m->tso_segsz = h->gso_size;
+	return 0;
+}
+
 static int take_gso(const struct vnet_hdr *h, struct rte_mbuf *m, const struct l4_place *l4)
 {
 	const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(m, void *, l4->at);
@@ -136,6 +163,8 @@ int vnet_to_mbuf_offload(const struct vnet_hdr *h, struct rte_mbuf *m, bool l2)
 		if (h->csum_start < l4.at ||
 			(uint32_t)h->csum_start + h->csum_offset + 2 > m->data_len)
 			return -EINVAL;
+		if (is_tcp_in_udp(h, &l4))
+			return take_tunnel(h, m, &l4);
 		rc = take_csum(h, m, &l4);
 		if (rc != 0)
 			return rc;

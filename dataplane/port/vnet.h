@@ -17,6 +17,10 @@ enum {
 	VNET_GSO_UDP_L4 = 5, // gso_size: bytes of each datagram's payload (Linux 6.2)
 	VNET_GSO_ECN = 0x80, // TCP with CWR set
 
+	// packet_type of a run of TCP segments in a UDP tunnel (VXLAN): tso_segsz is their payload,
+	// all headers are those of the first, and its inner checksum is to be completed.
+	VNET_TUNNEL_TCP = RTE_PTYPE_TUNNEL_VXLAN | RTE_PTYPE_INNER_L4_TCP,
+
 	VNET_CSUM_TCP = 16, // csum_offset: the field's place in the L4 header
 	VNET_CSUM_UDP = 6,
 	VNET_CSUM_SCTP = 8,
@@ -40,8 +44,9 @@ int vnet_to_mbuf_offload(const struct vnet_hdr *h, struct rte_mbuf *m, bool l2) 
 // Take over what the header says of a received packet: ol_flags, tso_segsz and packet_type
 // (RTE_PTYPE _L4_TCP or _UDP of a super-packet). m: all of its headers in the first segment; l2:
 // its data starts at an Ethernet header. A checksum that is left to us but is not the TCP or UDP
-// one behind the IP header (SCTP, a tunnel's inner packet) is completed here. -EINVAL: unknown
-// type, or header and packet disagree. [wrk]
+// one behind the IP header (SCTP, a tunnel's inner packet) is completed here, but for a run of TCP
+// segments in a UDP tunnel: VNET_TUNNEL_TCP instead of RTE_MBUF_F_RX_LRO. -EINVAL: unknown type, or
+// header and packet disagree. [wrk]
 must_check static inline int vnet_to_mbuf(const struct vnet_hdr *h, struct rte_mbuf *m, bool l2)
 {
 	if (unlikely(!VNET_RX_PLAIN(h)))

@@ -32,8 +32,8 @@ struct fib_control {
 bool nexthop_equal(const struct nexthop *a, const struct nexthop *b)
 {
 	return a->type == b->type && a->port == b->port && a->mtu == b->mtu &&
-	       a->ifindex == b->ifindex && ip_addr_equal(&a->gateway, &b->gateway) &&
-	       memcmp(a->l2, b->l2, sizeof(a->l2)) == 0;
+	       a->ifindex == b->ifindex && a->vtep == b->vtep &&
+	       ip_addr_equal(&a->gateway, &b->gateway) && memcmp(a->l2, b->l2, sizeof(a->l2)) == 0;
 }
 
 static uint64_t fold(uint64_t hash, const uint8_t bytes[static 16])
@@ -50,7 +50,7 @@ static uint64_t fold(uint64_t hash, const uint8_t bytes[static 16])
 static uint32_t bucket_of(const struct nexthop *h)
 {
 	uint64_t hash = (uint64_t)h->ifindex << 32 | (uint32_t)h->mtu << 16 | h->port;
-	hash = fold(hash ^ (uint64_t)h->type << 60, h->gateway.bytes);
+	hash = fold(hash ^ (uint64_t)h->type << 60 ^ (uint64_t)h->vtep << 20, h->gateway.bytes);
 	return (uint32_t)(fold(hash, h->l2) >> 40) % BUCKETS;
 }
 
@@ -235,6 +235,7 @@ void fib_destroy(struct fib *f)
 		return;
 	lpm_destroy(f->v4);
 	lpm_destroy(f->v6);
+	vtep_table_destroy(f->vteps);
 	rcu_defer(f->control->rcu, fib_free, f);
 }
 
@@ -250,6 +251,7 @@ struct fib *fib_create(struct rcu *rcu)
 		goto no_memory;
 	f->control->rcu = rcu;
 	f->control->touched = NEXTHOP_FIRST;
+	f->vteps = vtep_table_create(rcu);
 	return f;
 no_memory:
 	lpm_destroy(f->v4);

@@ -6,6 +6,7 @@
 
 #include "dataplane/port/port.h"
 #include "dataplane/table/lpm.h"
+#include "dataplane/table/vtep.h"
 
 enum nexthop_type {
 	NH_DROP,    // blackhole: silently, counted
@@ -14,17 +15,20 @@ enum nexthop_type {
 	NH_TUNNEL,  // through the host TUN's interface: allowed IPs choose the peer
 	NH_LINK,    // a neighbour with known address: l2 is complete
 	NH_RESOLVE, // neighbour not known (yet): the control thread asks the kernel
+	NH_VXLAN,   // a neighbour behind a remote VTEP: l2 is its frame's header
 	NH_KERNEL,  // an interface that is no port of ours: the kernel forwards
 	NH_TYPE_COUNT,
 };
 
 struct nexthop { // fixed once published
 	enum nexthop_type type;
-	uint16_t port;		// NH_LINK, NH_RESOLVE: the port; else PORT_NONE
+	uint16_t port;		// NH_LINK, NH_RESOLVE: the port; else, and in a VXLAN, PORT_NONE
 	uint16_t mtu;		// of the route or the link; 0: not known
 	uint32_t ifindex;	// the kernel's output interface
 	struct ip_addr gateway; // NH_RESOLVE: whom to ask for; IP_NONE: the destination itself
-	uint8_t l2[16]; // NH_LINK: Ethernet header, L2_LEN bytes, EtherType left to the sender
+	uint8_t l2[16]; // NH_LINK, NH_VXLAN: Ethernet header, L2_LEN bytes, EtherType left to the
+			// sender
+	uint16_t vtep;	// NH_VXLAN: the remote's number
 };
 
 enum {
@@ -34,6 +38,7 @@ enum {
 struct fib {
 	struct lpm *v4, *v6;		  // fixed after init; entries RCU
 	struct nexthop *_Atomic *nexthop; // ctl: rw, wrk: ro (RCU); [0] = no route
+	struct vtep_table *vteps;	  // fixed after init
 	struct fib_control *control;	  // ctl only
 };
 

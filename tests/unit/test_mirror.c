@@ -193,7 +193,7 @@ static void feed_route(uint16_t message_type, const struct route *r)
 static const char *way(const char *to)
 {
 	static const char *const names[NH_TYPE_COUNT] = {
-		"drop", "reject", "local", "tunnel", "link", "resolve", "kernel"};
+		"drop", "reject", "local", "tunnel", "link", "resolve", "vxlan", "kernel"};
 	static char text[128];
 	char gateway[ADDR_TEXT_LEN];
 	struct ip_addr a = addr(to);

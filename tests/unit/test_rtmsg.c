@@ -19,6 +19,17 @@ static void describe_route(const struct rt_route *r, char *out, size_t size)
 			ip_addr_format(&r->hop[i].gateway, a), r->hop[i].ifindex);
 }
 
+static void describe_vxlan(const struct rt_link *l, char *out, size_t size)
+{
+	const struct rt_vxlan *v = &l->vxlan;
+	char a[ADDR_TEXT_LEN];
+	snprintf(out, size,
+		" master %u vni %u port %u underlay %u local %s range %u-%u ttl %u%s%s%s%s",
+		l->master, v->vni, v->port, v->underlay, ip_addr_format(&v->local, a), v->port_min,
+		v->port_max, v->ttl, v->df ? " df" : "", v->csum4 ? " csum4" : "",
+		v->nocsum6 ? " nocsum6" : "", v->plain ? "" : " unusual");
+}
+
 static void describe(const struct rt_message *m, char *out, size_t size)
 {
 	char a[ADDR_TEXT_LEN];
@@ -27,8 +38,10 @@ static void describe(const struct rt_message *m, char *out, size_t size)
 	size -= (size_t)n;
 	switch (m->kind) {
 	case RT_LINK:
-		snprintf(out, size, "link %u %s mtu %u %s mac ..%02x", m->link.ifindex,
+		n = snprintf(out, size, "link %u %s mtu %u %s mac ..%02x", m->link.ifindex,
 			m->link.name, m->link.mtu, m->link.up ? "up" : "down", m->link.mac[5]);
+		if (m->link.is_vxlan)
+			describe_vxlan(&m->link, out + n, size - (size_t)n);
 		break;
 	case RT_ADDR:
 		snprintf(out, size, "addr %s/%u dev %u scope %u%s%s",
@@ -39,6 +52,10 @@ static void describe(const struct rt_message *m, char *out, size_t size)
 	case RT_NEIGH:
 		snprintf(out, size, "neigh %s dev %u %s ..%02x", ip_addr_format(&m->neigh.addr, a),
 			m->neigh.ifindex, m->neigh.valid ? "valid" : "invalid", m->neigh.mac[5]);
+		break;
+	case RT_FDB:
+		snprintf(out, size, "fdb ..%02x dev %u remote %s port %u vni %u", m->fdb.mac[5],
+			m->fdb.ifindex, ip_addr_format(&m->fdb.remote, a), m->fdb.port, m->fdb.vni);
 		break;
 	case RT_ROUTE:
 		describe_route(&m->route, out, size);
@@ -113,6 +130,32 @@ static const struct {
 	{"ip neigh del 192.0.2.2 dev wan", 1, "gone neigh 192.0.2.2 dev 3 invalid ..00"},
 	{"ip addr del 192.0.2.9/24 dev wan", 0, "gone addr 192.0.2.9/24 dev 3 scope 0 secondary"},
 	{"ip link del wan", 0, "gone link 3 wan mtu 1400 down mac ..01"},
+	{"ip link add vx4 address 02:00:00:00:04:01 mtu 1450 up type vxlan id 100 dev wan local "
+	 "192.0.2.1 dstport 4789 nolearning noudpcsum df set ttl 33 srcport 50000 50100",
+		0,
+		"link 4 vx4 mtu 1450 up mac ..01 master 0 vni 100 port 4789 underlay 3 local "
+		"192.0.2.1 range 50000-50100 ttl 33 df"},
+	{"ip link add vx6 address 02:00:00:00:06:01 up type vxlan id 200 local 2001:db8::1 dstport "
+	 "8472 udp6zerocsumtx",
+		0,
+		"link 5 vx6 mtu 1500 up mac ..01 master 0 vni 200 port 8472 underlay 0 local "
+		"2001:db8::1 range 0-0 ttl 0 csum4 nocsum6"},
+	{"ip link add vxe type vxlan external dstport 4790", 0,
+		"link 6 vxe mtu 1500 down mac ..b5 master 0 vni 0 port 4790 underlay 0 local none "
+		"range 0-0 ttl 0 csum4 unusual"},
+	{"ip link set vx6 master br0", 0,
+		"link 5 vx6 mtu 1500 up mac ..01 master 7 vni 200 port 8472 underlay 0 local "
+		"2001:db8::1 range 0-0 ttl 0 csum4 nocsum6"},
+	{"bridge fdb append 00:00:00:00:00:00 dev vx4 dst 192.0.2.2", 0,
+		"fdb ..00 dev 4 remote 192.0.2.2 port 0 vni 0"},
+	{"bridge fdb add 02:00:00:00:04:02 dev vx4 dst 192.0.2.2", 0,
+		"fdb ..02 dev 4 remote 192.0.2.2 port 0 vni 0"},
+	{"bridge fdb replace 02:00:00:00:04:02 dev vx4 dst 192.0.2.3 port 4799 vni 101", 0,
+		"fdb ..02 dev 4 remote 192.0.2.3 port 4799 vni 101"},
+	{"bridge fdb add 02:00:00:00:06:02 dev vx6 dst 2001:db8::2", 0,
+		"fdb ..02 dev 5 remote 2001:db8::2 port 0 vni 0"},
+	{"bridge fdb del 02:00:00:00:04:02 dev vx4", 0,
+		"gone fdb ..02 dev 4 remote 192.0.2.3 port 4799 vni 101"},
 };
 
 static void test_recorded_by_command(void **)
@@ -174,9 +217,11 @@ static const struct {
 	{"a proxied neighbour",
 		"ip neigh add 2001:db8::2 lladdr 02:00:00:00:00:22 dev wan nud permanent", 26,
 		NTF_PROXY, -ENOENT},
-	{"a bridge's neighbour",
-		"ip neigh add 2001:db8::2 lladdr 02:00:00:00:00:22 dev wan nud permanent", 16,
-		AF_BRIDGE, -ENOENT},
+	{"a MAC of 5 bytes", "bridge fdb del 02:00:00:00:04:02 dev vx4", 28, 9, -EINVAL},
+	{"a remote of 5 bytes", "bridge fdb del 02:00:00:00:04:02 dev vx4", 40, 9, -EINVAL},
+	{"a remote that is a MAC", "bridge fdb del 02:00:00:00:04:02 dev vx4", 30, NDA_DST,
+		-ENOENT},
+	{"interface 0 of a VTEP", "bridge fdb del 02:00:00:00:04:02 dev vx4", 20, 0, -ENOENT},
 	{"a neighbour of the wrong family",
 		"ip neigh add 2001:db8::2 lladdr 02:00:00:00:00:22 dev wan nud permanent", 16,
 		AF_INET, -EINVAL},

@@ -16,7 +16,8 @@ enum {
 	LRO = 1, // what a received packet is marked with
 	GOOD = 2,
 	NONE = 4,
-	DONE = 8, // no mark, but the checksum was completed
+	DONE = 8,    // no mark, but the checksum was completed
+	TUNNEL = 16, // a run of segments in a tunnel, which has no mark of its own
 };
 
 static struct rte_mempool *pool;
@@ -61,6 +62,22 @@ static void make_long_tcp(uint8_t *l3)
 	l3[IP4_HDR_LEN + 12] = 0xf0;
 }
 
+// Behind VXLAN, Ethernet and IPv4 or IPv6 header.
+static void make_inner_tcp(uint8_t *l3)
+{
+	l3[70 + 12] = 0x50;
+}
+
+static void make_inner_tcp6(uint8_t *l3)
+{
+	l3[110 + 12] = 0x50;
+}
+
+static void make_inner_short(uint8_t *l3)
+{
+	l3[70 + 12] = 0x40;
+}
+
 static void make_version_5(uint8_t *l3)
 {
 	l3[0] = 0x55;
@@ -89,6 +106,12 @@ static const struct rx_case rx_cases[] = {
 		LRO | GOOD},
 	{"merged, not verified", &tcp4, true, {0, VNET_GSO_TCPV4, 0, 1400}, 0, LRO},
 	{"one segment", &tcp4, true, CSUM(VNET_GSO_TCPV4, 3000, 20, 16), 0, NONE},
+	{"a tunnel's segments", &udp4, true, CSUM(VNET_GSO_TCPV4, 1400, 70, 16), 0, TUNNEL,
+		make_inner_tcp},
+	{"a tunnel's segments over IPv6", &udp6, false, CSUM(VNET_GSO_TCPV6, 1400, 110, 16), 0,
+		TUNNEL, make_inner_tcp6},
+	{"a tunnel's only segment", &udp4, true, CSUM(VNET_GSO_TCPV4, 3000, 70, 16), 0, DONE,
+		make_inner_tcp},
 	{"a tunnel's inner sum", &udp4, true, CSUM(0, 0, 60, 6), 0, DONE},
 	{"a sum of another protocol", &tcp4, true, CSUM(0, 0, 20, 4), 0, DONE},
 	{"a fragment's sum", &udp4, true, CSUM(0, 0, 20, 6), 0, DONE, make_fragment},
@@ -103,7 +126,15 @@ static const struct rx_case rx_cases[] = {
 	{"TCPV6 on v4", &tcp4, true, CSUM(VNET_GSO_TCPV6, 1400, 20, 16), -EINVAL},
 	{"TCPV4 on UDP", &udp4, true, CSUM(VNET_GSO_TCPV4, 1400, 20, 6), -EINVAL},
 	{"UDP_L4 on TCP", &tcp4, true, CSUM(VNET_GSO_UDP_L4, 1400, 20, 16), -EINVAL},
-	{"a tunnel's segmentation", &udp4, true, CSUM(VNET_GSO_TCPV4, 1400, 60, 16), -EINVAL},
+	{"a tunnel's segments of 0 bytes", &udp4, true, CSUM(VNET_GSO_TCPV4, 0, 70, 16), -EINVAL, 0,
+		make_inner_tcp},
+	{"a tunnel's TCP header cut", &udp4, true, CSUM(VNET_GSO_TCPV4, 1400, 70, 16), -EINVAL, 0,
+		make_inner_short},
+	{"a tunnel without room for IP", &udp4, true, CSUM(VNET_GSO_TCPV4, 1400, 40, 16), -EINVAL},
+	{"a tunnel's UDP as TCP", &udp4, true, CSUM(VNET_GSO_TCPV4, 1400, 70, 6), -EINVAL},
+	{"a tunnel in TCP", &tcp4, true, CSUM(VNET_GSO_TCPV4, 1400, 70, 16), -EINVAL},
+	{"a tunnel in a fragment", &udp4, true, CSUM(VNET_GSO_TCPV4, 1400, 70, 16), -EINVAL, 0,
+		make_fragment},
 	{"super with another sum", &udp4, true, CSUM(VNET_GSO_UDP_L4, 1400, 60, 6), -EINVAL},
 	{"super of a fragment", &udp4, true, CSUM(VNET_GSO_UDP_L4, 1400, 20, 6), -EINVAL, 0,
 		make_fragment},
@@ -165,7 +196,11 @@ static void check_rx(const struct rx_case *c)
 	uint16_t start = c->marks & DONE ? field_of(m, &h) : 0;
 	assert_int_equal(vnet_to_mbuf(&h, m, c->l2), c->rc);
 	if (c->rc == 0) {
-		assert_int_equal(marks_of(m), c->marks & ~DONE);
+		assert_int_equal(marks_of(m), c->marks & ~(DONE | TUNNEL));
+		if (c->marks & TUNNEL) {
+			assert_int_equal(m->tso_segsz, h.gso_size);
+			assert_int_equal(m->packet_type, VNET_TUNNEL_TCP);
+		}
 		if (c->marks & LRO) {
 			assert_int_equal(m->tso_segsz, h.gso_size);
 			assert_int_equal(m->packet_type,

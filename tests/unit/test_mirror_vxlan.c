@@ -1,0 +1,384 @@
+// What the mirror makes of the kernel's VXLAN devices and their forwarding databases.
+#include "control/kernel/mirror.h"
+#include "dataplane/table/lookup.h"
+#include "tests/unit/rtnetlink.h"
+
+#include <libmnl/libmnl.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdalign.h>
+
+enum {
+	WAN = 3, // interface of port 1
+	LAN = 4, // of port 2
+	TUN = 5,
+	OTHER = 6, // no port
+	VX = 7,
+	BRIDGE = 8,
+};
+
+static struct rcu *rcu;
+static struct fib *fib;
+static struct mirror *mirror;
+
+static uint16_t port_of(void *, uint32_t ifindex)
+{
+	return ifindex == WAN ? 1 : ifindex == LAN ? 2 : PORT_NONE;
+}
+
+static void on_change(void *, uint32_t)
+{
+}
+
+static struct ip_addr addr(const char *text)
+{
+	struct ip_addr a;
+	if (ip_addr_parse(text, &a) < 0)
+		fail_msg("%s", text);
+	return a;
+}
+
+// -- messages -------------------------------------------------------------------------------------
+
+struct builder {
+	alignas(8) uint8_t bytes[MESSAGE_MAX];
+	struct nlmsghdr *nh;
+};
+
+static void *begin(struct builder *b, uint16_t type, size_t fixed)
+{
+	b->nh = mnl_nlmsg_put_header(b->bytes);
+	b->nh->nlmsg_type = type;
+	return mnl_nlmsg_put_extra_header(b->nh, fixed);
+}
+
+static void put_addr(struct builder *b, uint16_t type, const struct ip_addr *a)
+{
+	mnl_attr_put(b->nh, type, ip_addr_bits(a) / 8, a->bytes);
+}
+
+static void feed(struct builder *b)
+{
+	mirror_feed(mirror, b->bytes, b->nh->nlmsg_len);
+}
+
+static void put_link(struct builder *b, uint32_t ifindex, uint32_t mtu, uint8_t mac_end, bool up)
+{
+	uint8_t mac[6] = {2, 0, 0, 0, 0, mac_end};
+	struct ifinfomsg *m = begin(b, RTM_NEWLINK, sizeof(*m));
+	m->ifi_index = (int)ifindex;
+	m->ifi_flags = up ? IFF_UP : 0;
+	mnl_attr_put_strz(b->nh, IFLA_IFNAME, "x");
+	mnl_attr_put_u32(b->nh, IFLA_MTU, mtu);
+	mnl_attr_put(b->nh, IFLA_ADDRESS, sizeof(mac), mac);
+}
+
+static void feed_link(uint32_t ifindex, uint8_t mac_end)
+{
+	struct builder b;
+	put_link(&b, ifindex, 1500, mac_end, true);
+	feed(&b);
+}
+
+static void feed_neigh(uint32_t ifindex, const char *text, uint16_t state, uint8_t mac_end)
+{
+	struct builder b;
+	uint8_t mac[6] = {6, 0, 0, 0, 0, mac_end};
+	struct ip_addr a = addr(text);
+	struct ndmsg *m = begin(&b, RTM_NEWNEIGH, sizeof(*m));
+	m->ndm_family = a.family == IP_V4 ? AF_INET : AF_INET6;
+	m->ndm_ifindex = (int)ifindex;
+	m->ndm_state = state;
+	put_addr(&b, NDA_DST, &a);
+	mnl_attr_put(b.nh, NDA_LLADDR, sizeof(mac), mac);
+	feed(&b);
+}
+
+// to: a prefix; via NULL: on-link
+static void feed_route(uint16_t type, const char *to, const char *via, uint32_t dev)
+{
+	struct builder b;
+	struct ip_prefix dst;
+	assert_int_equal(ip_prefix_parse(to, &dst), 0);
+	struct rtmsg *m = begin(&b, type, sizeof(*m));
+	m->rtm_family = dst.addr.family == IP_V4 ? AF_INET : AF_INET6;
+	m->rtm_dst_len = dst.len;
+	m->rtm_table = RT_TABLE_MAIN;
+	m->rtm_type = RTN_UNICAST;
+	put_addr(&b, RTA_DST, &dst.addr);
+	if (via) {
+		struct ip_addr a = addr(via);
+		put_addr(&b, RTA_GATEWAY, &a);
+	}
+	mnl_attr_put_u32(b.nh, RTA_OIF, dev);
+	feed(&b);
+}
+
+struct vx { // 0: as usual
+	uint32_t underlay, master, vni;
+	uint16_t port;
+	bool down, external;
+};
+
+static void feed_vxlan(const struct vx *v)
+{
+	struct builder b;
+	uint8_t local[4] = {192, 0, 2, 1};
+	put_link(&b, VX, 1450, 0xb1, !v->down);
+	if (v->master)
+		mnl_attr_put_u32(b.nh, IFLA_MASTER, v->master);
+	struct nlattr *info = mnl_attr_nest_start(b.nh, IFLA_LINKINFO);
+	mnl_attr_put_strz(b.nh, IFLA_INFO_KIND, "vxlan");
+	struct nlattr *data = mnl_attr_nest_start(b.nh, IFLA_INFO_DATA);
+	mnl_attr_put_u32(b.nh, IFLA_VXLAN_ID, v->vni ? v->vni : 100);
+	mnl_attr_put_u32(b.nh, IFLA_VXLAN_LINK, v->underlay);
+	mnl_attr_put(b.nh, IFLA_VXLAN_LOCAL, sizeof(local), local);
+	mnl_attr_put_u16(b.nh, IFLA_VXLAN_PORT, rte_cpu_to_be_16(v->port ? v->port : 4789));
+	mnl_attr_put_u8(b.nh, IFLA_VXLAN_COLLECT_METADATA, v->external);
+	mnl_attr_nest_end(b.nh, data);
+	mnl_attr_nest_end(b.nh, info);
+	feed(&b);
+}
+
+#define VXLAN(...) feed_vxlan(&(struct vx){__VA_ARGS__})
+
+// mac_end 0: whatever is not known
+static void feed_fdb(uint16_t type, uint8_t mac_end, const char *remote, uint16_t port)
+{
+	struct builder b;
+	uint8_t mac[6] = {mac_end ? 6 : 0, 0, 0, 0, 0, mac_end};
+	struct ip_addr a = addr(remote);
+	struct ndmsg *m = begin(&b, type, sizeof(*m));
+	m->ndm_family = AF_BRIDGE;
+	m->ndm_ifindex = VX;
+	m->ndm_flags = NTF_SELF;
+	m->ndm_state = NUD_PERMANENT;
+	mnl_attr_put(b.nh, NDA_LLADDR, sizeof(mac), mac);
+	put_addr(&b, NDA_DST, &a);
+	if (port)
+		mnl_attr_put_u16(b.nh, NDA_PORT, rte_cpu_to_be_16(port));
+	feed(&b);
+}
+
+// -- what the workers are told --------------------------------------------------------------------
+
+static const char *way(const char *to)
+{
+	static const char *const names[NH_TYPE_COUNT] = {
+		[NH_RESOLVE] = "resolve", [NH_KERNEL] = "kernel", [NH_LINK] = "link"};
+	static char text[64];
+	struct ip_addr a = addr(to);
+	const struct nexthop *h = fib_lookup(fib, &a);
+	if (!h)
+		return "none";
+	if (h->type != NH_VXLAN)
+		return names[h->type] ? names[h->type] : "other";
+	snprintf(text, sizeof(text), "vxlan ..%02x from ..%02x%s", h->l2[5], h->l2[11],
+		vtep_get(fib->vteps, h->vtep) ? "" : " nowhere");
+	return text;
+}
+
+#define expect(to, text) assert_string_equal(way(to), text)
+
+static const struct vtep *vtep_of(const char *to)
+{
+	struct ip_addr a = addr(to);
+	const struct vtep *v = vtep_get(fib->vteps, fib_lookup(fib, &a)->vtep);
+	assert_non_null(v);
+	return v;
+}
+
+// A device in use, a neighbour in it with the MAC ..05, and what is known of its underlay.
+static int setup(void **)
+{
+	static const struct mirror_env env = {
+		.tunnel_ifindex = TUN, .port_of = port_of, .on_change = on_change};
+	rcu = rcu_create();
+	fib = fib_create(rcu);
+	mirror = mirror_create(NULL, fib, &env);
+	feed_link(WAN, 0xa1);
+	feed_link(LAN, 0xa2);
+	feed_route(RTM_NEWROUTE, "192.0.2.0/24", NULL, WAN);
+	feed_route(RTM_NEWROUTE, "10.1.0.0/24", NULL, LAN);
+	feed_neigh(WAN, "192.0.2.2", NUD_REACHABLE, 0x22);
+	feed_neigh(WAN, "192.0.2.3", NUD_REACHABLE, 0x33);
+	VXLAN(.underlay = WAN);
+	feed_route(RTM_NEWROUTE, "10.50.0.0/24", NULL, VX);
+	feed_route(RTM_NEWROUTE, "10.51.0.0/16", "10.50.0.5", VX);
+	feed_neigh(VX, "10.50.0.5", NUD_PERMANENT, 5);
+	return 0;
+}
+
+static int teardown(void **)
+{
+	mirror_destroy(mirror);
+	fib_destroy(fib);
+	rcu_destroy(rcu);
+	return 0;
+}
+
+static void test_fdb(void **)
+{
+	expect("10.50.0.9", "resolve");
+	expect("10.50.0.5", "kernel"); // nobody knows where the MAC is
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.2", 0);
+	expect("10.50.0.5", "vxlan ..05 from ..b1");
+	expect("10.51.1.1", "vxlan ..05 from ..b1");
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.3", 8472);
+	expect("10.51.1.1", "vxlan ..05 from ..b1");
+	feed_fdb(RTM_DELNEIGH, 5, "192.0.2.2", 0); // of where it was before
+	expect("10.51.1.1", "vxlan ..05 from ..b1");
+	feed_fdb(RTM_DELNEIGH, 5, "192.0.2.3", 8472);
+	expect("10.51.1.1", "kernel");
+	expect("10.50.0.5", "kernel");
+}
+
+static void test_outer_header(void **)
+{
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.2", 0);
+	const struct vtep *v = vtep_of("10.51.1.1");
+	assert_int_equal(v->port, 1);
+	assert_int_equal(v->mtu, 1500 - 50);
+	assert_int_equal(v->outer_len, 14 + 20 + 8 + 8);
+	const uint8_t *udp = v->outer + sizeof(v->outer) - 16, *ip = udp - 20, *l2 = ip - 14;
+	assert_memory_equal(l2, "\6\0\0\0\0\x22\2\0\0\0\0\xa1\x08\0", 14);
+	assert_memory_equal(ip + 12, "\xc0\0\2\1\xc0\0\2\2", 8);
+	assert_memory_equal(udp + 2, "\x12\xb5", 2);
+	assert_memory_equal(udp + 8, "\x08\0\0\0\0\0\x64\0", 8);
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.3", 8472);
+	v = vtep_of("10.51.1.1");
+	udp = v->outer + sizeof(v->outer) - 16;
+	assert_memory_equal(udp + 2, "\x21\x18", 2);
+	assert_int_equal(*(udp - 1), 3);
+}
+
+static void test_default_remote(void **)
+{
+	feed_fdb(RTM_NEWNEIGH, 0, "192.0.2.2", 0);
+	expect("10.50.0.5", "vxlan ..05 from ..b1");
+	feed_fdb(RTM_NEWNEIGH, 0, "192.0.2.3", 0); // two: the kernel floods
+	expect("10.50.0.5", "kernel");
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.3", 0);
+	expect("10.50.0.5", "vxlan ..05 from ..b1");
+	feed_fdb(RTM_DELNEIGH, 5, "192.0.2.3", 0);
+	feed_fdb(RTM_DELNEIGH, 0, "192.0.2.3", 0);
+	expect("10.50.0.5", "vxlan ..05 from ..b1");
+	feed_fdb(RTM_DELNEIGH, 0, "192.0.2.2", 0);
+	feed_fdb(RTM_NEWNEIGH, 0, "239.1.1.1", 0); // a group
+	expect("10.50.0.5", "kernel");
+}
+
+static void test_underlay_changes(void **)
+{
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.2", 0);
+	expect("10.51.1.1", "vxlan ..05 from ..b1");
+	feed_neigh(WAN, "192.0.2.2", NUD_FAILED, 0x22);
+	expect("10.51.1.1", "vxlan ..05 from ..b1 nowhere");
+	feed_neigh(WAN, "192.0.2.2", NUD_REACHABLE, 0x24);
+	expect("10.51.1.1", "vxlan ..05 from ..b1");
+	const struct vtep *v = vtep_of("10.51.1.1");
+	assert_int_equal(v->outer[sizeof(v->outer) - 16 - 20 - 14 + 5], 0x24);
+	feed_route(RTM_NEWROUTE, "192.0.2.2/32", NULL, TUN); // the kernel sends it into the tunnel
+	expect("10.51.1.1", "vxlan ..05 from ..b1 nowhere");
+	feed_route(RTM_DELROUTE, "192.0.2.2/32", NULL, TUN);
+	feed_neigh(LAN, "10.1.0.9", NUD_REACHABLE, 9);
+	feed_route(RTM_NEWROUTE, "192.0.2.2/32", "10.1.0.9", LAN); // another interface than its own
+	expect("10.51.1.1", "vxlan ..05 from ..b1 nowhere");
+}
+
+static const struct {
+	const char *why;
+	struct vx v;
+} left[] = {
+	{"external", {.underlay = WAN, .external = true}},
+	{"down", {.underlay = WAN, .down = true}},
+	{"of a bridge", {.underlay = WAN, .master = BRIDGE}},
+	{"over an interface that is no port", {.underlay = OTHER}},
+};
+
+static void test_left_to_kernel(void **)
+{
+	struct mirror_vxlan shown;
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.2", 0);
+	for (size_t i = 0; i < RTE_DIM(left); i++) {
+		uint32_t at = 0;
+		print_message("%s\n", left[i].why);
+		feed_vxlan(&left[i].v);
+		expect("10.51.1.1", "kernel");
+		assert_null(vxlan_devices_get(fib->vteps));
+		assert_true(mirror_vxlan_next(mirror, &at, &shown));
+		assert_non_null(shown.left_because);
+		VXLAN(.underlay = WAN);
+		expect("10.51.1.1", "vxlan ..05 from ..b1");
+		at = 0;
+		assert_true(mirror_vxlan_next(mirror, &at, &shown));
+		assert_null(shown.left_because);
+		assert_int_equal(shown.remotes, 1);
+		assert_int_equal(shown.reached, 1);
+		assert_int_equal(shown.macs, 1);
+		assert_false(mirror_vxlan_next(mirror, &at, &shown));
+	}
+}
+
+static void test_devices(void **)
+{
+	const struct vxlan_devices *d = vxlan_devices_get(fib->vteps);
+	assert_int_equal(vxlan_device_find(d, 100, 4789)->ifindex, VX);
+	VXLAN(.underlay = WAN, .vni = 200, .port = 8472);
+	d = vxlan_devices_get(fib->vteps);
+	assert_null(vxlan_device_find(d, 100, 4789));
+	assert_null(vxlan_device_find(d, 200, 4789));
+	assert_int_equal(vxlan_device_find(d, 200, 8472)->ifindex, VX);
+	assert_ptr_equal(vxlan_device_of(d, VX), vxlan_device_find(d, 200, 8472));
+	assert_null(vxlan_device_of(d, WAN));
+	assert_true(vxlan_is_port(d->ports, RTE_BE16(8472)));
+	assert_false(vxlan_is_port(d->ports, RTE_BE16(4789)));
+	feed_link(VX, 0xb1); // a device of another kind by that number
+	assert_null(vxlan_devices_get(fib->vteps));
+	expect("10.51.1.1", "kernel");
+}
+
+static void feed_many(uint16_t type, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		char text[32];
+		snprintf(text, sizeof(text), "198.18.%u.%u", i / 250, i % 250 + 1);
+		feed_fdb(type, 0, text, 0);
+	}
+}
+
+// More remotes than there is room for: the kernel has the rest, and room comes back.
+static void test_many_remotes(void **)
+{
+	enum { MORE = 5 };
+	struct mirror_stats stats;
+	feed_many(RTM_NEWNEIGH, VTEP_MAX - 1 + MORE);
+	mirror_stats(mirror, &stats);
+	assert_int_equal(stats.fib_errors, MORE);
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.2", 0);
+	expect("10.51.1.1", "kernel");
+	feed_many(RTM_DELNEIGH, VTEP_MAX - 1 + MORE);
+	mirror_stats(mirror, &stats);
+	assert_int_equal(stats.fdb, 1);
+	rcu_reclaim(rcu);
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.2", 0);
+	expect("10.51.1.1", "vxlan ..05 from ..b1");
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(test_fdb),
+		CASE(test_outer_header),
+		CASE(test_default_remote),
+		CASE(test_underlay_changes),
+		CASE(test_left_to_kernel),
+		CASE(test_devices),
+		CASE(test_many_remotes),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
