@@ -89,6 +89,19 @@ static void on_close_ports(void *)
 	n_ports = 0;
 }
 
+// Large packets all the time.
+static void on_sent_so_far(void *, const struct key *, struct mesh_sent *out)
+{
+	*out = (struct mesh_sent){now_ns / MESH_MS, now_ns / MESH_MS * 1400};
+}
+
+static uint16_t on_link_mtu(void *, const struct path_addr *to)
+{
+	static const uint16_t links[] = {1500, 9000, 1281, 0, UINT16_MAX};
+
+	return links[to->to.port % 5];
+}
+
 static void on_done(void *, const struct mesh_pong *)
 {
 	n_done++;
@@ -124,7 +137,8 @@ static void set_peer(unsigned i, const struct key *disco)
 static void start(void)
 {
 	const struct mesh_env env = {NULL, on_now, on_send, on_derp_send, on_route, on_last_packet,
-		on_endpoints, on_fresh, on_nat, on_open_ports, on_close_ports, on_last_packet};
+		on_endpoints, on_fresh, on_nat, on_open_ports, on_close_ports, on_last_packet,
+		on_sent_so_far, on_link_mtu};
 
 	now_ns = 1000 * 1000 * MESH_MS;
 	mesh = mesh_create(base, &env);
@@ -266,6 +280,12 @@ static void check_bounds(void)
 		if (!mesh_peer_info(mesh, &nodes[i], &info))
 			check(info.candidates <= PATH_CANDIDATES_MAX &&
 				strlen(info.why) < sizeof(info.why));
+	for (const struct mesh_active *a = mesh->active; a; a = a->next) {
+		const struct pmtu *p = &a->pmtu;
+		check(p->n_probes <= PMTU_KEPT && p->n_round <= p->n_probes);
+		check(p->mtu == 0 || (p->mtu >= p->min && p->mtu <= p->top));
+		check(p->state == PMTU_IDLE || (p->good <= p->goal && p->bad <= p->goal));
+	}
 }
 
 // data: pieces of how, whence, a length, bytes. From 0x80 on how is a step of ours or of time.
@@ -283,8 +303,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			do_step(data[0], data[1]);
 		else
 			speak(data[0], data[1], data + 3, len);
-		// One packet makes us ping all candidates of one peer, at most.
-		check(data[0] >= 0x80 || n_sent - sent <= PATH_CANDIDATES_MAX + 4);
+		// One packet makes us ping all candidates of one peer, and probe its path, at most.
+		check(data[0] >= 0x80 || n_sent - sent <= PATH_CANDIDATES_MAX + 4 + PMTU_ROUND_MAX);
 		check_bounds();
 		data += 3 + len;
 		size -= 3 + len;
