@@ -387,10 +387,10 @@ static unsigned judge_burst(struct graph *g, struct rte_mbuf **pkts, uint16_t n,
 
 void node_filter(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
-	bool translates = atomic_load_explicit(&g->gw->nat, memory_order_relaxed) || g->nat->n > 0;
+	const struct nat_config *c = atomic_load_explicit(&g->gw->nat, memory_order_acquire);
+	bool translates = nat_config_translates(c) || g->nat->n > 0;
 	unsigned accepted = judge_burst(g, pkts, n, translates);
-	for (unsigned i = 0; i < accepted; i++)
-		graph_to(g, translates ? NODE_NAT : NODE_OVERLAY, pkts[i]);
+	graph_to_run(g, translates ? NODE_NAT : NODE_OVERLAY, pkts, accepted);
 }
 
 bool filter_is_answer(struct graph *g, const struct rte_mbuf *m)

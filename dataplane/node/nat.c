@@ -225,7 +225,7 @@ bool nat_round(struct graph *g)
 	const struct nat_config *c = atomic_load_explicit(&g->gw->nat, memory_order_acquire);
 	struct nat_table *t = g->nat;
 	nat_idle_times(t, c);
-	if (c && c->port_first <= c->port_last) {
+	if (nat_config_translates(c) && c->port_first <= c->port_last) {
 		g->nat_port_first = RTE_MIN(g->nat_port_first, c->port_first);
 		g->nat_port_last = RTE_MAX(g->nat_port_last, c->port_last);
 	}

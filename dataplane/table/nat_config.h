@@ -62,6 +62,12 @@ struct nat_config { // fixed once published
 	uint32_t n_via, n_remap, n_services;
 };
 
+// Whether there is anything that it changes in packets. [any]
+static inline bool nat_config_translates(const struct nat_config *c)
+{
+	return c && (c->snat || c->n_via > 0 || c->n_remap > 0 || c->n_services > 0);
+}
+
 // Workers use config from now on (NULL: what begins is not translated; flows that exist go on until
 // they are idle) instead of what was there. [ctl]
 void nat_config_publish(struct nat_config *_Atomic *at, struct rcu *, struct nat_config *config);
