@@ -232,6 +232,9 @@ static inline void m_run(struct model *m, const struct flat *f, bool from_port)
 	else
 		graph_to(g, NODE_FILTER, b);
 	graph_flush(g);
+	struct rte_mbuf *punted; // a copy beside the packet's way
+	while ((punted = punted_get(&m->g->gw)))
+		rte_pktmbuf_free(punted);
 	// The rest of the way to a peer's owner.
 	if (from_port && m_n_out == 1 && !filter_out(g, m_out[0]))
 		m_n_out = 0;
