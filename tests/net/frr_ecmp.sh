@@ -156,7 +156,7 @@ say "flows spread, and may come back by the other gateway"
 start echo server socat UDP-RECVFROM:7100,fork EXEC:cat
 capture at-a1 a1 lan -s 64 udp port 7100
 capture at-a2 a2 lan -s 64 udp port 7100
-for port in {20000..20023}; do answered "$port" || fail "no answer to port $port"; done
+for port in {20000..20023}; do wait_for 5 answered "$port"; done
 captured at-a1 >/dev/null
 captured at-a2 >/dev/null
 echo "a1: $(ports_of at-a1 src | wc -l) flows out, $(ports_of at-a1 dst | wc -l) back"

@@ -72,7 +72,7 @@ check "hardly any message was lost" test "$(counter_of gwb punt_full)" -lt $((ra
 
 say "a peer that comes under load needs a cookie, and gets in with it"
 used=$(counter_of gwb cookies_sent)
-flood_begin garbage $rate 12
+flood_begin garbage $rate 40
 gateway_stop gwa
 gateway_start gwa tailgate
 wait_for 12 in_ns client ping -c 1 -W 1 10.2.0.2
@@ -80,4 +80,4 @@ check "it was asked for a cookie" counter_exceeds gwa cookies_received 0
 rose cookies_sent 1 "$used"
 ping_lossless client 10.2.0.2 -f -c 50
 check "the flood still runs" kill -0 "${lab_pid[flood]}"
-flood_end
+stop flood
