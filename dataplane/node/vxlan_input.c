@@ -95,7 +95,10 @@ static enum node_id answer(
 	struct ip_info before = p->ip;
 	p->ip = in->ip;
 	p->from = FROM_PORT;
-	if (unlikely(p->ip.flags & IP_FLAG_FRAG) && reassemble_return(g, m, in->nh))
+	// An owned port's kernel would not find its own among what was put together: outer headers
+	// do not go with it.
+	bool owned = g->gw->port[p->port_in]->kind == PORT_OWNED;
+	if (unlikely(p->ip.flags & IP_FLAG_FRAG) && !owned && reassemble_return(g, m, in->nh))
 		return NODE_COUNT;
 	if (nat_is_return(g, m, &p->ip, in->nh))
 		return decapsulate(g, m, outer, in) ? NODE_NAT_RETURN : NODE_COUNT;
