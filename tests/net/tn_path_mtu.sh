@@ -94,6 +94,6 @@ wait_way 1390 60
 stop few
 
 say "what the router cuts on its way to alice is put together"
-run ip -n "$lab_id-alice-nat" link set lan mtu 1300
+run ip -n "$lab_id-alice-nat" route replace 192.168.1.0/24 dev lan src 192.168.1.1 mtu 1300
 wait_for 20 in_ns bob ping -c 1 -W 1 -M 'do' -s 1352 "$(ip4 alice)"
 check "out of fragments" test "$(ts alice stats --json | jq '.counters[] | select(.name == "reassembled").value')" -gt 0
