@@ -2,6 +2,10 @@
 
 #include <errno.h>
 
+enum {
+	REFUSED_MAX = 4, // of a burst; then what is left of it would not fit either
+};
+
 // One packet's pieces behind its vnet header, into iov. Returns how many, header included.
 static unsigned fill_iov(struct iovec *iov, struct vnet_hdr *h, const struct rte_mbuf *m)
 {
@@ -27,18 +31,27 @@ static bool is_full(int error)
 	return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
 }
 
+// The device or its queue took this one not: full, or a veth whose other end has a smaller MTU.
+static bool is_refused(int error, unsigned *refused)
+{
+	return error == ENOBUFS && ++*refused < REFUSED_MAX;
+}
+
 // Send the messages prepared for pkts. Returns how many are done with, sent or lost; fewer than n
 // only when the socket buffer or the queue below is full.
 static unsigned send_messages(
 	struct kernel_queue *q, struct rte_mbuf **pkts, unsigned n, struct port_stats *stats)
 {
-	unsigned done = 0;
+	unsigned done = 0, refused = 0;
 	while (done < n) {
 		int sent = sendmmsg(q->fd, &q->tx_msg[done], n - done, MSG_DONTWAIT);
 		if (sent > 0) {
 			for (int i = 0; i < sent; i++)
 				count_sent(stats, pkts[done + i]);
 			done += sent;
+		} else if (is_refused(errno, &refused)) {
+			stats->tx_full++;
+			done++;
 		} else if (is_full(errno)) {
 			break;
 		} else if (errno != EINTR) {

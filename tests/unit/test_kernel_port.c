@@ -183,6 +183,37 @@ static void test_refused(void **)
 	assert_null(receive(vb, 20));
 }
 
+// The other end of a veth takes less than ours: the queue below refuses a packet, as one that is
+// full does, and those behind it go out, until a few in a row were refused.
+static void test_refused_below(void **)
+{
+	static const struct frame good = {"good", IP_V4, IPPROTO_UDP, 0, false, 64},
+				  giant = {"giant", IP_V4, IPPROTO_UDP, 0, false, 4000};
+	static const struct {
+		const char *burst; // g: giant
+		unsigned done, full, arrive;
+	} cases[] = {{".g.", 3, 1, 2}, {"g.g.g.", 6, 3, 3}, {"ggggg.", 3, 6, 0}};
+	struct rte_mbuf *pkts[6];
+	netns_run("ip link set va mtu 5000");
+	for (unsigned i = 0; i < RTE_DIM(cases); i++) {
+		unsigned n = (unsigned)strlen(cases[i].burst);
+		for (unsigned k = 0; k < n; k++)
+			pkts[k] = build(cases[i].burst[k] == 'g' ? &giant : &good, va, vb);
+		uint64_t full = va->stats[0].tx_full;
+		unsigned done = port_tx(va, 0, pkts, (uint16_t)n);
+		assert_int_equal(done, cases[i].done);
+		rte_pktmbuf_free_bulk(pkts + done, n - done);
+		assert_int_equal(va->stats[0].tx_full - full, cases[i].full);
+		for (unsigned k = 0; k < cases[i].arrive; k++) {
+			struct rte_mbuf *m = receive_frame(vb, &good);
+			assert_non_null(m);
+			rte_pktmbuf_free(m);
+		}
+		assert_null(receive(vb, 20));
+	}
+	netns_run("ip link set va mtu 1500");
+}
+
 // Frames to another MAC, of another type, or with a VLAN tag are not ours.
 static void test_filter(void **)
 {
@@ -486,6 +517,7 @@ int main(void)
 		cmocka_unit_test(test_segmented_by_kernel),
 		cmocka_unit_test(test_bursts),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_refused_below),
 		cmocka_unit_test(test_filter),
 		cmocka_unit_test(test_no_buffers),
 		cmocka_unit_test(test_missed),
