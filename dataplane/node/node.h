@@ -304,7 +304,7 @@ struct graph {
 	struct unanswered *unanswered; // whom filtered peers ask in vain; ctl: unanswered_read()
 	// Every port that was ever an outside one; nothing: first > last
 	uint16_t nat_port_first, nat_port_last;
-	struct node_state *state; // what nodes keep over a round: gro, datagram chains
+	struct node_state *state; // what nodes keep over a round: gro, datagram runs
 	struct mailbox *inbox;	  // struct rte_mbuf *, anyone to this worker: pkt_of()->node
 	struct node_queue later;  // packets made here that enter at ROUTE in the next round
 	uint64_t icmp_tokens, icmp_refilled; // TSC units

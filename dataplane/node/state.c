@@ -15,10 +15,10 @@ struct node_state *node_state_create(struct graph *g)
 
 void node_state_destroy(struct node_state *s)
 {
-	for (unsigned i = 0; i < CHAINS; i++)
-		rte_pktmbuf_free(s->chain[i].head);
-	for (unsigned i = 0; i < CHAINS; i++)
-		rte_pktmbuf_free(s->run[i].head);
+	for (unsigned i = 0; i < RUNS; i++) {
+		rte_pktmbuf_free(s->wg_run[i].head);
+		rte_pktmbuf_free(s->vxlan_run[i].head);
+	}
 	gro_destroy(s->gro);
 	fragments_destroy(s->fragments);
 	free(s);

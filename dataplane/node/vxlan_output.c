@@ -5,13 +5,11 @@
 #include "dataplane/node/output.h"
 #include "dataplane/node/state.h"
 #include "dataplane/port/gso.h"
-#include "dataplane/wire/csum.h"
 
 enum {
 	FRAME_LEN = VXLAN_HDR_LEN + L2_LEN, // in front of each packet
 	// What is written in front of that, all of it a fixed length.
 	HEAD_LEN = sizeof(((struct vtep *)0)->outer) - VXLAN_HDR_LEN,
-	RUN_DATAGRAMS_MAX = CHAIN_SEGMENTS_MAX,
 };
 static_assert((unsigned)HEAD_LEN + FRAME_LEN <= RTE_PKTMBUF_HEADROOM);
 
@@ -43,37 +41,8 @@ static rte_be16_t source_port(const struct vtep *v, const struct rte_mbuf *m, co
 	return rte_cpu_to_be_16((uint16_t)(v->source_first + at));
 }
 
-static uint16_t udp_checksum(const struct rte_mbuf *m, const uint8_t *l3, bool v4)
-{
-	uint32_t at = (uint32_t)m->l2_len + m->l3_len, l4_len = m->pkt_len - at;
-	uint64_t sum =
-		v4 ? csum_pseudo4(l3, IPPROTO_UDP, l4_len) : csum_pseudo6(l3, IPPROTO_UDP, l4_len);
-	return csum_finish_udp(csum_mbuf(m, at, l4_len, sum));
-}
-
-static void finish_ip4(struct graph *g, uint8_t *l3, const struct vtep *v, uint32_t udp_len,
-	uint8_t tos, uint16_t ids)
-{
-	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)l3;
-	uint16_t total = rte_cpu_to_be_16((uint16_t)(udp_len + IP4_HDR_LEN));
-	uint16_t id = rte_cpu_to_be_16(g->ip_id);
-	g->ip_id = (uint16_t)(g->ip_id + ids);
-	ip->type_of_service = tos;
-	ip->total_length = total;
-	ip->packet_id = id;
-	ip->hdr_checksum = csum_finish((uint64_t)v->ip_sum + total + id + rte_cpu_to_be_16(tos));
-}
-
-static void finish_ip6(uint8_t *l3, uint32_t udp_len, uint8_t tos)
-{
-	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)l3;
-	l3[0] = (uint8_t)(0x60 | tos >> 4);
-	l3[1] = (uint8_t)(tos << 4);
-	ip->payload_len = rte_cpu_to_be_16((uint16_t)udp_len);
-}
-
 // Outer headers in front of a run of datagrams: lengths, checksums, flags.
-static void put_outer(struct graph *g, const struct vxlan_run *r)
+static void put_outer(struct graph *g, const struct outer_run *r)
 {
 	const struct vtep *v = r->to;
 	const struct port *port = g->gw->port[v->port];
@@ -91,9 +60,9 @@ static void put_outer(struct graph *g, const struct vxlan_run *r)
 	udp->src_port = r->source;
 	udp->dgram_len = rte_cpu_to_be_16((uint16_t)udp_len);
 	if (v4)
-		finish_ip4(g, l3, v, udp_len, r->tos, r->n);
+		outer_finish_ip4(g, l3, v->ip_sum, udp_len, r->tos, r->n);
 	else
-		finish_ip6(l3, udp_len, r->tos);
+		outer_finish_ip6(l3, udp_len, r->tos);
 	m->ol_flags |= (v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6) |
 		       (segsz ? RTE_MBUF_F_TX_UDP_SEG : 0);
 	// Segments get one in any case.
@@ -101,11 +70,11 @@ static void put_outer(struct graph *g, const struct vxlan_run *r)
 		m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
 		udp->dgram_cksum = csum_fold((uint64_t)v->udp_pseudo + udp->dgram_len);
 	} else {
-		udp->dgram_cksum = v->checksum ? udp_checksum(m, l3, v4) : 0;
+		udp->dgram_cksum = v->checksum ? outer_udp_checksum(m, l3, v4) : 0;
 	}
 }
 
-static void run_send(struct graph *g, struct vxlan_run *r)
+static void run_send(struct graph *g, struct outer_run *r)
 {
 	put_outer(g, r);
 	if (r->n > 1) {
@@ -113,33 +82,19 @@ static void run_send(struct graph *g, struct vxlan_run *r)
 		graph_count(g, COUNTER_DATAGRAMS_BATCHED, r->n);
 	}
 	graph_to(g, NODE_TX, r->head);
-	*r = (struct vxlan_run){0};
-}
-
-static bool run_fits(const struct vxlan_run *r, const struct vxlan_run *one)
-{
-	return r->to == one->to && r->source == one->source && r->tos == one->tos && !r->closed &&
-	       one->bytes <= r->size && r->n < RUN_DATAGRAMS_MAX &&
-	       r->bytes + one->bytes <= CHAIN_BYTES_MAX;
+	*r = (struct outer_run){0};
 }
 
 // One datagram more, behind those of its flow.
-static void collect(struct graph *g, const struct vxlan_run *one)
+static void collect(struct graph *g, const struct outer_run *one)
 {
-	struct vxlan_run *r = &g->state->run[rte_be_to_cpu_16(one->source) % CHAINS];
-	if (r->to && run_fits(r, one)) {
-		r->tail->next = one->head;
-		r->tail = one->tail;
-		r->head->nb_segs += one->head->nb_segs;
-		r->head->pkt_len += one->bytes;
-		r->bytes += one->bytes;
-		r->n++;
-		r->closed = one->bytes < r->size;
-		return;
-	}
-	if (r->to)
+	struct outer_run *r = &g->state->vxlan_run[rte_be_to_cpu_16(one->source) % RUNS];
+	if (r->to) {
+		if (outer_run_add(r, one))
+			return;
 		run_send(g, r);
-	g->state->collecting |= STATE_RUNS;
+	}
+	g->state->collecting |= STATE_VXLAN_RUNS;
 	*r = *one;
 }
 
@@ -180,7 +135,7 @@ static void encapsulate(struct graph *g, struct rte_mbuf *m)
 	const struct pkt *p = pkt_of(m);
 	const struct vtep *v = p->vtep;
 	uint8_t dscp = v->tos_inherit ? p->ip.tos & (uint8_t)~3 : v->tos;
-	struct vxlan_run one = {.to = v,
+	struct outer_run one = {.to = v,
 		.source = source_port(v, m, p),
 		.tos = dscp | (p->ip.tos & 3), // ECN: RFC 6040 4.1
 		.n = 1};
@@ -234,9 +189,9 @@ void node_vxlan_output(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 
 void vxlan_output_flush(struct graph *g)
 {
-	for (unsigned i = 0; i < CHAINS; i++) {
-		if (g->state->run[i].to)
-			run_send(g, &g->state->run[i]);
+	for (unsigned i = 0; i < RUNS; i++) {
+		if (g->state->vxlan_run[i].to)
+			run_send(g, &g->state->vxlan_run[i]);
 	}
-	g->state->collecting &= ~(unsigned)STATE_RUNS;
+	g->state->collecting &= ~(unsigned)STATE_VXLAN_RUNS;
 }

@@ -3,45 +3,12 @@
 #include "dataplane/node/capture.h"
 #include "dataplane/node/output.h"
 #include "dataplane/node/state.h"
-#include "dataplane/wire/csum.h"
 #include "dataplane/wire/geneve.h"
 
-// UDP checksum of an outer header without offload. IPv4 may leave it out (RFC 768), and the tag
-// protects more than it would.
-static uint16_t udp_checksum(const struct rte_mbuf *m, const uint8_t *l3, bool v4)
-{
-	if (v4)
-		return 0;
-	uint32_t at = (uint32_t)m->l2_len + m->l3_len, l4_len = m->pkt_len - at;
-	uint64_t sum = csum_pseudo6(l3, IPPROTO_UDP, l4_len);
-	return csum_finish_udp(csum_mbuf(m, at, l4_len, sum));
-}
-
-// What the path leaves open in an IP header; its checksum from the path's sum: to read back what
-// has just been written in pieces would cost more than all of it.
-static inline void finish_ip4(struct graph *g, uint8_t *l3, const struct peer_path *path,
-	uint32_t udp_len, uint8_t tos, uint16_t ids)
-{
-	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)l3;
-	uint16_t total = rte_cpu_to_be_16((uint16_t)(udp_len + IP4_HDR_LEN));
-	uint16_t id = rte_cpu_to_be_16(g->ip_id);
-	g->ip_id = (uint16_t)(g->ip_id + ids);
-	ip->type_of_service = tos;
-	ip->total_length = total;
-	ip->packet_id = id;
-	ip->hdr_checksum = csum_finish((uint64_t)path->ip_sum + total + id + rte_cpu_to_be_16(tos));
-}
-
-static inline void finish_ip6(uint8_t *l3, uint32_t udp_len, uint8_t tos)
-{
-	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)l3;
-	l3[1] = (uint8_t)(tos << 4); // the path has flow label and the rest of the class at 0
-	ip->payload_len = rte_cpu_to_be_16((uint16_t)udp_len);
-}
-
-// The outer header in front of m's data: lengths, checksums, flags.
-static void put_outer(struct graph *g, struct rte_mbuf *m, const struct peer_path *path,
-	uint8_t tos, uint16_t segsz)
+// The outer header in front of m's data: lengths, checksums, flags. Once per datagram: a call would
+// cost more than 2 % of what it does.
+static __rte_always_inline void put_outer(struct graph *g, struct rte_mbuf *m,
+	const struct peer_path *path, uint8_t tos, uint16_t segsz)
 {
 	const struct port *port = g->gw->port[path->port];
 	bool v4 = path->family == IP_V4;
@@ -59,45 +26,39 @@ static void put_outer(struct graph *g, struct rte_mbuf *m, const struct peer_pat
 	uint16_t dgram_len = rte_cpu_to_be_16((uint16_t)udp_len);
 	udp->dgram_len = dgram_len;
 	if (likely(v4))
-		finish_ip4(g, l3, path, udp_len, tos, m->nb_segs);
+		outer_finish_ip4(g, l3, path->ip_sum, udp_len, tos, m->nb_segs);
 	else
-		finish_ip6(l3, udp_len, tos);
+		outer_finish_ip6(l3, udp_len, tos);
 	uint64_t flags = v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
 	flags |= segsz ? RTE_MBUF_F_TX_UDP_SEG : 0;
 	if (port->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) {
 		flags |= RTE_MBUF_F_TX_UDP_CKSUM;
 		udp->dgram_cksum = csum_fold((uint64_t)path->udp_pseudo + dgram_len);
 	} else {
-		udp->dgram_cksum = udp_checksum(m, l3, v4);
+		// IPv4 may leave it out (RFC 768), and the tag protects more than it would.
+		udp->dgram_cksum = v4 ? 0 : outer_udp_checksum(m, l3, false);
 	}
 	m->ol_flags |= flags;
 	pkt_of(m)->port_out = path->port;
 }
 
-static enum node_id emit(struct graph *g, struct rte_mbuf *m, const struct peer_path *path,
-	uint8_t tos, uint16_t segsz)
+static __rte_always_inline enum node_id emit(struct graph *g, struct rte_mbuf *m,
+	const struct peer_path *path, uint8_t tos, uint16_t segsz)
 {
 	put_outer(g, m, path, tos, segsz);
 	capture_copy(g, m, CAPTURE_WIRE_OUT, pkt_of(m)->peer);
 	return NODE_TX;
 }
 
-static void chain_send(struct graph *g, struct chain *c)
+static void run_send(struct graph *g, struct outer_run *r)
 {
-	struct rte_mbuf *m = c->head;
-	if (m->nb_segs > 1) {
+	struct rte_mbuf *m = r->head;
+	if (r->n > 1) {
 		graph_count(g, COUNTER_BATCHES, 1);
-		graph_count(g, COUNTER_DATAGRAMS_BATCHED, m->nb_segs);
+		graph_count(g, COUNTER_DATAGRAMS_BATCHED, r->n);
 	}
-	graph_to(g, emit(g, m, c->path, c->tos, m->nb_segs > 1 ? c->size : 0), m);
-	*c = (struct chain){0};
-}
-
-static bool chain_fits(
-	const struct chain *c, const struct rte_mbuf *m, const struct peer_path *path, uint8_t tos)
-{
-	return c->path == path && !c->closed && c->tos == tos && m->data_len <= c->size &&
-	       c->head->nb_segs < CHAIN_SEGMENTS_MAX && c->bytes + m->data_len <= CHAIN_BYTES_MAX;
+	graph_to(g, emit(g, m, r->to, r->tos, r->n > 1 ? r->size : 0), m);
+	*r = (struct outer_run){0};
 }
 
 // A path that is more or less than a UDP endpoint. False: that was m's end.
@@ -122,28 +83,24 @@ static __rte_noinline bool detour(struct graph *g, struct rte_mbuf *m, const str
 	return true;
 }
 
-// Into the chain of its peer, which leaves when the next one does not fit, or with the round.
+// Into the run of its peer, which leaves when the next one does not fit, or with the round.
 static void collect(struct graph *g, struct rte_mbuf *m, const struct peer_path *path, uint8_t tos)
 {
-	struct chain *c = &g->state->chain[pkt_of(m)->peer->id % CHAINS];
-	if (c->path && chain_fits(c, m, path, tos)) {
-		c->tail->next = m;
-		c->tail = m;
-		c->head->nb_segs++;
-		c->head->pkt_len += m->data_len;
-		c->bytes += m->data_len;
-		c->closed = m->data_len < c->size;
-		return;
-	}
-	if (c->path)
-		chain_send(g, c);
-	g->state->collecting |= STATE_CHAINS;
-	*c = (struct chain){.path = path,
+	struct outer_run *r = &g->state->wg_run[pkt_of(m)->peer->id % RUNS];
+	struct outer_run one = {.to = path,
 		.head = m,
 		.tail = m,
 		.bytes = m->data_len,
 		.size = m->data_len,
+		.n = 1,
 		.tos = tos};
+	if (r->to) {
+		if (outer_run_add(r, &one))
+			return;
+		run_send(g, r);
+	}
+	g->state->collecting |= STATE_WG_RUNS;
+	*r = one;
 }
 
 void wg_send(struct graph *g, struct rte_mbuf **pkts, unsigned n)
@@ -179,9 +136,9 @@ void wg_send(struct graph *g, struct rte_mbuf **pkts, unsigned n)
 
 void wg_send_flush(struct graph *g)
 {
-	for (unsigned i = 0; i < CHAINS; i++) {
-		if (g->state->chain[i].path)
-			chain_send(g, &g->state->chain[i]);
+	for (unsigned i = 0; i < RUNS; i++) {
+		if (g->state->wg_run[i].to)
+			run_send(g, &g->state->wg_run[i]);
 	}
-	g->state->collecting &= ~(unsigned)STATE_CHAINS;
+	g->state->collecting &= ~(unsigned)STATE_WG_RUNS;
 }
