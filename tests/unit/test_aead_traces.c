@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "dataplane/crypto/aead_engine.h"
+#include "tests/unit/sanitized.h"
 
 enum { LEN_MAX = 1424, STEPS_MAX = 2000000 };
 
@@ -222,11 +223,8 @@ int main(void)
 		cmocka_unit_test(test_branch_is_found),
 	};
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-	return 77; // skipped: ten times the instructions, and they are not the engines'
-#endif
-#endif
+	if (SANITIZED)
+		return 77; // skipped: ten times the instructions, and they are not the engines'
 	if (sodium_init() < 0)
 		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);

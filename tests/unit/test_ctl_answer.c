@@ -1,12 +1,15 @@
 // Long answers leave piece by piece: whole, well-formed, and without holding the loop up.
 #include "tests/unit/local_client.h"
+#include "tests/unit/sanitized.h"
 
 #include "control/ctl/answer.h"
 #include "control/dns/dns.h"
 
 enum {
-	MANY = 10000,
-	STALL_MS = 20, // of the control thread, at most
+	MANY = SANITIZED ? 2000 : 10000,
+	// Of the control thread, at most; it takes a tenth of that. Sanitizers make it no measure.
+	STALL_MS = SANITIZED ? 1000 : 20,
+	TRIES = 5, // a stall is in each; what the machine does to a turn is not
 	BYTES_MAX = 64 << 20,
 };
 
@@ -23,8 +26,13 @@ static double cpu_seconds(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+static bool is_stall(double turn_s)
+{
+	return turn_s * 1e3 >= STALL_MS;
+}
+
 // HTTP/1.0, so that no chunk sizes are in between. half_close: no more is sent behind the request.
-static struct answer fetch(const char *path, bool half_close)
+static struct answer fetch_once(const char *path, bool half_close)
 {
 	struct answer a = {.text = malloc(BYTES_MAX + 1)};
 	struct client c = client_open();
@@ -48,6 +56,22 @@ static struct answer fetch(const char *path, bool half_close)
 	client_close(&c);
 	assert_memory_equal(a.text, "HTTP/1.", 7);
 	assert_non_null(strstr(a.text, " 200 OK\r\n"));
+	return a;
+}
+
+// The answer, which has not stalled the control thread.
+static struct answer fetch(const char *path, bool half_close)
+{
+	struct answer a = fetch_once(path, half_close);
+	for (unsigned i = 1; i < TRIES && is_stall(a.longest_s); i++) {
+		free(a.text);
+		a = fetch_once(path, half_close);
+	}
+	print_message("%s: %zu bytes, %.1f ms at most\n", path, a.n, a.longest_s * 1e3);
+	if (is_stall(a.longest_s)) {
+		free(a.text);
+		fail_msg("%s stalls the control thread", path);
+	}
 	return a;
 }
 
@@ -93,10 +117,7 @@ static void test_long_json(void **)
 			fail_msg("%s: %s", cases[i].path, error.text);
 		json_t *peers = json_object_get(json, cases[i].member);
 		size_t n = json_is_array(peers) ? json_array_size(peers) : json_object_size(peers);
-		print_message(
-			"%s: %zu bytes, %.1f ms at most\n", cases[i].path, a.n, a.longest_s * 1e3);
 		assert_in_range(n, MANY, MANY + 10);
-		assert_true(a.longest_s * 1e3 < STALL_MS);
 		json_decref(json);
 		free(a.text);
 	}
@@ -109,8 +130,6 @@ static void test_long_metrics(void **)
 	fixture.n_peers = MANY;
 	struct answer a = fetch("/tailgate/v0/metrics", true);
 	fixture.n_peers = FIXTURE_PEERS;
-	print_message("%zu bytes, %.1f ms at most\n", a.n, a.longest_s * 1e3);
-	assert_true(a.longest_s * 1e3 < STALL_MS);
 	assert_string_equal(a.text + a.n - 6, "# EOF\n");
 	for (const char *at = a.text; (at = strstr(at, "\ntailgate_peer_path{")) != NULL; at++)
 		samples++;
@@ -127,12 +146,10 @@ static void test_doctor(void **)
 {
 	struct answer a = fetch("/tailgate/v0/doctor", true);
 	json_t *json = json_loads(body(&a), 0, NULL);
-	print_message("%zu bytes, %.1f ms at most\n", a.n, a.longest_s * 1e3);
 	assert_non_null(json_object_get(json, "findings"));
 	assert_true(json_array_size(json_object_get(json, "findings")) > 3);
 	assert_non_null(find(json_object_get(json, "findings"), "id", "F198"));
 	assert_non_null(find(json_object_get(json, "findings"), "id", "F116"));
-	assert_true(a.longest_s * 1e3 < STALL_MS);
 	json_decref(json);
 	free(a.text);
 }
@@ -159,8 +176,9 @@ static void test_client_leaves(void **)
 	fixture.n_peers = FIXTURE_PEERS;
 }
 
-// The watcher's first message waits for the status, what changes meanwhile for both.
-static void test_watch_long_status(void **)
+// The watcher's first message waits for the status, what changes meanwhile for both. Returns the
+// longest turn.
+static double watch_long_status(void)
 {
 	struct client c = client_open();
 	free(c.answer);
@@ -183,9 +201,17 @@ static void test_watch_long_status(void **)
 	assert_non_null(prefs);
 	assert_non_null(status);
 	assert_true(status < prefs);
-	print_message("%.1f ms at most\n", longest * 1e3);
-	assert_true(longest * 1e3 < STALL_MS);
 	client_close(&c);
+	return longest;
+}
+
+static void test_watch_long_status(void **)
+{
+	double longest = watch_long_status();
+	for (unsigned i = 1; i < TRIES && is_stall(longest); i++)
+		longest = watch_long_status();
+	print_message("%.1f ms at most\n", longest * 1e3);
+	assert_false(is_stall(longest));
 }
 
 // The server goes in the middle of answers.

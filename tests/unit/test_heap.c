@@ -8,6 +8,8 @@
 // after the above, as cmocka asks
 #include <cmocka.h>
 
+#include "tests/unit/sanitized.h"
+
 enum { BLOCKS = 32 << 10, BLOCK = 1000 };
 
 // Many small blocks go, but the last one stays, which keeps the heap from shrinking by itself.
@@ -26,13 +28,8 @@ static void *leave_a_hole(void)
 
 static void test_free_memory_goes_back(void **)
 {
-#ifdef __SANITIZE_ADDRESS__
-	skip();
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-	skip();
-#endif
-#endif
+	if (SANITIZED)
+		skip();
 	heap_init();
 	heap_trim();
 	for (unsigned i = 0; i < 3; i++) {

@@ -2,13 +2,10 @@
 // plain arrays (nat_model.h): IPv4 and IPv6, 4via6, services, remapped prefixes, ICMP errors,
 // fragments, hairpins, idle flows, other configurations and rules in between.
 #include "tests/unit/nat_model_run.h"
+#include "tests/unit/sanitized.h"
 
 enum {
-#ifdef __SANITIZE_ADDRESS__
-	PACKETS = 100000,
-#else
-	PACKETS = 1000000,
-#endif
+	PACKETS = SANITIZED ? 100000 : 1000000,
 };
 
 // What must have been met to have been tested.
