@@ -15,6 +15,7 @@
 #include "control/dns/dns.h"
 #include "control/eal.h"
 #include "control/gateway.h"
+#include "control/guarding.h"
 #include "control/join.h"
 #include "control/kernel/claim.h"
 #include "control/kernel/guard.h"
@@ -30,8 +31,7 @@
 
 enum {
 	REFRESH_S = 1,
-	GUARDED_MAX = PORT_MAX + 64, // interfaces, VXLAN devices included
-	FIRST_DUMP_S = 5,	     // the kernel's routes are read before traffic starts
+	FIRST_DUMP_S = 5, // the kernel's routes are read before traffic starts
 };
 
 // What only this file keeps.
@@ -40,11 +40,8 @@ struct running {
 	struct underlay *underlay;
 	struct ctl_server *ctl;
 	struct port_claim claim;
-	struct port_range extra;
-	uint16_t nat_first, nat_last; // of the address translation; 0: none
+	struct guarding guarding;
 	struct event *signals[3], *refresh;
-	uint32_t guarded[PORT_MAX]; // interface of each shared port when the guard was last set
-	uint64_t guarded_vxlans;    // and of the VXLAN devices that end here: vxlans_sum()
 	bool started;
 	char err[512];
 };
@@ -85,90 +82,6 @@ static void on_neigh(void *arg, const struct ip_addr *addr, uint32_t ifindex)
 	underlay_neighbour(r->underlay, addr, ifindex);
 }
 
-// Our addresses, and what the peers' allowed IPs hold, for kernels that cannot look up at ingress.
-static unsigned guard_locals(const struct daemon *d, struct ip_prefix *out)
-{
-	static const enum ip_family families[] = {IP_V4, IP_V6};
-	unsigned n = 0;
-	for (unsigned i = 0; i < d->gw->n_ports * RTE_DIM(families); i++) {
-		uint32_t ifindex = d->gw->port[i / 2]->ifindex;
-		if (mirror_port_addr(d->mirror, ifindex, families[i % 2], &out[n].addr)) {
-			out[n].len = (uint8_t)ip_addr_bits(&out[n].addr);
-			n++;
-		}
-	}
-	return n;
-}
-
-static struct ip_prefix *guard_routed(const struct config *c, unsigned *n)
-{
-	unsigned total = 0;
-	for (unsigned i = 0; i < c->n_peers; i++)
-		total += c->peers[i].n_allowed_ips;
-	struct ip_prefix *list = mem_alloc((total + 1) * sizeof(*list));
-	*n = 0;
-	for (unsigned i = 0; i < c->n_peers; i++) {
-		for (unsigned j = 0; j < c->peers[i].n_allowed_ips; j++)
-			list[(*n)++] = c->peers[i].allowed_ips[j];
-	}
-	return list;
-}
-
-// Which VXLAN devices end here, in a number.
-static uint64_t vxlans_sum(const struct daemon *d)
-{
-	struct mirror_vxlan v;
-	uint64_t sum = 0;
-	for (uint32_t i = 0; mirror_vxlan_next(d->mirror, &i, &v);)
-		sum += v.left_because ? 0 : v.link->ifindex * UINT64_C(0x9e3779b97f4a7c15);
-	return sum;
-}
-
-// What comes out of a VXLAN for the tunnel is ours as well: the kernel takes it out, too.
-static void guard_vxlans(const struct daemon *d, const char **devices, unsigned *n)
-{
-	struct mirror_vxlan v;
-	for (uint32_t i = 0; mirror_vxlan_next(d->mirror, &i, &v);) {
-		if (!v.left_because && *n < GUARDED_MAX && if_nametoindex(v.link->name))
-			devices[(*n)++] = v.link->name;
-	}
-}
-
-static int set_guard(struct running *r)
-{
-	struct daemon *d = &r->d;
-	const char *devices[GUARDED_MAX];
-	struct ip_prefix locals[PORT_MAX * 2];
-	struct guard_params params = {
-		.tun = d->config->tun[0] ? d->config->tun : NULL,
-		.udp_port = d->wg_port,
-		.extra_port = r->extra.first,
-		.n_extra_ports = r->extra.n,
-		.nat_first = r->nat_first,
-		.nat_last = r->nat_last,
-		.devices = devices,
-		.locals = locals,
-		.n_locals = guard_locals(d, locals),
-	};
-	for (unsigned i = 0; i < d->gw->n_ports; i++) {
-		const struct port *port = d->gw->port[i];
-		r->guarded[i] = port->ifindex;
-		// nft refuses all rules when one interface is away just now
-		if (port->kind == PORT_SHARED && if_nametoindex(port->device))
-			devices[params.n_devices++] = port->device;
-	}
-	r->guarded_vxlans = vxlans_sum(d);
-	if (params.n_devices == 0 || !d->config->guard)
-		return 0;
-	guard_vxlans(d, devices, &params.n_devices);
-	struct ip_prefix *routed = guard_routed(d->config, &params.n_routed);
-	params.routed = routed;
-	int rc = d->guard ? guard_update(d->guard, &params, r->err)
-			  : guard_create(&params, &d->guard, r->err);
-	free(routed);
-	return rc;
-}
-
 static void on_change(void *arg, uint32_t)
 {
 	struct running *r = arg;
@@ -177,18 +90,16 @@ static void on_change(void *arg, uint32_t)
 		wg_paths_changed(r->d.wg);
 	if (r->d.tailnet)
 		tailnet_network_changed(r->d.tailnet);
-	if (r->d.guard && (!guard_has_fib(r->d.guard) || r->guarded_vxlans != vxlans_sum(&r->d)) &&
-		set_guard(r) < 0)
-		log_error("guard", "%s", r->err);
+	if (r->d.guard && guarding_is_stale(&r->d, &r->guarding))
+		guarding_renew(&r->d, &r->guarding);
 }
 
 // The interface was deleted and made again: rules, addresses and routes went with it, and routes
 // that the kernel told of before this port had the new number were taken for another's.
 static void renumbered(struct running *r, const struct port *port)
 {
-	mirror_port_moved(r->d.mirror, r->guarded[port->id], port->ifindex);
-	if (set_guard(r) < 0)
-		log_error("guard", "%s", r->err);
+	mirror_port_moved(r->d.mirror, r->guarding.port_ifindex[port->id], port->ifindex);
+	guarding_renew(&r->d, &r->guarding);
 	if (port->kind != PORT_TUN)
 		return;
 	if (apply_tun(&r->d) < 0)
@@ -211,7 +122,7 @@ static void on_refresh(evutil_socket_t, short, void *arg)
 		if (up != atomic_load(&port->up))
 			log_info("port", "%s is %s", port->name, up ? "down" : "up");
 		changed |= mtu != atomic_load(&port->mtu) || up != atomic_load(&port->up);
-		if (r->guarded[i] != port->ifindex)
+		if (r->guarding.port_ifindex[i] != port->ifindex)
 			renumbered(r, port);
 	}
 	if (changed)
@@ -251,15 +162,15 @@ static int claim_port(struct running *r)
 int daemon_open_ports(struct daemon *d, unsigned n, uint16_t *first)
 {
 	struct running *r = (struct running *)d; // it is its first
-	int rc = r->extra.n > 0 ? -EBUSY : port_range_open(n, &r->extra);
+	int rc = r->guarding.extra.n > 0 ? -EBUSY : port_range_open(n, &r->guarding.extra);
 	if (rc < 0) {
 		log_warn("daemon", "%u more UDP ports: %s", n, strerror(-rc));
 		return rc;
 	}
-	if (set_guard(r) < 0)
-		log_error("guard", "%s", r->err);
-	atomic_store(&d->gw->extra_ports, (uint32_t)r->extra.first << 16 | r->extra.n);
-	*first = r->extra.first;
+	guarding_renew(d, &r->guarding);
+	atomic_store(
+		&d->gw->extra_ports, (uint32_t)r->guarding.extra.first << 16 | r->guarding.extra.n);
+	*first = r->guarding.extra.first;
 	return 0;
 }
 
@@ -267,20 +178,19 @@ void daemon_close_ports(struct daemon *d)
 {
 	struct running *r = (struct running *)d;
 	atomic_store(&d->gw->extra_ports, 0);
-	port_range_close(&r->extra);
-	if (set_guard(r) < 0)
-		log_error("guard", "%s", r->err);
+	port_range_close(&r->guarding.extra);
+	guarding_renew(d, &r->guarding);
 }
 
 void daemon_nat_ports(struct daemon *d, uint16_t first, uint16_t last)
 {
 	struct running *r = (struct running *)d;
-	if (r->nat_first == first && r->nat_last == last)
+	if (r->guarding.nat_first == first && r->guarding.nat_last == last)
 		return;
-	r->nat_first = first;
-	r->nat_last = last;
-	if (d->guard && set_guard(r) < 0)
-		log_error("guard", "%s", r->err);
+	r->guarding.nat_first = first;
+	r->guarding.nat_last = last;
+	if (d->guard)
+		guarding_renew(d, &r->guarding);
 }
 
 static int start_mirror(struct running *r)
@@ -480,12 +390,17 @@ static int start_tailnet(struct running *r)
 	return 0;
 }
 
+static int start_guard(struct running *r)
+{
+	return guarding_set(&r->d, &r->guarding, r->err);
+}
+
 static int (*const stages[])(struct running *) = {
 	start_gateway,
 	claim_port,
 	start_mirror,
 	start_wg,
-	set_guard,
+	start_guard,
 	start_ctl,
 	start_signals,
 	start_workers,
@@ -514,7 +429,7 @@ static void finish(struct running *r)
 	underlay_destroy(r->underlay);
 	mirror_destroy(d->mirror);
 	port_claim_close(&r->claim);
-	port_range_close(&r->extra);
+	port_range_close(&r->guarding.extra);
 	gateway_destroy(d->gw);
 	config_free(d->config);
 	if (d->base)
