@@ -117,7 +117,8 @@ const struct config_key config_keys[] = {
 		.help = "Huge pages for the packet buffers: auto uses them when they are there, require "
 			"refuses to start without them."},
 	{.name = "mss_clamp", TOP(mss_clamp), .type = &type_bool, .number = true,
-		.help = "Lower the MSS of TCP connections to what fits into the tunnel, both ways."},
+		.help = "Lower the MSS of TCP connections to what fits into the tunnel and the path to the "
+			"peer, both ways."},
 	{.name = "vxlan_ports", TOP(vxlan_ports), .type = &type_udp_ports, .min = 1, .max = 65535,
 		.number = 4789 << 16 | 8472, .absent = "[ 4789, 8472 ]", .example = "[ 4789, 8472 ]",
 		.help = "UDP ports of VXLAN that rides in the tunnel, 8472 being flannel's; at most 4. TCP "

@@ -258,6 +258,7 @@ static bool inbox_refresh(struct graph *g, struct rte_mbuf *m)
 						   : fib_lookup6(g->gw->fib, l3 + 24);
 		return true;
 	default:
+		p->peer = NULL; // it may be gone
 		return true;
 	}
 }

@@ -4,6 +4,7 @@
 #include "dataplane/node/node.h"
 #include "dataplane/port/vnet.h"
 #include "dataplane/table/lookup.h"
+#include "dataplane/wire/ledger.h"
 
 // The last destination looked up in this burst: packets of a flow come in runs.
 struct fib_cache {
@@ -111,6 +112,16 @@ static inline uint32_t pkt_wire_len(const struct rte_mbuf *m, const struct ip_in
 		l4 = (rte_pktmbuf_mtod_offset(m, struct rte_tcp_hdr *, ip->l3_len)->data_off >> 4) *
 		     4;
 	return ip->l3_len + l4 + m->tso_segsz;
+}
+
+// The largest packet of a family on the path to a peer. No sender of IPv6 goes below its least MTU.
+static inline uint16_t peer_mtu(
+	const struct peer_path *path, uint16_t tunnel_mtu, enum ip_family family)
+{
+	uint16_t mtu = ledger_lower(tunnel_mtu, path->mtu);
+	if (unlikely(path->least6 > mtu) && family == IP_V6)
+		mtu = RTE_MIN(tunnel_mtu, path->least6);
+	return mtu;
 }
 
 // Give a packet to the worker that owns its peer; it enters there at node.

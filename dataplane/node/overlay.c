@@ -1,5 +1,5 @@
-// What the tunnel's MTU asks for before routing: TCP is told a segment size that fits, in both
-// directions, also TCP in VXLAN that rides in the tunnel.
+// What the MTU of the tunnel, and of the path to the peer, ask for before routing: TCP is told a
+// segment size that fits, in both directions, also TCP in VXLAN that rides in the tunnel.
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 #include "dataplane/wire/csum.h"
@@ -58,9 +58,26 @@ static bool lower_mss(uint8_t *l4, uint32_t avail, uint16_t most)
 	return true;
 }
 
+// The largest packet on the path to the peer that this one is from, or goes to. What the peer is
+// told to send may have to take another way, of which nobody here knows more.
+static uint16_t way_mtu(const struct graph *g, struct rte_mbuf *m)
+{
+	const struct pkt *p = pkt_of(m);
+	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint16_t tunnel_mtu = atomic_load_explicit(&g->gw->tunnel_mtu, memory_order_relaxed);
+	const struct peer *peer = p->from == FROM_TUNNEL ? p->peer
+				  : p->ip.family == IP_V4
+					  ? allowedips_find4(g->gw->allowed, l3 + 16)
+					  : allowedips_find6(g->gw->allowed, l3 + 24);
+	if (!peer)
+		return tunnel_mtu;
+	return peer_mtu(atomic_load_explicit(&peer->path, memory_order_acquire), tunnel_mtu,
+		(enum ip_family)p->ip.family);
+}
+
 static void clamp(struct graph *g, struct rte_mbuf *m, const struct pkt *p)
 {
-	uint16_t mtu = atomic_load_explicit(&g->gw->tunnel_mtu, memory_order_relaxed);
+	uint16_t mtu = way_mtu(g, m);
 	struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(m, struct rte_tcp_hdr *, p->ip.l3_len);
 	uint16_t csum = tcp->cksum;
 	if (!lower_mss((uint8_t *)tcp, m->data_len - p->ip.l3_len, ledger_mss(mtu, p->ip.family)))
@@ -135,10 +152,10 @@ static inline bool is_bulk(const struct rte_mbuf *m, const uint8_t *l4, uint32_t
 }
 static_assert(RTE_ETHER_TYPE_IPV4 == 0x0800);
 
-// A datagram of VXLAN, p, in UDP over this family in a network of mtu bytes. Whatever it carries is
-// passed on; a SYN in it is changed. The sum of the inner TCP header's words stays the same then:
-// it starts at an even offset of every UDP datagram around it, whose checksums stay right, too.
-static void look_inside(struct graph *g, struct piece p, uint8_t family, uint16_t mtu)
+// A datagram of VXLAN, p, of m. Whatever it carries is passed on; a SYN in it is changed. The sum
+// of the inner TCP header's words stays the same then: it starts at an even offset of every UDP
+// datagram around it, whose checksums stay right, too.
+static void look_inside(struct graph *g, struct rte_mbuf *m, struct piece p)
 {
 	static const enum counter passed[VXLAN_VERDICTS] = {
 		[VXLAN_SHORT] = COUNTER_VXLAN_SHORT,
@@ -150,6 +167,8 @@ static void look_inside(struct graph *g, struct piece p, uint8_t family, uint16_
 	static_assert((UDP_HDR_LEN + VXLAN_L3_AT) % 2 == 0);
 	uint64_t ports = atomic_load_explicit(&g->gw->vxlan_ports, memory_order_relaxed);
 	unsigned depth = atomic_load_explicit(&g->gw->vxlan_depth, memory_order_relaxed);
+	uint8_t family = pkt_of(m)->ip.family;
+	uint16_t around = 0; // bytes of VXLAN
 	for (; depth > 0; depth--) {
 		uint32_t vni;
 		struct ip_info ip;
@@ -160,13 +179,15 @@ static void look_inside(struct graph *g, struct piece p, uint8_t family, uint16_
 		}
 		if (ip.flags & IP_FLAG_FRAG)
 			return;
-		mtu = ledger_inside(mtu, family == IP_V4 ? LEDGER_VXLAN4 : LEDGER_VXLAN6);
+		around += ledger_overhead(family == IP_V4 ? LEDGER_VXLAN4 : LEDGER_VXLAN6);
 		family = ip.family;
 		p = piece_behind(p, VXLAN_L3_AT);
 		p.len = ip.total_len; // behind it lies what Ethernet filled up
 		p.contig = RTE_MIN(p.contig, p.len);
 		p = piece_behind(p, ip.l3_len);
 		if (is_syn(p.b, p.contig, &ip)) {
+			uint16_t mtu = way_mtu(g, m);
+			mtu = mtu > around ? mtu - around : 0;
 			if (lower_mss(p.b, p.contig, ledger_mss(mtu, family)))
 				graph_count(g, COUNTER_MSS_CLAMPED, 1);
 			return;
@@ -181,19 +202,18 @@ static void look_inside(struct graph *g, struct piece p, uint8_t family, uint16_
 // All datagrams of a super-packet whose headers lie in its first buffer.
 static __rte_noinline void clamp_vxlan(struct graph *g, struct rte_mbuf *m, const struct pkt *p)
 {
-	uint16_t mtu = atomic_load_explicit(&g->gw->tunnel_mtu, memory_order_relaxed);
 	struct piece l4 = {rte_pktmbuf_mtod_offset(m, uint8_t *, p->ip.l3_len),
 		m->data_len - p->ip.l3_len, p->ip.total_len - p->ip.l3_len};
 	uint32_t each = m->tso_segsz;
 	if (!pkt_is_super(m) || each == 0) {
-		look_inside(g, udp_payload(l4), p->ip.family, mtu);
+		look_inside(g, m, udp_payload(l4));
 		return;
 	}
 	struct piece rest = piece_behind(l4, UDP_HDR_LEN);
 	while (rest.len > 0 && rest.contig > 0) {
 		uint32_t len = RTE_MIN(rest.len, each);
 		uint32_t contig = RTE_MIN(rest.contig, len);
-		look_inside(g, (struct piece){rest.b, contig, len}, p->ip.family, mtu);
+		look_inside(g, m, (struct piece){rest.b, contig, len});
 		rest = piece_behind(rest, contig);
 	}
 }

@@ -2,7 +2,6 @@
 // at the peer while the control thread shakes hands.
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
-#include "dataplane/wire/ledger.h"
 #include "dataplane/wire/wireguard.h"
 
 // Packets that wait hold receive buffers; three quarters of those stay free for receiving.
@@ -86,9 +85,7 @@ static enum node_id to_peer(struct graph *g, struct rte_mbuf *m, struct peer *pe
 	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
 	struct pkt *p = pkt_of(m);
 	uint16_t tunnel_mtu = atomic_load_explicit(&g->gw->tunnel_mtu, memory_order_relaxed);
-	uint16_t mtu = ledger_lower(tunnel_mtu, path->mtu);
-	if (unlikely(path->least6 > mtu) && p->ip.family == IP_V6)
-		mtu = RTE_MIN(tunnel_mtu, path->least6);
+	uint16_t mtu = peer_mtu(path, tunnel_mtu, (enum ip_family)p->ip.family);
 	if (unlikely(pkt_wire_len(m, &p->ip) > mtu)) {
 		too_big(g, m, mtu, NODE_WG_ROUTE);
 		return NODE_COUNT;

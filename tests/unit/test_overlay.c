@@ -172,6 +172,66 @@ static void short_headers_are_left_alone(void **state)
 	}
 }
 
+// What is known of the path to the peer, where that is less than the tunnel's MTU.
+static const struct {
+	const char *name;
+	uint16_t mtu, least6;
+	uint8_t family;
+	uint16_t becomes;
+} paths[] = {
+	{"nothing known", 0, 0, IP_V4, 1380},
+	{"more than the tunnel's", 1440, 0, IP_V4, 1380},
+	{"the same", 1420, 0, IP_V6, 1360},
+	{"a byte less", 1419, 0, IP_V4, 1379},
+	{"less", 1340, 0, IP_V4, 1300},
+	{"less, IPv6", 1340, 0, IP_V6, 1280},
+	{"less than IPv6 takes", 1200, 1280, IP_V4, 1160},
+	{"less than IPv6 takes, IPv6", 1200, 1280, IP_V6, 1220},
+	{"the least", 576, 1280, IP_V4, 536},
+};
+
+static void set_path_mtu(struct gw *g, uint16_t mtu, uint16_t least6)
+{
+	struct peer_path path = gw_path(g);
+	path.mtu = mtu;
+	path.least6 = least6;
+	peer_set_path(g->gw.rcu, g->peer, &path);
+}
+
+static void syn_of(uint8_t family, uint16_t mss, struct flat *p)
+{
+	struct spec s = {.family = family, .flags = SYN, .n_options = 4};
+	inner_build(&s, 1, 2, p);
+	uint8_t *options = p->b + flow_l3_len(p->b) + TCP_HDR_LEN;
+	memcpy(options, (uint8_t[]){2, 4}, 2);
+	put16(options + 2, mss);
+	flow_finish(p->b, p->len);
+}
+
+static void the_path_to_the_peer_counts(void **state)
+{
+	struct two *t = *state;
+	for (unsigned i = 0; i < RTE_DIM(paths) * 2; i++) {
+		bool out = i & 1;
+		struct flat p, want, got;
+		print_message("%s, %s\n", paths[i / 2].name, out ? "out of the tunnel" : "into it");
+		set_path_mtu(&t->a, out ? 0 : paths[i / 2].mtu, paths[i / 2].least6);
+		set_path_mtu(&t->b, out ? paths[i / 2].mtu : 0, paths[i / 2].least6);
+		t->a.gw.mss_clamp = !out;
+		t->b.gw.mss_clamp = out;
+		syn_of(paths[i / 2].family, 1460, &p);
+		syn_of(paths[i / 2].family, paths[i / 2].becomes, &want);
+		push_flat(&t->a, GW_LAN, &p);
+		run(&t->a);
+		carry(&t->a, &t->b);
+		run(&t->b);
+		assert_true(take_flat(&t->b, GW_LAN, &got));
+		hop(&want);
+		hop(&want);
+		assert_flat_equal(&got, &want);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +242,7 @@ int main(void)
 		two_test(partial_checksums_stay_right),
 		two_test(fragments_are_left_alone),
 		two_test(short_headers_are_left_alone),
+		two_test(the_path_to_the_peer_counts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
