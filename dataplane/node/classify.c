@@ -45,6 +45,22 @@ bool is_vxlan(const struct graph *g, const struct rte_mbuf *m, const struct ip_i
 		d->ports, rte_pktmbuf_mtod_offset(m, struct rte_udp_hdr *, ip->l3_len)->dst_port);
 }
 
+// A run of TCP segments in a tunnel that does not end here is to be cut like others when it goes
+// into ours. False: it has ended, for nobody here can cut it.
+static __rte_noinline bool take_tunnel_super(
+	struct graph *g, struct rte_mbuf *m, enum nexthop_type type)
+{
+	if (gso_hdr_len(m, &pkt_of(m)->ip) > 0) {
+		m->ol_flags |= RTE_MBUF_F_RX_LRO | RTE_MBUF_F_RX_L4_CKSUM_NONE;
+		return true;
+	}
+	if (type == NH_TUNNEL)
+		graph_drop(g, m, DROP_SEGMENT);
+	else
+		leave_to_kernel(g, m, true);
+	return false;
+}
+
 static enum node_id classify(struct graph *g, struct rte_mbuf *m, struct fib_cache *cache)
 {
 	struct pkt *p = pkt_of(m);
@@ -66,10 +82,8 @@ static enum node_id classify(struct graph *g, struct rte_mbuf *m, struct fib_cac
 		return NODE_WG_INPUT;
 	if (type == NH_LOCAL && is_vxlan(g, m, &p->ip))
 		return NODE_VXLAN_INPUT;
-	if (unlikely(pkt_is_tunnel_super(m)) && type == NH_TUNNEL) {
-		graph_drop(g, m, DROP_SEGMENT); // nobody here can cut it
+	if (unlikely(pkt_is_tunnel_super(m)) && !take_tunnel_super(g, m, type))
 		return NODE_COUNT;
-	}
 	if (type == NH_LOCAL && (p->ip.proto == IPPROTO_ICMP || p->ip.proto == IPPROTO_ICMPV6))
 		look_at_icmp(g, m, &p->ip);
 	bool nat = g->nat_port_first <= g->nat_port_last;

@@ -153,7 +153,8 @@ void too_big(struct graph *g, struct rte_mbuf *m, uint16_t mtu, enum node_id nod
 	struct pkt *p = pkt_of(m);
 	bool v6 = p->ip.family == IP_V6;
 	bool told = icmp_vxlan_too_big(g, m, mtu);
-	if ((v6 ? !(p->ip.flags & IP_FLAG_WHOLE) : p->ip.flags & IP_FLAG_DF) || pkt_is_super(m)) {
+	bool whole = v6 ? !(p->ip.flags & IP_FLAG_WHOLE) : p->ip.flags & IP_FLAG_DF;
+	if (whole || (pkt_is_super(m) && !(told && pkt_is_tunnel_super(m)))) {
 		icmp_reply(g, m, ICMP_TOO_BIG, mtu);
 		return;
 	}

@@ -41,12 +41,15 @@ static bool find_inside(
 		p->ip.total_len < head || !vxlan_is_port(ports, udp->dst_port))
 		return false;
 	uint32_t len = p->ip.total_len - head;
-	if (pkt_is_super(m))
+	bool segments = pkt_is_tunnel_super(m);
+	if (pkt_is_super(m) && !segments)
 		len = RTE_MIN(len, (uint32_t)m->tso_segsz);
 	in->vxlan = outer + head;
 	in->l3 = in->vxlan + VXLAN_L3_AT;
 	if (vxlan_parse(in->vxlan, m->data_len - head, len, &vni, &in->ip) != VXLAN_OK)
 		return false;
+	if (segments)
+		in->ip.total_len = pkt_wire_len(m, &p->ip) - head - VXLAN_L3_AT;
 	in->contig = RTE_MIN(m->data_len - head - VXLAN_L3_AT, in->ip.total_len);
 	in->mtu = mtu_inside(mtu, &p->ip, &in->ip);
 	return in->ip.total_len > in->mtu;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "dataplane/node/node.h"
-#include "dataplane/port/vnet.h"
+#include "dataplane/port/gso.h"
 #include "dataplane/table/lookup.h"
 #include "dataplane/wire/ledger.h"
 
@@ -107,6 +107,8 @@ static inline uint32_t pkt_wire_len(const struct rte_mbuf *m, const struct ip_in
 {
 	if (!pkt_is_super(m))
 		return ip->total_len;
+	if (unlikely(pkt_is_tunnel_super(m)))
+		return gso_hdr_len(m, ip) + m->tso_segsz;
 	uint32_t l4 = UDP_HDR_LEN;
 	if (ip->proto == IPPROTO_TCP)
 		l4 = (rte_pktmbuf_mtod_offset(m, struct rte_tcp_hdr *, ip->l3_len)->data_off >> 4) *

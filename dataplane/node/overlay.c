@@ -202,6 +202,8 @@ static void look_inside(struct graph *g, struct rte_mbuf *m, struct piece p)
 // All datagrams of a super-packet whose headers lie in its first buffer.
 static __rte_noinline void clamp_vxlan(struct graph *g, struct rte_mbuf *m, const struct pkt *p)
 {
+	if (pkt_is_tunnel_super(m))
+		return; // nobody puts a SYN together with others
 	struct piece l4 = {rte_pktmbuf_mtod_offset(m, uint8_t *, p->ip.l3_len),
 		m->data_len - p->ip.l3_len, p->ip.total_len - p->ip.l3_len};
 	uint32_t each = m->tso_segsz;

@@ -1,6 +1,7 @@
 #include "dataplane/port/gso.h"
 
 #include "dataplane/wire/csum.h"
+#include "dataplane/wire/vxlan.h"
 
 enum {
 	TCP_CSUM_AT = 16, // RFC 9293 3.1
@@ -20,11 +21,19 @@ static uint64_t chain_len(const struct rte_mbuf *m)
 	return len;
 }
 
-// L4 header length, or 0 when it is cut short or must not be segmented.
-static uint32_t l4_hdr_len(const struct rte_mbuf *super, const struct ip_info *info)
+// Where things lie in a super-packet.
+struct layout {
+	const struct ip_info *ip; // of the packet that is cut
+	struct ip_info inner;
+	uint32_t at; // of its IP header; 0: no tunnel around
+	uint32_t hdr_len;
+};
+
+// L4 header length, or 0 when it is cut short or must not be segmented. at: of the IP header.
+static uint32_t l4_hdr_len(const struct rte_mbuf *super, uint32_t at, const struct ip_info *info)
 {
-	uint32_t room = RTE_MIN((uint32_t)super->data_len, info->total_len);
-	const uint8_t *l4 = rte_pktmbuf_mtod_offset(super, const uint8_t *, info->l3_len);
+	uint32_t room = RTE_MIN((uint32_t)super->data_len - at, info->total_len);
+	const uint8_t *l4 = rte_pktmbuf_mtod_offset(super, const uint8_t *, at + info->l3_len);
 	if (info->proto == IPPROTO_UDP)
 		return room >= (uint32_t)info->l3_len + UDP_HDR_LEN ? UDP_HDR_LEN : 0;
 	if (info->proto != IPPROTO_TCP || room < (uint32_t)info->l3_len + TCP_HDR_LEN)
@@ -37,14 +46,65 @@ static uint32_t l4_hdr_len(const struct rte_mbuf *super, const struct ip_info *i
 	return len;
 }
 
+// The packet in VXLAN, which fills all that is around it.
+static bool find_inner(const struct rte_mbuf *super, const struct ip_info *info, struct layout *l)
+{
+	uint32_t vxlan = info->l3_len + UDP_HDR_LEN, vni;
+	const uint8_t *l3 = rte_pktmbuf_mtod(super, const uint8_t *);
+	if (info->proto != IPPROTO_UDP || super->data_len < vxlan || info->total_len < vxlan)
+		return false;
+	const struct rte_udp_hdr *udp = (const struct rte_udp_hdr *)(l3 + info->l3_len);
+	l->at = vxlan + VXLAN_L3_AT;
+	l->ip = &l->inner;
+	return rte_be_to_cpu_16(udp->dgram_len) == info->total_len - info->l3_len &&
+	       vxlan_parse(l3 + vxlan, super->data_len - vxlan, info->total_len - vxlan, &vni,
+		       &l->inner) == VXLAN_OK &&
+	       l->inner.proto == IPPROTO_TCP && l->at + l->inner.total_len == info->total_len;
+}
+
+static bool find_headers(const struct rte_mbuf *super, const struct ip_info *info, struct layout *l)
+{
+	l->ip = info;
+	l->at = 0;
+	if (unlikely(super->packet_type == VNET_TUNNEL_TCP) && !find_inner(super, info, l))
+		return false;
+	uint32_t l4_len = l4_hdr_len(super, l->at, l->ip);
+	l->hdr_len = l->at + l->ip->l3_len + l4_len;
+	return l4_len > 0 && !((info->flags | l->ip->flags) & IP_FLAG_FRAG);
+}
+
+uint32_t gso_hdr_len(const struct rte_mbuf *super, const struct ip_info *info)
+{
+	struct layout l;
+	return find_headers(super, info, &l) ? l.hdr_len : 0;
+}
+
 // Sums over the headers with every changing field at zero; a segment adds its own values.
-static void sum_headers(struct gso_iter *it, const struct ip_info *info)
+static struct gso_ip sum_ip(const uint8_t *hdr, uint32_t at, const struct ip_info *info)
+{
+	struct gso_ip ip = {.at = (uint16_t)at, .len = info->l3_len, .family = info->family};
+	if (ip.family == IP_V4) {
+		uint8_t l3[15 * 4];
+		memcpy(l3, hdr + at, ip.len);
+		struct rte_ipv4_hdr *ip4 = (struct rte_ipv4_hdr *)l3;
+		ip.id = rte_be_to_cpu_16(ip4->packet_id);
+		ip4->total_length = 0;
+		ip4->packet_id = 0;
+		ip4->hdr_checksum = 0;
+		ip.sum = csum_add(l3, ip.len, 0);
+	}
+	return ip;
+}
+
+static void sum_l4(struct gso_iter *it, const struct ip_info *info)
 {
 	uint8_t l4[L4_HDR_MAX];
-	uint16_t l4_len = it->hdr_len - it->l3_len;
-	memcpy(l4, it->hdr + it->l3_len, l4_len);
+	const uint8_t *l3 = it->hdr + it->ip.at;
+	uint16_t l4_len = it->hdr_len - it->ip.at - it->ip.len;
+	memcpy(l4, l3 + it->ip.len, l4_len);
 	if (it->proto == IPPROTO_TCP) {
 		struct rte_tcp_hdr *tcp = (struct rte_tcp_hdr *)l4;
+		it->seq = rte_be_to_cpu_32(tcp->sent_seq);
 		tcp->sent_seq = 0;
 		tcp->tcp_flags = 0;
 		tcp->cksum = 0;
@@ -53,17 +113,18 @@ static void sum_headers(struct gso_iter *it, const struct ip_info *info)
 		udp->dgram_len = 0;
 		udp->dgram_cksum = 0;
 	}
-	it->l4_sum = csum_add(l4, l4_len, csum_pseudo(it->hdr, info, 0));
+	it->l4_sum = csum_add(l4, l4_len, csum_pseudo(l3, info, 0));
+}
 
-	if (it->family == IP_V4) {
-		uint8_t l3[15 * 4];
-		memcpy(l3, it->hdr, it->l3_len);
-		struct rte_ipv4_hdr *ip4 = (struct rte_ipv4_hdr *)l3;
-		ip4->total_length = 0;
-		ip4->packet_id = 0;
-		ip4->hdr_checksum = 0;
-		it->l3_sum = csum_add(l3, it->l3_len, 0);
-	}
+static void sum_headers(struct gso_iter *it, const struct layout *l, const struct ip_info *info)
+{
+	it->ip = sum_ip(it->hdr, l->at, l->ip);
+	sum_l4(it, l->ip);
+	if (likely(l->at == 0))
+		return;
+	const struct rte_udp_hdr *udp = (const struct rte_udp_hdr *)(it->hdr + info->l3_len);
+	it->outer = sum_ip(it->hdr, 0, info);
+	it->outer_csum = udp->dgram_cksum != 0;
 }
 
 // Go to the segment that holds the next payload byte.
@@ -78,37 +139,29 @@ static inline void settle(struct gso_iter *it)
 int gso_iter_init(struct gso_iter *it, const struct rte_mbuf *super, const struct ip_info *info,
 	struct rte_mempool *pool)
 {
-	uint32_t l4_len = l4_hdr_len(super, info);
-	uint32_t hdr_len = info->l3_len + l4_len;
-	if (l4_len == 0 || (info->flags & IP_FLAG_FRAG) || super->tso_segsz == 0 ||
-		info->total_len <= hdr_len || chain_len(super) < info->total_len)
+	struct layout l;
+	if (!find_headers(super, info, &l) || super->tso_segsz == 0 ||
+		info->total_len <= l.hdr_len || chain_len(super) < info->total_len)
 		return -EINVAL;
 
-	uint32_t payload = info->total_len - hdr_len;
+	uint32_t payload = info->total_len - l.hdr_len;
 	uint32_t room = rte_pktmbuf_data_room_size(pool);
-	if (RTE_PKTMBUF_HEADROOM + hdr_len + RTE_MIN(payload, (uint32_t)super->tso_segsz) > room)
+	if (RTE_PKTMBUF_HEADROOM + l.hdr_len + RTE_MIN(payload, (uint32_t)super->tso_segsz) > room)
 		return -EMSGSIZE;
 
 	*it = (struct gso_iter){
 		.hdr = rte_pktmbuf_mtod(super, const uint8_t *),
 		.seg = super,
-		.seg_off = hdr_len,
+		.seg_off = l.hdr_len,
 		.left = payload,
 		.mss = super->tso_segsz,
-		.hdr_len = (uint16_t)hdr_len,
-		.l3_len = info->l3_len,
+		.hdr_len = (uint16_t)l.hdr_len,
 		.port = super->port,
-		.family = info->family,
-		.proto = info->proto,
+		.proto = l.ip->proto,
 		.first = true,
 		.pool = pool,
 	};
-	if (it->family == IP_V4)
-		it->id = rte_be_to_cpu_16(((const struct rte_ipv4_hdr *)it->hdr)->packet_id);
-	if (it->proto == IPPROTO_TCP)
-		it->seq = rte_be_to_cpu_32(
-			((const struct rte_tcp_hdr *)(it->hdr + it->l3_len))->sent_seq);
-	sum_headers(it, info);
+	sum_headers(it, &l, info);
 	settle(it);
 	return 0;
 }
@@ -137,13 +190,14 @@ static inline uint64_t take(struct gso_iter *it, uint8_t *dst, uint32_t n)
 	return sum;
 }
 
-static inline void finish_l3(struct gso_iter *it, uint8_t *l3, uint32_t total)
+// total: bytes from this header on.
+static inline void finish_l3(struct gso_ip *ip, uint8_t *l3, uint32_t total)
 {
-	if (it->family == IP_V4) {
+	if (ip->family == IP_V4) {
 		struct rte_ipv4_hdr *ip4 = (struct rte_ipv4_hdr *)l3;
 		ip4->total_length = rte_cpu_to_be_16((uint16_t)total);
-		ip4->packet_id = rte_cpu_to_be_16(it->id++);
-		ip4->hdr_checksum = csum_finish(it->l3_sum + ip4->total_length + ip4->packet_id);
+		ip4->packet_id = rte_cpu_to_be_16(ip->id++);
+		ip4->hdr_checksum = csum_finish(ip->sum + ip4->total_length + ip4->packet_id);
 	} else {
 		struct rte_ipv6_hdr *ip6 = (struct rte_ipv6_hdr *)l3;
 		ip6->payload_len = rte_cpu_to_be_16((uint16_t)(total - IP6_HDR_LEN));
@@ -162,7 +216,7 @@ static inline void finish_tcp(
 	tcp->tcp_flags = flags;
 	tcp->sent_seq = rte_cpu_to_be_32(it->seq);
 	it->seq += n;
-	uint32_t l4_len = it->hdr_len - it->l3_len + n;
+	uint32_t l4_len = it->hdr_len - it->ip.at - it->ip.len + n;
 	tcp->cksum = csum_finish(it->l4_sum + sum + tcp->sent_seq + rte_cpu_to_be_16(flags) +
 				 rte_cpu_to_be_32(l4_len));
 }
@@ -176,22 +230,42 @@ static inline void finish_udp(
 		csum_finish_udp(it->l4_sum + sum + len + len); // once for the pseudo header
 }
 
+// The headers around a segment that is finished inside; total: its bytes, sum: of its payload,
+// which begins at an even offset.
+static __rte_noinline void finish_outer(
+	struct gso_iter *it, uint8_t *l3, uint32_t total, uint64_t sum)
+{
+	struct rte_udp_hdr *udp = (struct rte_udp_hdr *)(l3 + it->outer.len);
+	uint32_t l4_len = total - it->outer.len;
+	finish_l3(&it->outer, l3, total);
+	udp->dgram_len = rte_cpu_to_be_16((uint16_t)l4_len);
+	udp->dgram_cksum = 0;
+	if (!it->outer_csum)
+		return;
+	sum += it->outer.family == IP_V4 ? csum_pseudo4(l3, IPPROTO_UDP, l4_len)
+					 : csum_pseudo6(l3, IPPROTO_UDP, l4_len);
+	udp->dgram_cksum = csum_finish_udp(csum_add(udp, it->hdr_len - it->outer.len, sum));
+}
+static_assert((UDP_HDR_LEN + VXLAN_L3_AT) % 2 == 0);
+
 static inline void make_segment(struct gso_iter *it, struct rte_mbuf *m)
 {
 	uint32_t n = RTE_MIN(it->left, it->mss);
-	uint8_t *l3 = rte_pktmbuf_mtod(m, uint8_t *);
-	uint8_t *l4 = l3 + it->l3_len;
+	uint8_t *data = rte_pktmbuf_mtod(m, uint8_t *);
+	uint8_t *l3 = data + it->ip.at, *l4 = l3 + it->ip.len;
 	m->data_len = (uint16_t)(it->hdr_len + n);
 	m->pkt_len = it->hdr_len + n;
 	m->port = it->port;
 
-	memcpy(l3, it->hdr, it->hdr_len);
-	uint64_t sum = take(it, l3 + it->hdr_len, n);
-	finish_l3(it, l3, it->hdr_len + n);
+	memcpy(data, it->hdr, it->hdr_len);
+	uint64_t sum = take(it, data + it->hdr_len, n);
+	finish_l3(&it->ip, l3, it->hdr_len - it->ip.at + n);
 	if (it->proto == IPPROTO_TCP)
 		finish_tcp(it, (struct rte_tcp_hdr *)l4, n, sum);
 	else
 		finish_udp(it, (struct rte_udp_hdr *)l4, n, sum);
+	if (unlikely(it->outer.len > 0))
+		finish_outer(it, data, it->hdr_len + n, sum);
 	it->first = false;
 }
 

@@ -1,13 +1,24 @@
 // Take super-packets apart. A super-packet is one IP packet of up to 64 KiB that stands for a run
 // of segments: its headers are those of the first, tso_segsz is the payload of each but the last
 // (TCP bytes, or one UDP datagram's). coalesce.h makes them, kernel ports and NICs with LRO deliver
-// them.
+// them. What vnet.h marks as VNET_TUNNEL_TCP stands for a run of datagrams of VXLAN, with a TCP
+// segment in each: tso_segsz is the payload of those.
 #pragma once
 
 #include "dataplane/base/types.h"
+#include "dataplane/port/vnet.h"
 #include "dataplane/wire/ip.h"
 
 #include <rte_mbuf.h>
+
+// An IP header that each segment gets anew.
+struct gso_ip {
+	uint64_t sum; // of an IPv4 header, without length, identification, checksum
+	uint16_t at;  // from the first byte of the segment
+	uint16_t len;
+	uint16_t id; // IPv4 identification of the next segment, host order
+	uint8_t family;
+};
 
 // A super-packet that is being taken apart. It is borrowed and not changed: it must live until the
 // last segment is out. // wrk only
@@ -17,26 +28,31 @@ struct gso_iter {
 	uint32_t seg_off;	    // ... from this byte of the segment on
 	uint32_t left;		    // payload bytes not yet out
 	uint32_t seq;		    // TCP sequence number of the next segment, host order
-	uint16_t id;		    // IPv4 identification of the next segment, host order
 	uint16_t mss;		    // payload bytes per segment
-	uint16_t hdr_len;	    // L3 and L4 header, options included
-	uint16_t l3_len;
-	uint16_t port; // copied to each segment
-	uint8_t family;
+	uint16_t hdr_len;	    // all headers, options included
+	uint16_t port;		    // copied to each segment
 	uint8_t proto;
 	bool first;
-	uint64_t l3_sum; // IPv4 header without length, identification, checksum
-	uint64_t l4_sum; // L4 and pseudo header without all that changes per segment
+	bool outer_csum;     // the UDP around has a checksum
+	struct gso_ip ip;    // in front of the L4 header
+	struct gso_ip outer; // len 0: no VXLAN around
+	uint64_t l4_sum;     // L4 and pseudo header without all that changes per segment
 	struct rte_mempool *pool;
 };
 
 // super: data at the L3 header, possibly a chain; all headers in its first segment; tso_segsz set
-// (ol_flags are not looked at). info: ip_parse_chain of it. Payload behind info->total_len is left
-// out, lengths and checksums in super's headers are not trusted.
+// (ol_flags are not looked at, packet_type for VNET_TUNNEL_TCP alone). info: ip_parse_chain of it.
+// Payload behind info->total_len is left out, lengths and checksums in super's headers are not
+// trusted, but for those of VXLAN, which have to agree. UDP around VXLAN has a checksum where the
+// super-packet's is not 0.
 // 0, -EINVAL (not TCP or UDP, fragment, SYN or RST, headers cut short, no payload, tso_segsz 0,
-// chain shorter than the packet), or -EMSGSIZE (a segment does not fit pool's buffers). [wrk]
+// chain shorter than the packet, a tunnel that is not TCP in IP in untagged Ethernet in VXLAN), or
+// -EMSGSIZE (a segment does not fit pool's buffers). [wrk]
 int gso_iter_init(struct gso_iter *it, const struct rte_mbuf *super, const struct ip_info *info,
 	struct rte_mempool *pool) must_check;
+
+// Bytes of all headers of each segment, or 0: such a super-packet cannot be taken apart. [wrk]
+uint32_t gso_hdr_len(const struct rte_mbuf *super, const struct ip_info *info);
 
 // Segments still to come.
 static inline uint32_t gso_iter_left(const struct gso_iter *it)

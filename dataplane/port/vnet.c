@@ -5,6 +5,7 @@
 #include "dataplane/wire/csum.h"
 #include "dataplane/wire/ether.h"
 #include "dataplane/wire/ip.h"
+#include "dataplane/wire/vxlan.h"
 
 enum {
 	TCP_FLAGS_AT = 13,
@@ -103,12 +104,25 @@ static bool is_tcp_in_udp(const struct vnet_hdr *h, const struct l4_place *l4)
 	       h->csum_offset == VNET_CSUM_TCP;
 }
 
+// Of VXLAN, whether csum_start is where the TCP header of the packet inside lies.
+static bool is_inner_tcp(
+	const struct vnet_hdr *h, const struct rte_mbuf *m, const struct l4_place *l4)
+{
+	uint32_t vxlan = l4->at + UDP_HDR_LEN, vni;
+	struct ip_info ip;
+	if (vxlan_parse(rte_pktmbuf_mtod_offset(m, const uint8_t *, vxlan), m->data_len - vxlan,
+		    m->pkt_len - vxlan, &vni, &ip) != VXLAN_OK)
+		return true; // another tunnel, which is nobody's here
+	return ip.proto == IPPROTO_TCP && vxlan + VXLAN_L3_AT + ip.l3_len == h->csum_start &&
+	       ip.family == (h->gso_type & VNET_GSO_TCPV6 ? IP_V6 : IP_V4);
+}
+
 // The kernel's segmentation, or what its GRO put together, of TCP in VXLAN: csum_start says where
 // the inner TCP header lies.
 static int take_tunnel(const struct vnet_hdr *h, struct rte_mbuf *m, const struct l4_place *l4)
 {
 	uint32_t at = h->csum_start;
-	if (at + TCP_HDR_LEN > m->data_len || h->gso_size == 0)
+	if (at + TCP_HDR_LEN > m->data_len || h->gso_size == 0 || !is_inner_tcp(h, m, l4))
 		return -EINVAL;
 	const struct rte_tcp_hdr *tcp = rte_pktmbuf_mtod_offset(m, void *, at);
 	uint32_t hdr_len = at + (tcp->data_off >> 4) * 4;

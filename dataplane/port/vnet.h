@@ -18,7 +18,8 @@ enum {
 	VNET_GSO_ECN = 0x80, // TCP with CWR set
 
 	// packet_type of a run of TCP segments in a UDP tunnel (VXLAN): tso_segsz is their payload,
-	// all headers are those of the first, and its inner checksum is to be completed.
+	// all headers are those of the first, and its inner checksum is to be completed. Where
+	// VXLAN is what it seems to be, csum_start agrees.
 	VNET_TUNNEL_TCP = RTE_PTYPE_TUNNEL_VXLAN | RTE_PTYPE_INNER_L4_TCP,
 
 	VNET_CSUM_TCP = 16, // csum_offset: the field's place in the L4 header

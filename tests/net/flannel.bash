@@ -57,12 +57,6 @@ flannel_pod() {
 	ip -n "$lab_id-$1" route add default via "fd42:0:0:$3::1"
 }
 
-# A veth takes TCP in VXLAN whole, up to 64 KB, and so does the packet socket behind it, which cannot
-# say where to cut. A NIC would have cut it.
-cut_tunnels() { # NAMESPACE INTERFACE
-	in_ns "$1" ethtool -K "$2" tx-udp_tnl-segmentation off tx-udp_tnl-csum-segmentation off >/dev/null
-}
-
 # fragments NAMESPACE...: that were made there, or came
 fragments() {
 	local ns sum=0 n

@@ -374,6 +374,66 @@ static void boundaries_are_kept(void **state)
 	assert_int_equal(graph_of(&t->b)->counters[COUNTER_SUPERS_COALESCED], 0);
 }
 
+// A run of TCP segments in VXLAN that the kernel left in one piece: inner of segsz bytes each.
+static void push_run(struct two *t, const struct vx *v, const struct flat *inner, uint16_t segsz)
+{
+	struct flat p;
+	vx_wrap(v, inner, &p);
+	struct rte_mbuf *m = frame_of(&t->a, GW_LAN, p.b, p.len);
+	m->packet_type = VNET_TUNNEL_TCP;
+	m->tso_segsz = segsz;
+	push(&t->a, GW_LAN, m);
+	run(&t->a);
+}
+
+static void a_run_of_segments(void **state)
+{
+	struct two *t = *state;
+	enum { BYTES = 20000, SEGSZ = 1250 };
+	for (unsigned i = 0; i < 8; i++) {
+		const struct vx v = {
+			.family = i & 1 ? IP_V6 : IP_V4, .from = 1, .to = 2, .csum = i & 4};
+		struct flat inner, one, want, got;
+		flow_build(
+			&(struct spec){.family = i & 2 ? IP_V6 : IP_V4, .payload = BYTES}, &inner);
+		push_run(t, &v, &inner, SEGSZ);
+		carry(&t->a, &t->b);
+		run(&t->b);
+		assert_int_equal(sent(&t->b, GW_LAN), BYTES / SEGSZ);
+		for (unsigned k = 0; flow_segment(&inner, SEGSZ, k, &one); k++) {
+			vx_wrap(&v, &one, &want);
+			hop(&want);
+			hop(&want);
+			if (v.family == IP_V4) { // identifications count up
+				put16(want.b + 4, k);
+				put16(want.b + 10, 0);
+				put16(want.b + 10, ~flow_sum(want.b, 20, 0));
+			}
+			assert_true(take_flat(&t->b, GW_LAN, &got));
+			assert_flat_equal(&got, &want);
+		}
+		assert_int_equal(drops(&t->a) + drops(&t->b), 0);
+	}
+	assert_int_equal(graph_of(&t->a)->counters[COUNTER_SUPERS_SEGMENTED], 8);
+}
+
+// Its segments do not fit: the host inside is told, and nobody else where the datagram may be cut.
+static void a_run_of_large_segments(void **state)
+{
+	struct two *t = *state;
+	for (unsigned df = 0; df < 2; df++) {
+		const struct vx v = {.from = 1, .to = 2, .csum = true, .df = df};
+		struct flat inner;
+		flow_build(&(struct spec){.payload = 20000}, &inner);
+		push_run(t, &v, &inner, 1331);
+		expect_drops(&t->a, DROP_TOO_BIG, 1);
+		assert_int_equal(graph_of(&t->a)->counters[COUNTER_VXLAN_TOLD], df + 1);
+		assert_int_equal(graph_of(&t->a)->counters[COUNTER_ICMP_SENT], df);
+		push_run(t, &v, &inner, 1330);
+		expect_drops(&t->a, DROP_COUNT, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -388,6 +448,8 @@ int main(void)
 		two_test(another_port_can_be_named),
 		two_test(each_of_a_super_packet),
 		two_test(boundaries_are_kept),
+		two_test(a_run_of_segments),
+		two_test(a_run_of_large_segments),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
