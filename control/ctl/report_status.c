@@ -20,6 +20,7 @@ static const struct offload {
 	  {RTE_ETH_TX_OFFLOAD_UDP_TSO, "udp_tso"},
 	  {RTE_ETH_TX_OFFLOAD_TCP_CKSUM, "tcp_checksum"},
 	  {RTE_ETH_TX_OFFLOAD_UDP_CKSUM, "udp_checksum"},
+	  {RTE_ETH_TX_OFFLOAD_VXLAN_TNL_TSO, "vxlan_tcp_tso"},
 };
 
 static json_t *offload_names(uint64_t flags, const struct offload *table, unsigned n)

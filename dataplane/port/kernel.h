@@ -2,6 +2,7 @@
 // header in front, and the interface behind it. Private to port/.
 #pragma once
 
+#include <linux/if_packet.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -34,6 +35,7 @@ struct kernel_queue {
 
 	struct vnet_hdr tx_hdr[PORT_BURST];
 	struct mmsghdr tx_msg[PORT_BURST];
+	struct sockaddr_ll tx_to[PORT_BURST]; // of those to another device than the port's
 	struct iovec tx_iov[KERNEL_TX_IOV];
 };
 

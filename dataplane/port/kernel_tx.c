@@ -1,6 +1,8 @@
 #include "dataplane/port/kernel.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_ether.h>
 
 enum {
 	REFUSED_MAX = 4, // of a burst; then what is left of it would not fit either
@@ -55,11 +57,26 @@ static unsigned send_messages(
 		} else if (is_full(errno)) {
 			break;
 		} else if (errno != EINTR) {
-			stats->tx_errors++; // the first one's: too long, interface down or gone
+			// The first one's: too long, interface (or VXLAN device) down or gone.
+			stats->tx_errors++;
 			done++;
 		}
 	}
 	return done;
+}
+
+// Where to, if not out of the port: the VXLAN device that wraps it. NULL: out of the port.
+static struct sockaddr_ll *device_of(struct rte_mbuf *m, struct sockaddr_ll *to)
+{
+	if (likely((m->ol_flags & RTE_MBUF_F_TX_TUNNEL_MASK) != RTE_MBUF_F_TX_TUNNEL_VXLAN))
+		return NULL;
+	// What is left are the frame's own wishes, which go into its vnet header.
+	m->ol_flags &= ~RTE_MBUF_F_TX_TUNNEL_MASK;
+	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+	*to = (struct sockaddr_ll){.sll_family = AF_PACKET,
+		.sll_protocol = eth->ether_type,
+		.sll_ifindex = (int)m->hash.usr};
+	return to;
 }
 
 // Prepare messages for as many packets as the iov array holds, up to the first that cannot be sent.
@@ -70,16 +87,19 @@ static unsigned prepare(
 	*refused = false;
 	for (; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
+		if (at + m->nb_segs + 1 > KERNEL_TX_IOV && m->nb_segs < KERNEL_IOV_MAX)
+			break;
+		struct sockaddr_ll *to = device_of(m, &q->tx_to[i]);
 		if (unlikely(m->nb_segs >= KERNEL_IOV_MAX ||
 			     vnet_from_mbuf(m, p->l2, &q->tx_hdr[i]) != 0)) {
 			*refused = true;
 			break;
 		}
-		if (at + m->nb_segs + 1 > KERNEL_TX_IOV)
-			break;
 		unsigned used = fill_iov(&q->tx_iov[at], &q->tx_hdr[i], m);
-		q->tx_msg[i].msg_hdr =
-			(struct msghdr){.msg_iov = &q->tx_iov[at], .msg_iovlen = used};
+		q->tx_msg[i].msg_hdr = (struct msghdr){.msg_name = to,
+			.msg_namelen = to ? sizeof(*to) : 0,
+			.msg_iov = &q->tx_iov[at],
+			.msg_iovlen = used};
 		at += used;
 	}
 	return i;

@@ -203,6 +203,7 @@ int port_shared_open(const struct port_params *params, struct port **out, char e
 		kernel_port_close(&kp->port);
 		return explain(params->device, rc, err);
 	}
+	kp->port.tx_offloads |= RTE_ETH_TX_OFFLOAD_VXLAN_TNL_TSO;
 	if (kernel_has_uso())
 		kp->port.tx_offloads |= RTE_ETH_TX_OFFLOAD_UDP_TSO;
 	kernel_port_apply(kp, &link);

@@ -9,6 +9,9 @@
 //   (RTE_MBUF_F_TX_TCP_SEG, _UDP_SEG with tso_segsz, _TCP_CKSUM, _UDP_CKSUM with _IPV4 or _IPV6),
 //   and its L4 checksum field then holds the sum of the pseudo header, length included (the
 //   kernel's convention; ethdev.c turns it into DPDK's). Chains of segments are welcome.
+// - With RTE_MBUF_F_TX_TUNNEL_VXLAN, where the port offers RTE_ETH_TX_OFFLOAD_VXLAN_TNL_TSO, it is
+//   the frame inside of VXLAN, offloads and all, for the VXLAN device of the kernel whose ifindex
+//   hash.usr is: that wraps it, and sends it out of the port.
 #pragma once
 
 #include <rte_ethdev.h>
@@ -78,8 +81,9 @@ struct port {
 	bool l2;
 	struct rte_ether_addr mac;
 	uint64_t rx_offloads; // RTE_ETH_RX_OFFLOAD_*: TCP_LRO = super-packets may arrive
-	uint64_t tx_offloads; // RTE_ETH_TX_OFFLOAD_*: TCP_TSO, UDP_TSO, TCP_CKSUM, UDP_CKSUM
-	struct port *peer;    // owned <-> mirror
+	uint64_t tx_offloads; // RTE_ETH_TX_OFFLOAD_*: TCP_TSO, UDP_TSO, TCP_CKSUM, UDP_CKSUM,
+			      // VXLAN_TNL_TSO (as above)
+	struct port *peer; // owned <-> mirror
 
 	_Atomic bool up;      // ctl: rw, wrk: ro (relaxed)
 	_Atomic uint16_t mtu; // ctl: rw, wrk: ro (relaxed); bytes behind the Ethernet header
