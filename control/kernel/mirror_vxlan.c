@@ -360,6 +360,7 @@ static bool build(struct mirror *m, const struct remote *r, struct vtep *out)
 	bool range = v->port_min && v->port_min < v->port_max;
 	memset(out, 0, sizeof(*out)); // padding too: it is compared
 	out->port = nh.port;
+	out->device = r->ifindex;
 	out->mtu = nh.mtu ? ledger_inside(nh.mtu, v4 ? LEDGER_VXLAN4 : LEDGER_VXLAN6) : UINT16_MAX;
 	out->source_first = range ? v->port_min : SOURCE_FIRST;
 	out->n_sources = (uint16_t)((range ? v->port_max : SOURCE_LAST) - out->source_first + 1);

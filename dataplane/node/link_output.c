@@ -1,5 +1,5 @@
-// Plain packets out of a link or to the host: coalesce what came decrypted, do in software what the
-// port cannot, put the Ethernet header on.
+// Plain packets out of a link, to the host, or (TCP) to a VXLAN device of the kernel: coalesce what
+// came decrypted, do in software what the port cannot, put the Ethernet header on.
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 #include "dataplane/node/state.h"
@@ -63,6 +63,8 @@ static enum node_id link_output(
 	struct rte_mbuf *m = *at;
 	const struct pkt *p = pkt_of(m);
 	const struct port *port = g->gw->port[p->port_out];
+	if (unlikely(p->nexthop && p->nexthop->type == NH_VXLAN))
+		graph_count(g, COUNTER_VTEP_OUT, 1);
 	if (p->from == FROM_TUNNEL && on && takes_supers(port, &p->ip)) {
 		coalesce(g, m);
 		return NODE_COUNT;

@@ -29,6 +29,7 @@ void node_mirror(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 			graph_to(g, NODE_TX, m);
 			continue;
 		}
+		p->nexthop = NULL;
 		memcpy(l2, rte_pktmbuf_mtod(m, void *), L2_LEN);
 		rte_pktmbuf_adj(m, L2_LEN);
 		const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);

@@ -133,7 +133,19 @@ void handoff_to(struct graph *g, struct rte_mbuf *m, uint16_t worker, enum node_
 // A frame that is not for the graph: on a shared port the kernel has its own copy; an owned port's
 // goes to the kernel through the mirror. stripped: data is behind the Ethernet header.
 void leave_to_kernel(struct graph *g, struct rte_mbuf *m, bool stripped);
+
+// A frame for a host behind a remote VTEP: the port has the kernel's VXLAN device wrap it.
+static inline void output_into_vxlan(struct rte_mbuf *m)
+{
+	const struct pkt *p = pkt_of(m);
+	if (likely(!p->nexthop || p->nexthop->type != NH_VXLAN))
+		return;
+	m->ol_flags |= RTE_MBUF_F_TX_TUNNEL_VXLAN;
+	m->hash.usr = p->vtep->device;
+}
+
 // Put an Ethernet header in front (NULL: none): then to TX, or NODE_COUNT: no room, dropped.
+// pkt.nexthop: whose header it is; NULL: the packet's own.
 static inline enum node_id output_ether(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)
 {
 	m->l2_len = 0;
@@ -147,6 +159,7 @@ static inline enum node_id output_ether(struct graph *g, struct rte_mbuf *m, con
 		eth->ether_type = rte_cpu_to_be_16(
 			pkt_of(m)->ip.family == IP_V4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
 		m->l2_len = L2_LEN;
+		output_into_vxlan(m);
 	}
 	return NODE_TX;
 }

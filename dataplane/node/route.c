@@ -55,20 +55,29 @@ static enum node_id to_host(struct graph *g, struct rte_mbuf *m)
 	return NODE_LINK_OUTPUT;
 }
 
+// Who wraps it. Where the port is the kernel's, its VXLAN device takes runs of TCP segments as one
+// packet, which stays one up to the far end; what we wrap is segmented on the way.
+static enum node_id wrapped_by(const struct graph *g, const struct pkt *p, const struct vtep *v)
+{
+	bool device = g->gw->port[v->port]->tx_offloads & RTE_ETH_TX_OFFLOAD_VXLAN_TNL_TSO;
+	return device && p->ip.proto == IPPROTO_TCP ? NODE_LINK_OUTPUT : NODE_VXLAN_OUTPUT;
+}
+
 // To a host behind a remote VTEP, whose device's MTU counts as well as the way there.
 static enum node_id to_vtep(struct graph *g, struct graph_way *way, struct rte_mbuf **at,
 	const struct nexthop *nh, const struct vtep *v)
 {
 	struct pkt *p = pkt_of(*at);
 	uint16_t mtu = ledger_lower(v->mtu, nh->mtu);
+	enum node_id next = wrapped_by(g, p, v);
 	p->vtep = v;
 	p->port_out = v->port;
 	if (unlikely(pkt_wire_len(*at, &p->ip) > mtu)) {
 		graph_go(g, way, at, NODE_COUNT);
-		too_big(g, *at, mtu, NODE_VXLAN_OUTPUT);
+		too_big(g, *at, mtu, next);
 		return NODE_COUNT;
 	}
-	return NODE_VXLAN_OUTPUT;
+	return next;
 }
 
 static enum node_id forward(

@@ -1,6 +1,7 @@
 // To hosts behind remote VTEPs (RFC 7348): VXLAN and Ethernet header in front of each packet, and
 // runs of a flow as one UDP super-datagram where the port segments UDP. TCP is not put together for
-// it: the kernel could not segment what is inside.
+// it: who segments it would have to look inside. A port that has this done takes TCP from
+// link_output instead.
 #include "dataplane/node/node.h"
 #include "dataplane/node/output.h"
 #include "dataplane/node/state.h"

@@ -30,6 +30,7 @@ struct vtep {
 	bool checksum;		     // UDP's, also where the port does not compute it
 	bool tos_inherit;	     // DSCP of the inner header; else tos
 	uint8_t tos;		     // DSCP in its place; 0 in outer
+	uint32_t device;	     // ifindex of the VXLAN device, which knows all of this, too
 };
 static_assert((unsigned)VTEP_OUTER_MAX <= sizeof(((struct vtep *)0)->outer));
 

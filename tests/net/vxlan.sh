@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A host behind a VXLAN that ends in the gateway talks through the tunnel: over IPv4 and IPv6 below,
 # by a neighbour that the kernel finds, by routes, and by a forwarding database that changes. The
-# gateway takes it on its own; what it does not know it leaves to the kernel.
+# gateway takes it on its own; what it does not know it leaves to the kernel. TCP stays in large
+# packets all the way.
 # timeout: 90
 #
 #   client ================ gwa (tailgate) ==== wan ==== gwb (wireguard-go) ---- server
@@ -27,6 +28,21 @@ taken() { # NAME MINIMUM COMMAND...: the gateway itself counts at least as many 
 	before=$(counter_of gwa "$1")
 	"${@:3}"
 	check "$1: $2 packets by the gateway itself" counter_exceeds gwa "$1" $((before + $2 - 1))
+}
+
+received() { ip -j -s -n "$lab_id-client" link show "$1" | jq -r '.[0].stats64.rx | "\(.packets) \(.bytes)"'; } # DEVICE
+
+whole() { # DEVICE COMMAND...: the client gets more than two segments in a packet meanwhile, on average
+	local packets bytes packets_after bytes_after
+	read -r packets bytes < <(received "$1")
+	"${@:2}"
+	read -r packets_after bytes_after < <(received "$1")
+	check "$1: $((bytes_after - bytes)) bytes in $((packets_after - packets)) packets" \
+		test $((bytes_after - bytes)) -gt $((3000 * (packets_after - packets)))
+}
+
+tunnel_offload() { # on|off: what the kernel segments of VXLAN on gwa's lan, in one piece, or packet by packet
+	run in_ns gwa ethtool -K lan tx-udp_tnl-segmentation "$1" tx-udp_tnl-csum-segmentation "$1"
 }
 
 fdb() { run in_ns "$1" bridge fdb "${@:2}"; }
@@ -55,8 +71,14 @@ taken vxlan_out 35 ping_lossless client 10.2.0.2 -f -c 40
 taken vxlan_in 35 ping_lossless client fd02::2 -f -c 40
 taken vxlan_out 35 ping_lossless server 10.50.0.2 -f -c 40
 taken vxlan_in 20 transfer client server 10.2.0.2 20
+
+say "TCP into it stays in large packets up to the client; the kernel cuts it where the link takes none"
+whole vx4 taken vxlan_out 1000 transfer server client 10.50.0.2 20
+whole vx4 taken vxlan_out 1000 transfer server client fd50::2 20
+tunnel_offload off
 taken vxlan_out 1000 transfer server client 10.50.0.2 20
 taken vxlan_out 1000 transfer server client fd50::2 20
+tunnel_offload on
 
 say "nothing arrives twice: the kernel has its copy, too, which the guard drops"
 check "no duplicates" eval '! grep -q duplicates < <(in_ns server ping -q -f -c 50 10.50.0.2)'
@@ -77,7 +99,7 @@ on client ip route replace 10.2.0.2/32 via 10.60.0.1 dev vx6 src 10.61.0.2
 wait_for 10 in_ns client ping -c 1 -W 1 10.2.0.2
 taken vxlan_in 35 ping_lossless client 10.2.0.2 -f -c 40
 taken vxlan_out 35 ping_lossless server 10.61.0.2 -f -c 40
-taken vxlan_out 1000 transfer server client 10.61.0.2 20
+whole vx6 taken vxlan_out 1000 transfer server client 10.61.0.2 20
 
 say "the forwarding database changes under it"
 fdb gwa replace 02:00:00:00:60:02 dev vx6 dst fd01::77

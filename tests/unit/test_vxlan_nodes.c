@@ -22,6 +22,7 @@ static void publish_remote(struct gw *g, uint16_t number, uint8_t family, bool c
 {
 	struct vtep v = {.family = family,
 		.port = GW_WAN,
+		.device = IFINDEX,
 		.mtu = ledger_inside(1500, family == IP_V4 ? LEDGER_VXLAN4 : LEDGER_VXLAN6),
 		.source_first = 50000,
 		.n_sources = 100,
@@ -503,6 +504,164 @@ static void runs_of_a_flow(void **state)
 	assert_int_equal(drops(&t->a), 0);
 }
 
+// What the port has the kernel's device wrap: the frame inside, with the flow's own offloads.
+static void check_frame(const struct rte_mbuf *m, bool super)
+{
+	assert_int_equal(
+		m->ol_flags & RTE_MBUF_F_TX_TUNNEL_MASK, (uint64_t)RTE_MBUF_F_TX_TUNNEL_VXLAN);
+	assert_int_equal(m->hash.usr, IFINDEX);
+	assert_int_equal(!!(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG), super);
+	assert_int_equal(m->l2_len, L2_LEN);
+	const uint8_t *l2 = rte_pktmbuf_mtod(m, const uint8_t *);
+	assert_memory_equal(l2, host_mac, 6);
+	assert_memory_equal(l2 + 6, device_mac, 6);
+	assert_int_equal(get16(l2 + 12), flow_is_v4(l2 + L2_LEN) ? 0x0800 : 0x86dd);
+}
+
+static void open_device(struct two *t)
+{
+	open_vtep(&t->a, IP_V4, false);
+	t->a.port[GW_WAN]->port.tx_offloads |= RTE_ETH_TX_OFFLOAD_VXLAN_TNL_TSO;
+}
+
+static struct rte_mbuf *take_only(struct gw *g)
+{
+	assert_int_equal(sent(g, GW_WAN), 1);
+	return memport_take(g->port[GW_WAN], 0);
+}
+
+// TCP goes to the kernel's device where the port offers that: a run as one packet.
+static void tcp_by_the_device(void **state)
+{
+	struct two *t = *state;
+	struct flat p, got;
+	static const uint8_t families[] = {IP_V4, IP_V6};
+	open_device(t);
+	for (unsigned i = 0; i < RTE_DIM(families); i++) {
+		uint32_t hdr = families[i] == IP_V4 ? 40 : 60;
+		to_host(&(struct spec){.family = families[i], .payload = 14000}, &p);
+		push_super(&t->b, GW_LAN, &p, 1300);
+		run(&t->b);
+		carry(&t->b, &t->a);
+		run(&t->a);
+		assert_int_equal(counter(&t->a, COUNTER_VTEP_OUT), 11);
+		struct rte_mbuf *m = take_only(&t->a);
+		check_frame(m, true);
+		assert_int_equal(m->tso_segsz, 1300);
+		assert_int_equal(m->pkt_len, L2_LEN + hdr + 14000);
+		rte_pktmbuf_free(m);
+		forget(&t->a);
+
+		to_host(&(struct spec){.family = families[i], .payload = 100}, &p);
+		send_back(t, &p);
+		run(&t->a);
+		m = take_only(&t->a);
+		check_frame(m, false);
+		rte_pktmbuf_adj(m, L2_LEN);
+		flow_flat(m, &got);
+		rte_pktmbuf_free(m);
+		hop(&p);
+		hop(&p);
+		assert_flat_equal(&got, &p);
+		forget(&t->a);
+	}
+	assert_int_equal(drops(&t->a), 0);
+}
+
+// All else is wrapped here, and without coalescing there are as many frames as segments.
+static void what_the_device_is_not_for(void **state)
+{
+	struct two *t = *state;
+	struct flat p, got;
+	struct rte_mbuf *m;
+	open_device(t);
+	to_host(&(struct spec){.proto = IPPROTO_UDP, .payload = 600}, &p);
+	send_back(t, &p);
+	run(&t->a);
+	m = take_only(&t->a);
+	assert_int_equal(m->ol_flags & RTE_MBUF_F_TX_TUNNEL_MASK, 0);
+	rte_pktmbuf_adj(m, L2_LEN);
+	flow_flat(m, &got);
+	rte_pktmbuf_free(m);
+	check_outer(&got, IP_V4);
+
+	// Out of a link, not into a VXLAN.
+	inner_build(&(struct spec){.payload = 100}, 2, 1, &p);
+	send_back(t, &p);
+	run(&t->a);
+	assert_int_equal(sent(&t->a, GW_LAN), 1);
+	m = memport_take(t->a.port[GW_LAN], 0);
+	assert_int_equal(m->ol_flags & RTE_MBUF_F_TX_TUNNEL_MASK, 0);
+	rte_pktmbuf_free(m);
+	assert_int_equal(counter(&t->a, COUNTER_VTEP_OUT), 1);
+
+	forget(&t->a);
+	t->a.gw.coalesce = false;
+	to_host(&(struct spec){.payload = 2600}, &p);
+	push_super(&t->b, GW_LAN, &p, 1300);
+	run(&t->b);
+	carry(&t->b, &t->a);
+	run(&t->a);
+	assert_int_equal(sent(&t->a, GW_WAN), 2);
+	while ((m = memport_take(t->a.port[GW_WAN], 0))) {
+		check_frame(m, false);
+		rte_pktmbuf_free(m);
+	}
+	t->a.gw.coalesce = true;
+	assert_int_equal(drops(&t->a), 0);
+}
+
+// What does not fit is cut before, or its sender told.
+static void too_big_for_the_device(void **state)
+{
+	struct two *t = *state;
+	struct flat p;
+	struct rte_mbuf *m;
+	open_device(t);
+	struct vtep small = *vtep_get(t->a.gw.fib->vteps, remote_number);
+	small.mtu = 1300;
+	assert_true(vtep_publish(t->a.gw.fib->vteps, remote_number, &small));
+	to_host(&(struct spec){.payload = 1301 - 40}, &p);
+	send_back(t, &p);
+	run(&t->a);
+	expect_drops(&t->a, DROP_TOO_BIG, 1);
+	assert_int_equal(counter(&t->a, COUNTER_VTEP_OUT), 0);
+	forget(&t->a);
+	to_host(&(struct spec){.payload = 1301 - 40, .no_df = true}, &p);
+	send_back(t, &p);
+	run(&t->a);
+	assert_int_equal(sent(&t->a, GW_WAN), 2);
+	while ((m = memport_take(t->a.port[GW_WAN], 0))) {
+		check_frame(m, false);
+		rte_pktmbuf_free(m);
+	}
+	assert_int_equal(counter(&t->a, COUNTER_VTEP_OUT), 2);
+}
+
+// An owned port's packet into a VXLAN is its kernel's: the mirror gets the frame as it came.
+static void a_mirror_wraps_nothing(void **state)
+{
+	struct two *t = *state;
+	struct gw *g = &t->a;
+	struct flat p;
+	open_vtep(g, IP_V4, false);
+	struct port *lan = &g->port[GW_LAN]->port, *mirror = &g->port[GW_HOST]->port;
+	lan->peer = mirror;
+	mirror->peer = lan;
+	mirror->l2 = true;
+	to_host(&(struct spec){.payload = 100}, &p);
+	struct rte_mbuf *m = frame_of(g, GW_LAN, p.b, p.len);
+	m->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE;
+	push(g, GW_LAN, m);
+	run(g);
+	assert_int_equal(sent(g, GW_HOST), 1);
+	m = memport_take(g->port[GW_HOST], 0);
+	assert_true(m->ol_flags & RTE_MBUF_F_TX_TCP_CKSUM);
+	assert_int_equal(m->ol_flags & RTE_MBUF_F_TX_TUNNEL_MASK, 0);
+	rte_pktmbuf_free(m);
+	mirror->l2 = false;
+}
+
 static void too_big_for_the_way(void **state)
 {
 	struct two *t = *state;
@@ -556,6 +715,10 @@ int main(void)
 		two_test(run_of_datagrams),
 		two_test(out_of_the_tunnel),
 		two_test(runs_of_a_flow),
+		two_test(tcp_by_the_device),
+		two_test(what_the_device_is_not_for),
+		two_test(too_big_for_the_device),
+		two_test(a_mirror_wraps_nothing),
 		two_test(too_big_for_the_way),
 		two_test(no_way_to_the_remote),
 	};
