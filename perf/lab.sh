@@ -97,6 +97,8 @@ two='def two: (. * 100 | round / 100) + 0;'
 
 # A kind of gateway is one of tests/net/gateway.sh, or
 #   tailgate-1280     tailgate with static peers and the tunnel MTU of a tailnet
+#   tailgate-vxlan    tailgate with static peers, the server in a VXLAN that ends in gwb; and so
+#                     wireguard-go-vxlan, boringtun-vxlan, none-vxlan
 #   tailgate-tailnet  nodes of a tailnet, with a direct path between them
 #   tailscaled        the same, the real ones
 #   tailgate-exit     a client, gwa itself, that reaches a server in the wan through gwb as exit node
@@ -107,6 +109,7 @@ need_gateway() { # KIND...: skip when it cannot be run
 	for kind; do
 		case $kind in
 		tailgate-1280) need_kind tailgate ;;
+		*-vxlan) need_kind "${kind%-vxlan}" ;;
 		tailgate-tailnet) tn_programs headscale derper tailscale && need_node tailgate ;;
 		tailgate-exit) tn_programs headscale derper tailscale && need_node tailgate ;;
 		tailscaled-by-tailgate-exit) need_node tailgate tailscaled ;;
@@ -121,6 +124,7 @@ gateways_up() { # KIND: the lab with two of a kind; returns when packets pass
 	lab_from=client lab_to=10.2.0.2 lab_at=server
 	case $1 in
 	tailgate-1280) tunnel_mtu=1280 && lab_up tailgate tailgate ;;
+	*-vxlan) vxlan_up "${1%-vxlan}" ;;
 	tailgate-tailnet) tailnet_up tailgate ;;
 	tailscaled) tailnet_up tailscaled ;;
 	tailgate-exit) exit_up tailgate tailgate ;;
@@ -128,6 +132,31 @@ gateways_up() { # KIND: the lab with two of a kind; returns when packets pass
 	tailscaled-by-tailgate-exit) exit_up tailscaled tailgate ;;
 	*) lab_up "$1" "$1" ;;
 	esac
+}
+
+# The same picture, and between server and gwb devices of the kernel's, by which the server is reached.
+vxlan_up() { # KIND
+	local end
+	lab_hosts
+	lab_to=10.50.0.2
+	add_peer gwa gwb "${wan4[gwb]}:${gw_port[gwb]}" 10.2.0.0/24,fd02::/64,10.50.0.0/24
+	add_peer gwb gwa "${wan4[gwa]}:${gw_port[gwa]}" 10.1.0.0/24,fd01::/64
+	for end in "gwb lan 1 2" "server eth0 2 1"; do
+		# shellcheck disable=SC2086 # words
+		vxlan_end $end
+	done
+	ip -n "$lab_id-server" route add 10.1.0.0/24 via 10.50.0.1
+	gateway_start gwa "$1"
+	gateway_start gwb "$1"
+	lab_ready
+	wait_for 15 in_ns client ping -c 1 -W 1 $lab_to
+}
+
+vxlan_end() { # NAMESPACE INTERFACE N OTHER
+	ip -n "$lab_id-$1" link add vx0 type vxlan id 50 local "10.2.0.$3" dev "$2" dstport 4789 nolearning
+	ip -n "$lab_id-$1" link set vx0 up
+	addr "$1" vx0 "10.50.0.$3/24"
+	in_ns "$1" bridge fdb append 00:00:00:00:00:00 dev vx0 dst "10.2.0.$4"
 }
 
 # The same picture. Headscale and the DERP servers are in wan. No IPv6 there, for the static peers use
