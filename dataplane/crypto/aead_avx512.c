@@ -20,21 +20,116 @@ static void destroy(void *state)
 	free(state); // every burst has wiped it
 }
 
-// Positions of the packets by falling length: a rank is the number of those that go before.
-static void sort(uint8_t order[static AEAD_BURST], const struct aead_op ops[], unsigned n)
+// Eight operations, field by field.
+struct eight_ops {
+	__m512i data, len, nonce, key;
+};
+
+static inline struct eight_ops load_ops(const struct aead_op ops[], unsigned n)
 {
-	uint32_t sizes[AEAD_BURST] = {0};
+	static_assert(sizeof(struct aead_op) == 32 && offsetof(struct aead_op, len) == 8 &&
+		      offsetof(struct aead_op, counter) == 16 &&
+		      offsetof(struct aead_op, key) == 24);
+	const __m512i first = _mm512_setr_epi64(0, 4, 1, 5, 8, 12, 9, 13);
+	const __m512i second = _mm512_setr_epi64(2, 6, 3, 7, 10, 14, 11, 15);
+	const unsigned there = n < 8 ? (1u << 4 * n) - 1 : UINT32_MAX; // 8 bytes each
+	const __m512i a = _mm512_maskz_loadu_epi64((__mmask8)there, ops);
+	const __m512i b = _mm512_maskz_loadu_epi64((__mmask8)(there >> 8), ops + 2);
+	const __m512i c = _mm512_maskz_loadu_epi64((__mmask8)(there >> 16), ops + 4);
+	const __m512i d = _mm512_maskz_loadu_epi64((__mmask8)(there >> 24), ops + 6);
+	const __m512i even0 = _mm512_unpacklo_epi64(a, b), odd0 = _mm512_unpackhi_epi64(a, b);
+	const __m512i even1 = _mm512_unpacklo_epi64(c, d), odd1 = _mm512_unpackhi_epi64(c, d);
 
-	if (aead_sizes(sizes, order, ops, n))
-		return;
-	for (unsigned i = 0; i < n; i++) {
-		const __m512i size = _mm512_set1_epi32((int)sizes[i]);
-		unsigned rank = 0;
+	return (struct eight_ops){
+		.data = _mm512_permutex2var_epi64(even0, first, even1),
+		.nonce = _mm512_permutex2var_epi64(even0, second, even1),
+		.len = _mm512_and_si512(_mm512_permutex2var_epi64(odd0, first, odd1),
+			_mm512_set1_epi64(UINT32_MAX)),
+		.key = _mm512_permutex2var_epi64(odd0, second, odd1),
+	};
+}
 
-		for (unsigned k = 0; k < n; k += SET)
-			rank += (unsigned)__builtin_popcount(
-				_mm512_cmpgt_epi32_mask(_mm512_loadu_si512(sizes + k), size));
-		order[rank] = (uint8_t)i;
+// The operations' fields in the order they come in. True: they are of equal length.
+static bool load_all(struct work *w)
+{
+	const __m512i len = _mm512_set1_epi64(w->ops[0].len);
+	const __m512i key = _mm512_set1_epi64((long long)(uintptr_t)w->ops[0].key);
+	unsigned lens = 0, keys = 0;
+
+	for (unsigned i = 0; i < w->n; i += 8) {
+		const unsigned left = w->n - i;
+		const __mmask8 there = (__mmask8)(left < 8 ? (1u << left) - 1 : 0xff);
+		const struct eight_ops o = load_ops(w->ops + i, left);
+
+		_mm512_storeu_si512(w->data + i, o.data);
+		_mm512_storeu_si512(w->len + i, o.len);
+		_mm512_storeu_si512(w->nonce + i, o.nonce);
+		_mm512_storeu_si512(w->key + i, o.key);
+		lens |= _mm512_mask_cmpneq_epi64_mask(there, o.len, len);
+		keys |= _mm512_mask_cmpneq_epi64_mask(there, o.key, key);
+	}
+	w->only_key = keys ? NULL : w->ops[0].key;
+	return !lens;
+}
+
+static void order_as_they_come(uint8_t order[static AEAD_BURST])
+{
+	const __m512i bytes = _mm512_set_epi8(63, 62, 61, 60, 59, 58, 57, 56, 55, 54, 53, 52, 51,
+		50, 49, 48, 47, 46, 45, 44, 43, 42, 41, 40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 30,
+		29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9,
+		8, 7, 6, 5, 4, 3, 2, 1, 0);
+
+	_mm512_storeu_si512(order, bytes);
+}
+
+// Positions of the packets by falling length: a rank is the number of those that go before.
+static void sort(
+	uint8_t order[static AEAD_BURST], const uint64_t len[static AEAD_BURST], unsigned n)
+{
+	uint32_t sizes[AEAD_BURST + 8]; // no two are equal
+	uint8_t ranks[AEAD_BURST];
+
+	for (unsigned i = 0; i < n; i += 8) {
+		const __m512i nth = _mm512_sub_epi64(
+			_mm512_set1_epi64(63 - i), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
+
+		_mm256_storeu_si256((__m256i *)(sizes + i),
+			_mm512_cvtepi64_epi32(_mm512_or_si512(
+				_mm512_slli_epi64(_mm512_loadu_si512(len + i), 6), nth)));
+	}
+	for (unsigned i = 0; i < n; i += SET) {
+		const __m512i size = _mm512_loadu_si512(sizes + i);
+		__m512i rank = _mm512_setzero_si512();
+
+		for (unsigned k = 0; k < n; k++)
+			rank = _mm512_mask_add_epi32(rank,
+				_mm512_cmplt_epu32_mask(size, _mm512_set1_epi32((int)sizes[k])),
+				rank, _mm512_set1_epi32(1));
+		_mm_storeu_si128((__m128i *)(ranks + i), _mm512_cvtepi32_epi8(rank));
+	}
+	for (unsigned i = 0; i < n; i++)
+		order[ranks[i]] = (uint8_t)i;
+}
+
+// The fields once more, in the order of the packets.
+static void gather_all(struct work *w)
+{
+	const __m512i low_half = _mm512_set1_epi64(UINT32_MAX);
+
+	for (unsigned i = 0; i < w->n; i += 8) {
+		const unsigned left = w->n - i;
+		const __mmask8 there = (__mmask8)(left < 8 ? (1u << left) - 1 : 0xff);
+		const __m512i at = _mm512_slli_epi64(
+			_mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)(w->order + i))), 2);
+		const __m512i zero = _mm512_setzero_si512();
+
+#define GATHER(field) _mm512_mask_i64gather_epi64(zero, there, at, &w->ops[0].field, 8)
+		_mm512_storeu_si512(w->data + i, GATHER(data));
+		_mm512_storeu_si512(w->len + i, _mm512_and_si512(GATHER(len), low_half));
+		_mm512_storeu_si512(w->nonce + i, GATHER(counter));
+		if (!w->only_key)
+			_mm512_storeu_si512(w->key + i, GATHER(key));
+#undef GATHER
 	}
 }
 
@@ -46,11 +141,15 @@ static void begin(struct work *w, const struct aead_op ops[], unsigned n)
 	w->n = n;
 	w->skip = 0;
 	w->lanes_used = 0;
+	w->picked_used = false;
 	w->cursor = (struct chacha_cursor){0};
-	w->only_key = aead_only_key(ops, n);
 	w->set_key[0] = w->set_key[1] = NULL;
-	sort(w->order, ops, n);
-	for (w->n_data = n; w->n_data > 0 && ops[w->order[w->n_data - 1]].len == 0;)
+	order_as_they_come(w->order);
+	if (!load_all(w)) {
+		sort(w->order, w->len, n);
+		gather_all(w);
+	}
+	for (w->n_data = n; w->n_data > 0 && w->len[w->n_data - 1] == 0;)
 		w->n_data--;
 	for (unsigned set = 0; set < 2; set++) {
 		for (unsigned i = 0; i < 4; i++)
@@ -65,30 +164,42 @@ static void begin(struct work *w, const struct aead_op ops[], unsigned n)
 	}
 }
 
-// What compilers spilled: the deepest frames, poly_two's of gcc and what it calls, are 5 KB. Bytes,
-// for an array of vectors would leave a gap where it is aligned.
+// Nothing but stores: explicit_bzero takes its time to start.
+static inline __attribute__((always_inline)) void wipe_vectors(void *memory, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		_mm512_storeu_si512((__m512i *)memory + i, _mm512_setzero_si512());
+	asm volatile("" : : "r"(memory) : "memory");
+}
+
+// What compilers spilled: the deepest frames, absorb_group's and those of what it calls, are 2 KB.
+// Bytes, for an array of vectors would leave a gap where it is aligned.
 static __attribute__((noinline)) void wipe_stack(void)
 {
-	uint8_t below[6144];
+	uint8_t below[4096];
 
-	explicit_bzero(below, sizeof(below));
+	wipe_vectors(below, sizeof(below) / sizeof(__m512i));
 }
 
 // Everything that came from a key, as far as this burst has used it. The registers too.
 static inline __attribute__((always_inline)) void wipe(struct work *w)
 {
 	const unsigned sets = (w->lanes_used + SET - 1) / SET;
-	const unsigned keys = (w->n + SET - 1) / SET * SET; // stored a vector at a time
+	const unsigned eights = (w->n + 7) / 8;
 
 	for (unsigned i = 0; i < sets; i++) {
-		explicit_bzero(w->state[i] + 4, sizeof(w->state[i]) / 2);
-		explicit_bzero(w->stream[i], sizeof(w->stream[i]));
-		explicit_bzero(w->spare + i * SET, sizeof(w->spare[0]) * SET);
+		wipe_vectors(w->state[i] + 4, CHACHA_WORDS / 2);
+		wipe_vectors(w->stream[i], CHACHA_WORDS);
+		wipe_vectors(w->spare + i * SET, SET);
 	}
-	for (unsigned i = 0; i < POLY_KEY_WORDS; i++)
-		explicit_bzero(w->poly_key[i], sizeof(w->poly_key[i][0]) * keys);
-	explicit_bzero(w->powers, sizeof(w->powers[0]) * (w->n > 1 ? 2 : 1));
-	explicit_bzero(w->tags, w->n * AEAD_TAG_LEN);
+	for (unsigned i = 0; i < POLY_KEY_WORDS; i++) // stored 16 at a time
+		wipe_vectors(w->poly_key[i], (eights + 1) / 2);
+	wipe_vectors(w->powers, sizeof(w->powers[0]) / sizeof(__m512i) * eights);
+	if (w->picked_used)
+		wipe_vectors(w->picked, sizeof(w->picked) / (sizeof(__m512i)));
+	for (unsigned i = 0; i < 3; i++) // stored where a packet is the last, too
+		wipe_vectors(w->sums[i], eights + 1);
+	wipe_vectors(w->tags, eights * 2);
 	wipe_stack();
 	aead_avx512_wipe_registers();
 }

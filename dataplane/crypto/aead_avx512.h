@@ -42,10 +42,10 @@ struct fe_factor {
 	__m512i r0, r1, r2, s1, s2;
 };
 
-// Powers of r for a group of eight lanes, and for lanes that share a packet what multiplies the sum
-// in each step and at the end.
+// What multiplies the blocks of a window, the last one first: r to r^4 of eight packets, or for
+// lanes that share packets whatever brings their windows to where they belong.
 struct poly_powers {
-	struct fe_factor r1, r2, r3, r4, stride, last;
+	struct fe_factor r1, r2, r3, r4;
 };
 
 // The data of lane i is 64 bytes at at[i]; a lane with less is in tails and works in spare[i].
@@ -73,26 +73,29 @@ struct chacha_cursor {
 
 // A group: packets first..first + n of the order in eight lanes.
 struct poly_group {
-	__m512i off;	     // bytes from the packet's start to the window, signed
-	__m512i stride;	     // bytes from window to window: 64 for each lane of the packet
-	__m512i len;	     // of the packet
-	__m512i data;	     // address of the packet
-	__m512i pick;	     // lane to packet of the group, 32-bit
-	__m512i behind;	     // windows between the lane's last one and the packet's
-	unsigned steps;	     // of the longest lane
-	unsigned whole_from; // from this step to the one before the last, lanes have 64 bytes
-	unsigned first, n;   // packets
-	bool shared;	     // does any packet have several lanes?
-	bool lone;	     // does each lane begin with the last block of its first window?
-	__mmask8 wide[3];    // lanes of packets with more than 1, 2, 4 lanes
-	uint8_t first_lane[POLY_LANES];
-	unsigned begin[POLY_LANES]; // of a lane: its first step that is not all before its packet
+	__m512i off;	   // bytes from the packet's start to the window, signed
+	__m512i stride;	   // bytes from window to window: 64 for each lane of the packet
+	__m512i len;	   // of the packet
+	__m512i data;	   // address of the packet
+	__m512i pick;	   // packet of the lane, from the vector of positions on that first lies in
+	__m512i lead;	   // first lane of the lane's packet
+	__m512i behind;	   // windows between the lane's last one and the packet's
+	__m512i begin;	   // the lane's first step that is not all before its packet
+	unsigned steps;	   // of the longest lane
+	unsigned first, n; // packets
+	bool equal;	   // eight packets of one length?
+	bool shared;	   // does any packet have several lanes?
+	bool lone;	   // does each lane begin with the last block of its first window?
+	__mmask8 wide[3];  // lanes of packets with more than 1, 2, 4 lanes
+	__mmask8 leads;	   // lanes that are the first of a packet
 };
 
 struct work {
 	__m512i state[2][CHACHA_WORDS]; // initial words
 	__m512i stream[2][CHACHA_WORDS];
-	struct poly_powers powers[2]; // of two groups side by side
+	struct poly_powers powers[AEAD_BURST / POLY_LANES + 1]; // by position; room to load two
+	struct poly_powers picked[2]; // of a group's lanes: in the last step, in those before
+	uint64_t sums[3][AEAD_BURST + POLY_LANES]; // limbs by position, before s is added
 	struct poly_group groups[POLY_AHEAD];
 	__m512i spare[LANES];
 	uint32_t poly_key[POLY_KEY_WORDS][AEAD_BURST + LANES]; // by position in order
@@ -103,12 +106,16 @@ struct work {
 	struct chacha_cursor cursor;
 	const struct aead_op *ops;
 	unsigned n;
-	unsigned n_data;	       // positions before this one have data
-	unsigned lanes_used;	       // at most, to be wiped
+	unsigned n_data;     // positions before this one have data
+	unsigned lanes_used; // at most, to be wiped
+	bool picked_used;
 	uint64_t skip;		       // packets (by position) whose data is left alone
 	const uint8_t *only_key;       // of all packets, or NULL
 	const uint8_t *set_key[2];     // what state has for all lanes of a set, or NULL
 	uint8_t order[AEAD_BURST + 8]; // longest first; room to load eight
+	// Of the operations, in this order, for vectors.
+	uint64_t data[AEAD_BURST + 8], len[AEAD_BURST + 8], nonce[AEAD_BURST + 8];
+	uint64_t key[AEAD_BURST + 8]; // not of only_key
 };
 
 static_assert(sizeof(((struct work *)0)->tags) == AEAD_BURST * AEAD_TAG_LEN);

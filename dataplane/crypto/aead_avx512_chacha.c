@@ -77,26 +77,13 @@ static inline __m512i iota32(void)
 	return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 
-// The 8 bytes at field of ops[0], and of the packets at these positions, as far as lanes has them.
-static inline __m512i gather(
-	const struct work *w, const void *field, unsigned position, __mmask8 lanes)
-{
-	const __m512i packet =
-		_mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)(w->order + position)));
-
-	static_assert(sizeof(struct aead_op) == 32);
-	return _mm512_mask_i64gather_epi64(
-		_mm512_setzero_si512(), lanes, _mm512_slli_epi64(packet, 2), field, 8);
-}
-
 // A lane per packet for n packets, all with the same block counter. Writes eight at a time; what is
 // too much is overwritten by what comes next.
 static inline void fill_packets(const struct work *w, struct chacha_lanes *l, unsigned position,
 	unsigned n, uint32_t counter)
 {
 	for (unsigned i = 0; i < n; i += 8) {
-		const __mmask8 lanes = (__mmask8)(n - i < 8 ? (1u << (n - i)) - 1 : 0xff);
-		const __m512i nonce = gather(w, &w->ops[0].counter, position + i, lanes);
+		const __m512i nonce = _mm512_loadu_si512(w->nonce + position + i);
 
 		_mm256_storeu_si256(
 			(__m256i *)(l->counter + l->n + i), _mm256_set1_epi32((int)counter));
@@ -106,7 +93,7 @@ static inline void fill_packets(const struct work *w, struct chacha_lanes *l, un
 			_mm512_cvtepi64_epi32(_mm512_srli_epi64(nonce, 32)));
 		if (!w->only_key)
 			_mm512_storeu_si512(
-				l->key + l->n + i, gather(w, &w->ops[0].key, position + i, lanes));
+				l->key + l->n + i, _mm512_loadu_si512(w->key + position + i));
 	}
 }
 
@@ -188,11 +175,11 @@ static void fill_shorts(struct work *w, struct chacha_lanes *l)
 	fill_packets(w, l, first, n, 1);
 	for (unsigned i = 0; i < n; i += 8) {
 		const __mmask8 lanes = (__mmask8)(n - i < 8 ? (1u << (n - i)) - 1 : 0xff);
-		// len is the lower half of its 8 bytes.
-		const __m512i len = gather(w, &w->ops[0].len, first + i, lanes);
-		unsigned tails = _mm512_test_epi64_mask(len, _mm512_set1_epi64(CHACHA_BLOCK - 1));
+		const __m512i len = _mm512_loadu_si512(w->len + first + i);
+		unsigned tails = _mm512_mask_test_epi64_mask(
+			lanes, len, _mm512_set1_epi64(CHACHA_BLOCK - 1));
 
-		_mm512_storeu_si512(l->at + l->n + i, gather(w, &w->ops[0].data, first + i, lanes));
+		_mm512_storeu_si512(l->at + l->n + i, _mm512_loadu_si512(w->data + first + i));
 		_mm_storel_epi64((__m128i *)(l->position + l->n + i),
 			_mm_add_epi8(_mm_set1_epi8((char)(first + i)), steps));
 		for (; tails; tails &= tails - 1) {

@@ -1,79 +1,52 @@
 // Poly1305 in eight lanes, radix 2^44, with IFMA.
 //
-// A lane takes windows of four blocks: h = (h + m0) f + m1 r^3 + m2 r^2 + m3 r, where f is r^4, or
-// r^(4 k) when k lanes share a packet and each takes every k-th window (m0 is then multiplied by
-// r^4 on its own, and the lane's result by the power of r that its last window is short of).
-// Messages are aligned at their ends: all lanes finish together, and what a lane lacks at the front
-// is zero.
+// A lane takes windows of four blocks: h = (h + m0) r^4 + m1 r^3 + m2 r^2 + m3 r. When k lanes
+// share a packet each takes every k-th window, with r^(4 k) to r^(4 k - 3), and its last one with
+// what brings it to the packet's end. Messages are aligned at their ends: all lanes finish
+// together, and what a lane lacks at the front is zero. The powers of r are made, and the sums
+// finished, for eight neighbours in the order of packets at a time, however the lanes are dealt out
+// between.
 #include "dataplane/crypto/aead_avx512_field.h"
 
-// 64-bit values of the group's lanes from two words of the Poly1305 keys.
-static inline __m512i key_lanes(const struct work *w, const struct poly_group *g, unsigned word)
+// 64-bit values of eight packets from two words of the Poly1305 keys.
+static inline __m512i key_values(const struct work *w, unsigned first, unsigned word)
 {
-	const __m256i pick = _mm512_castsi512_si256(g->pick);
-	const __m256i lo = _mm256_permutevar8x32_epi32(
-		_mm256_loadu_si256((const __m256i *)(w->poly_key[word] + g->first)), pick);
-	const __m256i hi = _mm256_permutevar8x32_epi32(
-		_mm256_loadu_si256((const __m256i *)(w->poly_key[word + 1] + g->first)), pick);
+	const __m256i lo = _mm256_loadu_si256((const __m256i *)(w->poly_key[word] + first));
+	const __m256i hi = _mm256_loadu_si256((const __m256i *)(w->poly_key[word + 1] + first));
 
 	return _mm512_or_si512(
 		_mm512_cvtepu32_epi64(lo), _mm512_slli_epi64(_mm512_cvtepu32_epi64(hi), 32));
 }
 
-static inline __mmask8 bit_lanes(__m512i x, unsigned bit)
-{
-	return _mm512_test_epi64_mask(x, _mm512_set1_epi64(1LL << bit));
-}
-
-// The powers for lanes that share: stride r^(4 k), last r^(4 behind).
-static void shared_powers(struct poly_powers *p, const struct poly_group *g, struct fe r4)
-{
-	const struct fe r8 = square(r4), r16 = square(r8), r32 = square(r16), one = fe_one();
-	struct fe stride = fe_select(g->wide[0], r4, r8), last;
-	struct fe_factor f;
-
-	stride = fe_select(g->wide[1], stride, r16);
-	stride = fe_select(g->wide[2], stride, r32);
-	factor_set(&p->stride, stride);
-
-	last = fe_select(bit_lanes(g->behind, 0), one, r4);
-	factor_set(&f, fe_select(bit_lanes(g->behind, 1), one, r8));
-	last = mul(last, &f);
-	factor_set(&f, fe_select(bit_lanes(g->behind, 2), one, r16));
-	last = mul(last, &f);
-	factor_set(&p->last, last);
-}
-
-static inline struct fe key_r(const struct work *w, const struct poly_group *g)
+static inline struct fe key_r(const struct work *w, unsigned first)
 {
 	const __m512i lo =
-		_mm512_and_si512(key_lanes(w, g, 0), _mm512_set1_epi64(0x0ffffffc0fffffff));
+		_mm512_and_si512(key_values(w, first, 0), _mm512_set1_epi64(0x0ffffffc0fffffff));
 	const __m512i hi =
-		_mm512_and_si512(key_lanes(w, g, 2), _mm512_set1_epi64(0x0ffffffc0ffffffc));
+		_mm512_and_si512(key_values(w, first, 2), _mm512_set1_epi64(0x0ffffffc0ffffffc));
 
 	return fe_load(lo, hi, _mm512_setzero_si512());
 }
 
-// r to r^4 of one group, or of two side by side.
-static inline void set_powers(
-	struct work *w, const struct poly_group *a, const struct poly_group *b)
+// r to r^4 of packets 8 i on, and, side by side, of the eight after them.
+static inline void set_powers(struct work *w, unsigned i, bool two)
 {
-	struct poly_powers *p = w->powers, *q = w->powers + 1;
+	struct poly_powers *p = &w->powers[i], *q = p + 1;
 	struct fe r[2], r2[2], r3[2], r4[2];
 
-	r[0] = key_r(w, a);
+	r[0] = key_r(w, POLY_LANES * i);
 	factor_set(&p->r1, r[0]);
-	if (b) {
-		r[1] = key_r(w, b);
+	if (two) {
+		r[1] = key_r(w, POLY_LANES * (i + 1));
 		factor_set(&q->r1, r[1]);
 	}
 	r2[0] = mul(r[0], &p->r1);
-	if (b)
+	if (two)
 		r2[1] = mul(r[1], &q->r1);
 	factor_set(&p->r2, r2[0]);
 	r3[0] = mul(r2[0], &p->r1);
 	r4[0] = mul(r2[0], &p->r2);
-	if (b) {
+	if (two) {
 		factor_set(&q->r2, r2[1]);
 		r3[1] = mul(r2[1], &q->r1);
 		r4[1] = mul(r2[1], &q->r2);
@@ -82,8 +55,76 @@ static inline void set_powers(
 	}
 	factor_set(&p->r3, r3[0]);
 	factor_set(&p->r4, r4[0]);
-	if (!b && a->shared)
-		shared_powers(p, a, r4[0]);
+}
+
+#define PICK(r, x) to->r.x = _mm512_permutex2var_epi64(from[0].r.x, g->pick, from[1].r.x)
+#define PICK_FACTOR(r) PICK(r, r0), PICK(r, r1), PICK(r, r2), PICK(r, s1), PICK(r, s2)
+// The powers for the lanes of a group.
+static inline void pick_powers(
+	struct poly_powers *to, const struct poly_powers from[static 2], const struct poly_group *g)
+{
+	PICK_FACTOR(r1);
+	PICK_FACTOR(r2);
+	PICK_FACTOR(r3);
+	PICK_FACTOR(r4);
+}
+#undef PICK_FACTOR
+#undef PICK
+
+static inline __mmask8 bit_lanes(__m512i x, unsigned bit)
+{
+	return _mm512_test_epi64_mask(x, _mm512_set1_epi64(1LL << bit));
+}
+
+static inline struct fe factor_value(const struct fe_factor *f)
+{
+	return (struct fe){f->r0, f->r1, f->r2};
+}
+
+// r^(4 behind).
+static inline struct fe power_behind(const struct fe_factor *r4, const struct poly_group *g)
+{
+	const struct fe one = fe_one();
+	struct fe power = fe_select(bit_lanes(g->behind, 0), one, factor_value(r4)), r8;
+	struct fe_factor f;
+
+	if (!g->wide[1])
+		return power;
+	r8 = mul(factor_value(r4), r4);
+	factor_set(&f, fe_select(bit_lanes(g->behind, 1), one, r8));
+	power = mul(power, &f);
+	if (!g->wide[2])
+		return power;
+	factor_set(&f, fe_select(bit_lanes(g->behind, 2), one, square(r8)));
+	return mul(power, &f);
+}
+
+static inline void factor_lead(struct fe_factor *to, const struct fe_factor *f, __m512i lead)
+{
+	to->r0 = _mm512_permutexvar_epi64(lead, f->r0);
+	to->r1 = _mm512_permutexvar_epi64(lead, f->r1);
+	to->r2 = _mm512_permutexvar_epi64(lead, f->r2);
+	to->s1 = _mm512_permutexvar_epi64(lead, f->s1);
+	to->s2 = _mm512_permutexvar_epi64(lead, f->s2);
+}
+
+// For lanes that share packets: end, r to r^4 as picked, is multiplied by r^(4 behind). The first
+// lane of k is k - 1 windows behind, so that its powers are what all of them need from one of their
+// windows to the next.
+static inline void share_powers(
+	struct poly_powers *end, struct poly_powers *run, const struct poly_group *g)
+{
+	struct fe_factor f;
+
+	factor_set(&f, power_behind(&end->r4, g));
+	factor_set(&end->r1, mul(factor_value(&end->r1), &f));
+	factor_set(&end->r2, mul(factor_value(&end->r2), &f));
+	factor_set(&end->r3, mul(factor_value(&end->r3), &f));
+	factor_set(&end->r4, mul(factor_value(&end->r4), &f));
+	factor_lead(&run->r1, &end->r1, g->lead);
+	factor_lead(&run->r2, &end->r2, g->lead);
+	factor_lead(&run->r3, &end->r3, g->lead);
+	factor_lead(&run->r4, &end->r4, g->lead);
 }
 
 // Windows of eight lanes: rows as loaded; blocks, their low and high halves lane by lane.
@@ -131,10 +172,9 @@ struct pads {
 	__m512i p0, p1, p2, p3;
 };
 
-// Several sums, so that a product need not wait for the one before it; what depends on h comes
-// last.
+// Two sums, so that a product need not wait for the one before it; what depends on h comes last.
 static inline struct fe absorb(
-	const struct poly_powers *p, bool shared, struct fe h, struct blocks b, struct pads pad)
+	const struct poly_powers *p, struct fe h, struct blocks b, struct pads pad)
 {
 	const struct sums none = {0};
 	struct sums d, e, f;
@@ -142,12 +182,7 @@ static inline struct fe absorb(
 	d = mul_add(none, fe_load(b.lo3, b.hi3, pad.p3), &p->r1);
 	e = mul_add(none, fe_load(b.lo2, b.hi2, pad.p2), &p->r2);
 	d = mul_add(d, fe_load(b.lo1, b.hi1, pad.p1), &p->r3);
-	if (shared) {
-		e = mul_add(e, fe_load(b.lo0, b.hi0, pad.p0), &p->r4);
-		f = mul_add(none, h, &p->stride);
-	} else {
-		f = mul_add(none, fe_add(h, fe_load(b.lo0, b.hi0, pad.p0)), &p->r4);
-	}
+	f = mul_add(none, fe_add(h, fe_load(b.lo0, b.hi0, pad.p0)), &p->r4);
 	return carry(sums_add(sums_add(d, e), f));
 }
 
@@ -159,7 +194,7 @@ static inline __m512i row(uintptr_t at, uintptr_t off)
 // Steps in which a lane has a whole window, or, where it is not busy, has not begun and reads
 // zeros. strided: lanes do not all go on by one window.
 static inline struct fe whole_steps(const struct poly_powers *p, const struct poly_group *g,
-	struct fe h, unsigned from, unsigned until, __mmask8 busy, bool shared, bool strided)
+	struct fe h, unsigned from, unsigned until, __mmask8 busy, bool strided)
 {
 	static const uint8_t nothing[POLY_WINDOW] __attribute__((aligned(64)));
 	const __m512i bit = _mm512_maskz_set1_epi64(busy, 1LL << 40);
@@ -172,7 +207,7 @@ static inline struct fe whole_steps(const struct poly_powers *p, const struct po
 	for (uintptr_t s = from; s < until; s++) {
 		const struct rows r = {
 			ROW(0), ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7)};
-		h = absorb(p, shared, h, transpose(r), (struct pads){bit, bit, bit, bit});
+		h = absorb(p, h, transpose(r), (struct pads){bit, bit, bit, bit});
 	}
 #undef ROW
 	return h;
@@ -209,8 +244,31 @@ static inline struct fe partial_step(
 	if (end) // no additional data, then the length
 		b.hi3 = _mm512_mask_or_epi64(
 			b.hi3, _mm512_testn_epi64_mask(g->behind, g->behind), b.hi3, g->len);
-	return absorb(p, g->shared, h, b,
+	return absorb(p, h, b,
 		(struct pads){pad_at(off, 0), pad_at(off, 1), pad_at(off, 2), pad_at(off, 3)});
+}
+
+// The last step of eight packets of one length that is not the first one, too: no window begins
+// before its packet, and all have the same bytes masked off.
+static inline struct fe equal_end(
+	const struct poly_powers *p, const struct poly_group *g, struct fe h)
+{
+	const __m512i bit = _mm512_set1_epi64(1LL << 40);
+	const __m512i off =
+		_mm512_add_epi64(g->off, _mm512_set1_epi64((int64_t)POLY_WINDOW * (g->steps - 1)));
+	const uint64_t left =
+		(uint64_t)_mm_cvtsi128_si64(_mm512_castsi512_si128(_mm512_sub_epi64(g->len, off)));
+	const __mmask64 mask = (__mmask64)((UINT64_C(1) << left) - 1);
+	uintptr_t at[POLY_LANES];
+	struct blocks b;
+
+	_mm512_storeu_si512(at, _mm512_add_epi64(g->data, off));
+#define ROW(i) _mm512_maskz_loadu_epi8(mask, (const void *)at[i])
+	b = transpose(
+		(struct rows){ROW(0), ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7)});
+#undef ROW
+	b.hi3 = _mm512_or_si512(b.hi3, g->len);
+	return absorb(p, h, b, (struct pads){bit, bit, bit, bit});
 }
 
 // The first step where all lanes have one block in it, their first: three quarters of a step saved,
@@ -237,14 +295,6 @@ static inline struct fe lone_step(const struct poly_powers *p, const struct poly
 		&p->r1));
 }
 
-// The first steps of a group of which each lane has all windows but the first whole.
-static inline struct fe first_step(const struct poly_powers *p, const struct poly_group *g)
-{
-	const struct fe none = {0};
-
-	return g->lone ? lone_step(p, g) : partial_step(p, g, none, 0, false);
-}
-
 // Neighbours 2^k apart into each other, in the lanes of mask.
 static inline __m512i add_neighbours(__m512i x, __mmask8 mask, unsigned k)
 {
@@ -255,9 +305,8 @@ static inline __m512i add_neighbours(__m512i x, __mmask8 mask, unsigned k)
 }
 
 // Lanes of a packet together, into its first one.
-static struct fe add_lanes(const struct poly_powers *p, const struct poly_group *g, struct fe h)
+static inline struct fe add_lanes(const struct poly_group *g, struct fe h)
 {
-	h = mul(h, &p->last);
 	for (unsigned k = 0; k < 3; k++) {
 		h.l0 = add_neighbours(h.l0, g->wide[k], k);
 		h.l1 = add_neighbours(h.l1, g->wide[k], k);
@@ -266,42 +315,48 @@ static struct fe add_lanes(const struct poly_powers *p, const struct poly_group 
 	return h;
 }
 
-// h plus s, modulo 2^128: the tags.
-static inline void finish(struct work *w, const struct poly_group *g, struct fe h)
+// The packets' sums to their places. Writes all eight: what is too much is overwritten by the next
+// group.
+static inline void put_sums(struct work *w, const struct poly_group *g, struct fe h)
+{
+	_mm512_storeu_si512(w->sums[0] + g->first, _mm512_maskz_compress_epi64(g->leads, h.l0));
+	_mm512_storeu_si512(w->sums[1] + g->first, _mm512_maskz_compress_epi64(g->leads, h.l1));
+	_mm512_storeu_si512(w->sums[2] + g->first, _mm512_maskz_compress_epi64(g->leads, h.l2));
+}
+
+// Sums plus s, modulo 2^128: the tags of eight packets.
+static inline void finish(struct work *w, unsigned first)
 {
 	const __m512i first_half = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
 	const __m512i second_half = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
-	const __m512i s_lo = key_lanes(w, g, 4), s_hi = key_lanes(w, g, 6);
+	const __m512i s_lo = key_values(w, first, 4), s_hi = key_values(w, first, 6);
+	const struct fe h = reduce((struct fe){_mm512_loadu_si512(w->sums[0] + first),
+		_mm512_loadu_si512(w->sums[1] + first), _mm512_loadu_si512(w->sums[2] + first)});
 	__m512i lo, hi;
-	uint8_t tags[POLY_LANES][AEAD_TAG_LEN];
 
-	h = reduce(h);
 	lo = _mm512_or_si512(h.l0, _mm512_slli_epi64(h.l1, 44));
 	hi = _mm512_or_si512(_mm512_srli_epi64(h.l1, 20), _mm512_slli_epi64(h.l2, 24));
 	lo = _mm512_add_epi64(lo, s_lo);
 	hi = _mm512_add_epi64(hi, s_hi);
 	hi = _mm512_mask_add_epi64(hi, _mm512_cmplt_epu64_mask(lo, s_lo), hi, _mm512_set1_epi64(1));
-	_mm512_storeu_si512(tags, _mm512_permutex2var_epi64(lo, first_half, hi));
-	_mm512_storeu_si512(tags[4], _mm512_permutex2var_epi64(lo, second_half, hi));
-	for (unsigned i = 0; i < g->n; i++)
-		memcpy(w->tags[g->first + i], tags[g->first_lane[i]], AEAD_TAG_LEN);
+	_mm512_storeu_si512(w->tags[first], _mm512_permutex2var_epi64(lo, first_half, hi));
+	_mm512_storeu_si512(w->tags[first + 4], _mm512_permutex2var_epi64(lo, second_half, hi));
 }
 
 // The step at which the next lane begins, or the last step.
-static unsigned next_begin(const struct poly_group *g, unsigned step)
+static inline unsigned next_begin(const struct poly_group *g, unsigned step)
 {
-	unsigned next = g->steps - 1;
+	const __mmask8 later = _mm512_cmpgt_epi64_mask(g->begin, _mm512_set1_epi64(step));
+	const uint64_t next = _mm512_mask_reduce_min_epu64(later, g->begin);
 
-	for (unsigned i = 0; i < POLY_LANES; i++)
-		if (g->begin[i] > step && g->begin[i] < next)
-			next = g->begin[i];
-	return next;
+	return next < g->steps - 1 ? (unsigned)next : g->steps - 1;
 }
 
 // All steps but the last: where a lane begins within its window, that is masked.
-static inline struct fe early_steps(
-	const struct poly_powers *p, const struct poly_group *g, struct fe h)
+static inline struct fe early_steps(const struct poly_powers *p, const struct poly_group *g)
 {
+	struct fe h = {0};
+
 	for (unsigned s = 0; s + 1 < g->steps;) {
 		const __m512i off =
 			_mm512_add_epi64(g->off, _mm512_mul_epu32(g->stride, _mm512_set1_epi64(s)));
@@ -314,56 +369,49 @@ static inline struct fe early_steps(
 			h = s == 0 && g->lone ? lone_step(p, g) : partial_step(p, g, h, s, false);
 		} else {
 			until = next_begin(g, s);
-			if (g->shared)
-				h = whole_steps(p, g, h, s, until, busy, true, true);
-			else if (busy != 0xff)
-				h = whole_steps(p, g, h, s, until, busy, false, true);
+			if (g->shared || busy != 0xff)
+				h = whole_steps(p, g, h, s, until, busy, true);
 			else
-				h = whole_steps(p, g, h, s, until, 0xff, false, false);
+				h = whole_steps(p, g, h, s, until, 0xff, false);
 		}
 		s = until;
 	}
 	return h;
 }
 
-// Not inlined, like the other: what they spill then lies in the same place.
-static __attribute__((noinline)) void poly_one(struct work *w, const struct poly_group *g)
+static __attribute__((noinline)) void absorb_group(struct work *w, const struct poly_group *g)
 {
-	const struct poly_powers *p = w->powers;
-	struct fe h = {0};
+	const struct poly_powers *end = &w->powers[g->first / POLY_LANES], *run = end;
+	struct fe h;
 
-	set_powers(w, g, NULL);
-	h = early_steps(p, g, h);
-	h = partial_step(p, g, h, g->steps - 1, true);
-	if (g->shared)
-		h = add_lanes(p, g, h);
-	finish(w, g, h);
-}
-
-// Two groups fill each other's latency at both ends, where they are alike.
-static bool alike(const struct poly_group *a, const struct poly_group *b)
-{
-	return a->steps == b->steps && a->whole_from == b->whole_from && a->whole_from <= 1 &&
-	       a->lone == b->lone && !a->shared && !b->shared;
-}
-
-static __attribute__((noinline)) void poly_two(
-	struct work *w, const struct poly_group *a, const struct poly_group *b)
-{
-	const struct poly_powers *p = w->powers, *q = w->powers + 1;
-	struct fe h = {0}, i = {0};
-
-	set_powers(w, a, b);
-	if (a->whole_from) {
-		h = first_step(p, a);
-		i = first_step(q, b);
+	if (!g->equal || g->first % POLY_LANES) {
+		w->picked_used = true;
+		pick_powers(&w->picked[0], end, g);
+		run = end = &w->picked[0];
 	}
-	h = whole_steps(p, a, h, a->whole_from, a->steps - 1, 0xff, false, false);
-	i = whole_steps(q, b, i, b->whole_from, b->steps - 1, 0xff, false, false);
-	h = partial_step(p, a, h, a->steps - 1, true);
-	i = partial_step(q, b, i, b->steps - 1, true);
-	finish(w, a, h);
-	finish(w, b, i);
+	if (g->shared) {
+		share_powers(&w->picked[0], &w->picked[1], g);
+		run = &w->picked[1];
+	}
+	h = early_steps(run, g);
+	if (g->equal && g->steps > 1)
+		h = equal_end(end, g, h);
+	else
+		h = partial_step(end, g, h, g->steps - 1, true);
+	if (g->shared)
+		h = add_lanes(g, h);
+	put_sums(w, g, h);
+}
+
+static __attribute__((noinline)) void set_all_powers(struct work *w)
+{
+	const unsigned n = (w->n + POLY_LANES - 1) / POLY_LANES;
+	unsigned i = 0;
+
+	for (; i + 1 < n; i += 2)
+		set_powers(w, i, true);
+	if (i < n)
+		set_powers(w, i, false);
 }
 
 // Groups are dealt before the ones in front of them are worked on: their vectors are written in
@@ -371,26 +419,18 @@ static __attribute__((noinline)) void poly_two(
 void aead_avx512_poly(struct work *w)
 {
 	struct poly_group *groups = w->groups;
-	unsigned packets = 0, dealt = 0, done = 0;
+	unsigned packets = 0, dealt = 0;
 
-	for (;;) {
-		const struct poly_group *a = &groups[done % POLY_AHEAD];
-		const struct poly_group *b = &groups[(done + 1) % POLY_AHEAD];
-
+	set_all_powers(w);
+	for (unsigned done = 0; done < dealt || packets < w->n; done++) {
 		for (; packets < w->n && dealt - done < POLY_AHEAD; dealt++) {
 			aead_avx512_deal(&groups[dealt % POLY_AHEAD], w, packets);
 			packets += groups[dealt % POLY_AHEAD].n;
 		}
-		if (dealt - done >= 2 && alike(a, b)) {
-			poly_two(w, a, b);
-			done += 2;
-		} else if (done < dealt) {
-			poly_one(w, a);
-			done++;
-		} else {
-			return;
-		}
+		absorb_group(w, &groups[done % POLY_AHEAD]);
 	}
+	for (unsigned i = 0; i < w->n; i += POLY_LANES)
+		finish(w, i);
 }
 
 #include "dataplane/crypto/aead_avx512_end.h"
