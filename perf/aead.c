@@ -11,6 +11,7 @@
 #include <x86intrin.h>
 
 #include "dataplane/crypto/aead_engine.h"
+#include "perf/median.h"
 
 enum {
 	PACKETS = 64,
@@ -106,19 +107,6 @@ static void stop(struct runner *r)
 	aead_destroy(r->aead);
 	if (r->engine)
 		r->engine->destroy(r->state);
-}
-
-static int compare(const void *a, const void *b)
-{
-	const double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *v, unsigned n)
-{
-	qsort(v, n, sizeof(*v), compare);
-	return v[n / 2];
 }
 
 // Packets as they come from a pool, at the 16-byte steps that headers of different lengths make.

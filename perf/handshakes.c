@@ -5,6 +5,7 @@
 
 #include "control/wg/device.h"
 #include "dataplane/crypto/x25519.h"
+#include "perf/median.h"
 #include "tests/unit/gateway.h"
 
 enum {
@@ -33,18 +34,6 @@ struct bench {
 	double initiation[SLICES_MAX], x25519[SLICES_MAX], base_point[SLICES_MAX]; // cycles each
 	unsigned n;
 };
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-static double median(double *v, unsigned n)
-{
-	qsort(v, n, sizeof(*v), compare);
-	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
-}
 
 static bool count_answer(void *arg, const struct peer *, const struct ip_addr *,
 	const struct endpoint *, const uint8_t *, size_t len)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "perf/median.h"
 #include "perf/supply.h"
 
 enum {
@@ -58,18 +59,6 @@ struct bench {
 		unsigned n;
 	} slice;
 };
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-static double median(double *v, unsigned n)
-{
-	qsort(v, n, sizeof(*v), compare);
-	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
-}
 
 static void check(const struct bench *b, uint64_t sent, uint64_t expected)
 {

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "perf/median.h"
 #include "perf/supply.h"
 
 enum {
@@ -54,18 +55,6 @@ static uint32_t draw(struct bench *b, uint32_t n)
 {
 	b->random = b->random * UINT64_C(6364136223846793005) + 1442695040888963407;
 	return (uint32_t)((b->random >> 32) * n >> 32);
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-static double median(double *v, unsigned n)
-{
-	qsort(v, n, sizeof(*v), compare);
-	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
 static void put_udp(uint8_t *l3, uint32_t src, uint32_t dst, uint16_t sport, uint16_t dport)

@@ -2,6 +2,7 @@
 // they look like, packets that pass and packets that do not, and what it takes to build them.
 // Cycles are those of the TSC, medians of slices in which all take turns. usage: perf_rules
 // SECONDS_PER_ROW [JSON_FILE]
+#include "perf/median.h"
 #include "perf/rules.h"
 
 #include <jansson.h>
@@ -166,18 +167,6 @@ struct row {
 	size_t own_bytes, acl_lines;
 	bool acl_built;
 };
-
-static int compare(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-	return (*x > *y) - (*x < *y);
-}
-
-static double median(double *v, unsigned n)
-{
-	qsort(v, n, sizeof(*v), compare);
-	return v[n / 2];
-}
 
 static double own_slice(const struct rules *r, const struct packets *p, bool want)
 {
