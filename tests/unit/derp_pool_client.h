@@ -118,7 +118,7 @@ static inline struct derp_region_info info_of(struct test *t, uint16_t region)
 
 #define WAIT(t, condition)                                                                         \
 	do {                                                                                       \
-		for (unsigned turn_ = 0; turn_ < 500 && !(condition); turn_++)                     \
+		for (unsigned turn_ = 0; turn_ < 5000 && !(condition); turn_++)                    \
 			run(t, 10);                                                                \
 		assert_true(condition);                                                            \
 	} while (0)

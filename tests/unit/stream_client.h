@@ -3,7 +3,7 @@
 
 #include "tests/unit/tls_server.h"
 
-enum { CLIENT_TIMEOUT_MS = 5000 };
+enum { CLIENT_TIMEOUT_MS = 30000 };
 
 struct client {
 	struct event_base *base;

@@ -328,6 +328,16 @@ static void test_no_url(void **)
 	fixture_destroy(f);
 }
 
+static bool upgrades_once(struct fixture *f)
+{
+	return f->server.upgrades == 1;
+}
+
+static bool upgrades_twice(struct fixture *f)
+{
+	return f->server.upgrades == 2;
+}
+
 // Ended while the key, the upgrade or the wait is under way.
 static void test_pause_and_destroy(void **)
 {
@@ -339,13 +349,11 @@ static void test_pause_and_destroy(void **)
 	run_ms(f, 50);
 	assert_int_equal(f->server.keys, 0);
 	fixture_start(f, NULL, false);
-	run_ms(f, 100);
-	assert_int_equal(f->server.upgrades, 1);
+	wait_until(f, upgrades_once);
 	coord_client_pause(f->client);
 	assert_int_equal(f->status->state, COORD_OFF);
 	fixture_start(f, NULL, false);
-	run_ms(f, 100);
-	assert_int_equal(f->server.upgrades, 2);
+	wait_until(f, upgrades_twice);
 	fixture_destroy(f);
 }
 

@@ -86,7 +86,7 @@ static void test_refusals(void **)
 // Under way when the client goes: it is told.
 static void test_destroyed(void **)
 {
-	static const unsigned after_ms[] = {0, 300};
+	static const unsigned after_ms[] = {0, 100};
 	for (size_t i = 0; i < COUNT(after_ms); i++) {
 		struct fixture *f = create();
 		f->server.upgrade = i ? UPGRADE_GOOD : UPGRADE_SILENT;

@@ -8,6 +8,11 @@ static bool three_lites(struct fixture *f)
 	return f->lites == 3;
 }
 
+static bool two_lite_updates(struct fixture *f)
+{
+	return f->status->lite_updates == 2;
+}
+
 static void test_lite(void **)
 {
 	struct fixture *f = streaming();
@@ -17,9 +22,8 @@ static void test_lite(void **)
 	f->endpoint.type = ENDPOINT_STUN;
 	for (int i = 0; i < 5; i++)
 		coord_client_update(f->client);
-	run_ms(f, 200);
+	wait_until(f, two_lite_updates);
 	assert_int_equal(f->lites, 2);
-	assert_int_equal(f->status->lite_updates, 2);
 	assert_non_null(strstr(f->last_lite, "\"Endpoints\":[\"192.0.2.9:41641\"]"));
 	assert_non_null(strstr(f->last_lite, "\"EndpointTypes\":[2]"));
 	assert_null(strstr(f->last_lite, "\"Stream\":true"));
@@ -207,6 +211,11 @@ static void test_other_pings(void **)
 	fixture_destroy(f);
 }
 
+static bool all_flood(struct fixture *f)
+{
+	return f->status->messages == 101 && f->server.heads > 0;
+}
+
 // More of them than there is room for, at once: the stream goes on.
 static void test_ping_flood(void **)
 {
@@ -219,6 +228,7 @@ static void test_ping_flood(void **)
 			i % 2 ? f->server.port : 9, i);
 		server_message(f->stream, text);
 	}
+	wait_until(f, all_flood);
 	run_ms(f, 300);
 	assert_in_range(f->server.heads, 1, 50);
 	assert_int_equal(f->status->messages, 101);
@@ -244,14 +254,22 @@ static void logout_within(struct fixture *f)
 		coord_client_logout(f->client, NULL, NULL);
 }
 
+static const struct map_ends {
+	const char *name;
+	void (*on_map)(struct fixture *);
+	enum coord_state state;
+	unsigned streams;
+} * map_ends;
+
+static bool map_ended(struct fixture *f)
+{
+	return f->maps > 0 && f->status->state == map_ends->state &&
+	       f->streams == map_ends->streams;
+}
+
 static void test_map_callback_ends_it(void **)
 {
-	static const struct {
-		const char *name;
-		void (*on_map)(struct fixture *);
-		enum coord_state state;
-		unsigned streams;
-	} cases[] = {
+	static const struct map_ends cases[] = {
 		{"pause", pause_within, COORD_OFF, 1},
 		{"start", restart_within, COORD_STREAMING, 2},
 		{"logout", logout_within, COORD_OFF, 1},
@@ -260,9 +278,11 @@ static void test_map_callback_ends_it(void **)
 	for (size_t i = 0; i < COUNT(cases); i++) {
 		struct fixture *f = fixture_create(good_request);
 		print_message("%s\n", cases[i].name);
+		map_ends = &cases[i];
 		f->on_map = cases[i].on_map;
 		fixture_start(f, "k", false);
-		run_ms(f, 500);
+		wait_until(f, map_ended);
+		run_ms(f, 100);
 		assert_int_equal(f->status->state, cases[i].state);
 		assert_int_equal(f->streams, cases[i].streams);
 		assert_int_equal(f->status->failures, 0);
@@ -305,6 +325,11 @@ static void pause_on_change(struct fixture *f)
 	within = false;
 }
 
+static bool off_or_streaming(struct fixture *f)
+{
+	return f->status->state == COORD_OFF || is_streaming(f);
+}
+
 // At the first, second ... change: the client is off, or has gone on to a stream.
 static void test_change_callback_pauses(void **)
 {
@@ -313,8 +338,9 @@ static void test_change_callback_pauses(void **)
 		f->on_change = pause_on_change;
 		f->script = at;
 		fixture_start(f, "k", false);
-		run_ms(f, 150);
-		assert_true(f->status->state == COORD_OFF || is_streaming(f));
+		wait_until(f, off_or_streaming);
+		run_ms(f, 50);
+		assert_true(off_or_streaming(f));
 		fixture_destroy(f);
 	}
 }

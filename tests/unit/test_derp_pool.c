@@ -143,7 +143,7 @@ static void hears_the_server(void **)
 	set_ports(&t, s.port, 0);
 	derp_pool_set_home(t.pool, REGION);
 	WAIT(&t, info_of(&t, REGION).connects == 2);
-	assert_true(t.pool->regions[0]->restart_until_ns > now_ns(&t));
+	assert_true(t.pool->regions[0]->restart_until_ns > 0);
 	end(&t);
 	server_stop(s);
 }

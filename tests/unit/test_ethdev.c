@@ -22,7 +22,7 @@
 enum {
 	POOL_SIZE = 4096,
 	SUPER_POOL_SIZE = 100,
-	WAIT_MS = 3000,
+	WAIT_MS = 30000,
 };
 
 static struct rte_mempool *pool, *super_pool;
@@ -295,7 +295,7 @@ static void test_vhost(void **)
 static void settle(struct port *from, struct port *to)
 {
 	struct rte_mbuf *m;
-	for (unsigned got = 0, i = 0; got == 0 && i < 100; i++) {
+	for (unsigned got = 0, i = 0; got == 0 && i < 1000; i++) {
 		m = frame_build(&plain[0], pool, &from->mac, &to->mac);
 		if (port_tx(from, 0, &m, 1) == 0)
 			rte_pktmbuf_free(m);

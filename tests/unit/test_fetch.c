@@ -1,7 +1,7 @@
 // HTTP requests against real servers: answers taken, and those refused with an errno and a reason.
 #include "tests/unit/tls_server.h"
 
-enum { BODY_MAX = 4096, TIMEOUT_MS = 5000 };
+enum { BODY_MAX = 4096, TIMEOUT_MS = 60000, SHORT_MS = 700 };
 
 struct run {
 	struct event_base *base;
@@ -102,7 +102,7 @@ static void end(struct run *r)
 static void fetch(struct run *r, const struct server_plan *plan, const char *url,
 	const struct fetch_request *request)
 {
-	const struct timeval limit = {.tv_sec = 10};
+	const struct timeval limit = {.tv_sec = 90};
 	const struct server s = server_start(plan);
 	struct fetch_request q = *request;
 	struct fetch *f;
@@ -182,7 +182,7 @@ static void takes_answers(void **)
 	assert_int_equal(r.status, 204);
 	assert_int_equal(r.len, 0);
 	assert_string_equal(r.header, "");
-	assert_true(r.seconds >= 0.15 && r.seconds < 3);
+	assert_true(r.seconds >= 0.15 && r.seconds < TIMEOUT_MS / 1000);
 
 	say("HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nno!\r\n0\r\n\r\n");
 	fetch(&r, &tls, "https://127.0.0.1:%u/", &(struct fetch_request){0});
@@ -299,7 +299,9 @@ static void refuses_answers(void **)
 		struct run r;
 		say("%s", cases[i].says ? cases[i].says : "");
 		fetch(&r, &(struct server_plan){.plain = true, .serve = cases[i].serve},
-			"http://localhost:%u/", &(struct fetch_request){.timeout_ms = 700});
+			"http://localhost:%u/",
+			&(struct fetch_request){
+				.timeout_ms = cases[i].error == -ETIMEDOUT ? SHORT_MS : 0});
 		if (r.error != cases[i].error || !r.why[0])
 			fail_msg("%s: %d %s", cases[i].what, r.error, r.why);
 	}
@@ -354,9 +356,9 @@ static void refuses_requests(void **)
 // done does not come any more.
 static void is_cancelled(void **)
 {
-	const struct server s = server_start(&(struct server_plan){.serve = serve_slowly});
+	const struct server s = server_start(&(struct server_plan){.serve = serve_half});
 
-	say("HTTP/1.1 200 OK\r\n\r\n");
+	say("HTTP/1.1 200 OK\r\n\r\nmore to c");
 	for (long ms = 0; ms <= 60; ms += 20) {
 		const struct timeval tv = {.tv_usec = ms * 1000};
 		char url[64];

@@ -122,7 +122,7 @@ static bool seen(bool expected)
 {
 	struct rte_mbuf *m;
 	struct pollfd fd = {.fd = vb->ops->wait_fd(vb, 0), .events = POLLIN};
-	if (poll(&fd, 1, expected ? 3000 : 20) != 1 || port_rx(vb, 0, &m, 1) != 1)
+	if (poll(&fd, 1, expected ? 30000 : 20) != 1 || port_rx(vb, 0, &m, 1) != 1)
 		return false;
 	rte_pktmbuf_free(m);
 	return true;

@@ -20,7 +20,7 @@
 enum {
 	POOL_SIZE = 4096,
 	SUPER_POOL_SIZE = 300,
-	WAIT_MS = 2000,
+	WAIT_MS = 30000,
 };
 
 static struct rte_mempool *pool, *super_pool;

@@ -3,10 +3,11 @@
 
 #include <grp.h>
 
-// The next object of a stream; NULL: none within 0.1 s.
+// The next object of a stream; NULL: none within 0.1 s and so many turns.
 static json_t *next_notify(struct client *c)
 {
-	for (double end = seconds() + 0.1; seconds() < end;) {
+	const double end = seconds() + 0.1;
+	for (unsigned turn = 0; turn < 100 || seconds() < end; turn++) {
 		spin(c);
 		char *line = c->n > 0 ? strstr(c->answer, "\n{") : NULL;
 		char *end_of = line != NULL ? strstr(line, "}\n") : NULL;

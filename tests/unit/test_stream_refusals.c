@@ -85,7 +85,7 @@ static void refuse(const struct refusal *r)
 
 	client_begin(&c);
 	assert_int_equal(client_open(&c, &t), 0);
-	for (unsigned i = 0; i < 500 && !c.connected && !c.closed; i++)
+	for (unsigned i = 0; i < 3 * CLIENT_TIMEOUT_MS / 10 && !c.connected && !c.closed; i++)
 		client_run(&c, 10);
 	if (c.connected == (r->error != 0) || c.error != r->error ||
 		(r->why && !strstr(c.why, r->why)))
@@ -123,16 +123,17 @@ static void by_network(void **)
 {
 	const uint16_t port = dead_port();
 
-	expect_closed(&(struct stream_target){"localhost", port, true, .timeout_ms = 3000},
+	expect_closed(
+		&(struct stream_target){"localhost", port, true, .timeout_ms = CLIENT_TIMEOUT_MS},
 		-ECONNREFUSED, "refuses the connection");
 	expect_closed(&(struct stream_target){"no-such-host.invalid", 443, true,
-			      .address = "127.0.0.1,127.0.0.2", .timeout_ms = 3000},
+			      .address = "127.0.0.1,127.0.0.2", .timeout_ms = CLIENT_TIMEOUT_MS},
 		-ECONNREFUSED, "no-such-host.invalid refuses");
 	expect_closed(&(struct stream_target){"192.0.2.1", port, false, .address = "127.0.0.1",
-			      .timeout_ms = 3000},
+			      .timeout_ms = CLIENT_TIMEOUT_MS},
 		-ECONNREFUSED, "refuses");
-	expect_closed(
-		&(struct stream_target){"no-such-host.invalid", 443, true, .timeout_ms = 3000},
+	expect_closed(&(struct stream_target){"no-such-host.invalid", 443, true,
+			      .timeout_ms = CLIENT_TIMEOUT_MS},
 		-ENODATA, "cannot be resolved");
 }
 
@@ -151,7 +152,7 @@ static void by_proxy(void **)
 		{"SSH-2.0-OpenSSH_9.2\r\n\r\n", -EREMOTEIO, "proxy"},
 		{"", -EREMOTEIO, "proxy"},
 	};
-	const struct stream_target t = {"localhost", 443, true, .timeout_ms = 3000};
+	const struct stream_target t = {"localhost", 443, true, .timeout_ms = CLIENT_TIMEOUT_MS};
 	char url[64];
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -185,7 +186,8 @@ static void through_a_proxy(void **)
 		setenv(tls ? "https_proxy" : "http_proxy", url, 1);
 		client_begin(&c);
 		assert_int_equal(client_open(&c, &t), 0);
-		for (unsigned i = 0; i < 500 && !c.connected && !c.closed; i++)
+		for (unsigned i = 0; i < 3 * CLIENT_TIMEOUT_MS / 10 && !c.connected && !c.closed;
+			i++)
 			client_run(&c, 10);
 		assert_true(c.connected);
 		client_end(&c);
@@ -244,7 +246,8 @@ static void by_missing_roots(void **)
 		setenv("SSL_CERT_FILE", trusted ? pki.ca_path : "/nonexistent", 1);
 		c.connected = c.closed = false;
 		assert_int_equal(client_open(&c, &t), 0);
-		for (unsigned i = 0; i < 500 && !c.connected && !c.closed; i++)
+		for (unsigned i = 0; i < 3 * CLIENT_TIMEOUT_MS / 10 && !c.connected && !c.closed;
+			i++)
 			client_run(&c, 10);
 		assert_int_equal(c.connected, trusted);
 		stream_close(c.stream);
