@@ -186,6 +186,7 @@ void session_update_path(struct session *s)
 	};
 	if (s->endpoint.port != 0 && !w->env.resolve_path(w->env.arg, &s->endpoint, &path))
 		path.port = PORT_NONE;
+	s->link_mtu = path.mtu;
 	limit(&path, s->probed.mtu);
 	limit(&path, s->told.mtu);
 	const struct peer_path *old = atomic_load(&s->peer->path);
@@ -210,6 +211,7 @@ void session_set_endpoint(
 	s->endpoint = *endpoint;
 	s->local = *local;
 	s->told.mtu = 0; // that was another way
+	s->probe_at = 0;
 	session_update_path(s);
 }
 

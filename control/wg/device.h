@@ -43,7 +43,10 @@ struct session {
 	struct wg_learned probed; // likewise
 	struct wg_learned told;	  // by a router, until told_until
 	uint64_t told_until;
-	struct endpoint endpoint; // where we send; port 0: nowhere
+	uint16_t link_mtu; // largest inner packet that our own link takes; 0: unknown
+	uint64_t probe_at; // the next one not before
+	uint64_t probe_packets, probe_bytes; // what had been sent at the last look
+	struct endpoint endpoint;	     // where we send; port 0: nowhere
 	struct endpoint configured;
 	struct ip_addr local; // from which address; IP_NONE: the route's
 	struct ip_prefix *allowed;
@@ -110,6 +113,8 @@ void session_confirmed(struct session *, uint32_t index);
 bool session_remote(struct session *);
 // too_big.c
 void session_forget_told(struct session *, uint64_t now); // once it is old
+// probe.c
+void session_probe(struct session *, uint64_t now); // if it is time to
 // timers.c
 void session_time(struct session *); // from now on it is looked at each tick, until it is idle
 void session_untime(struct session *);

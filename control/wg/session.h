@@ -74,8 +74,8 @@ uint64_t wg_peer_handshake_unix_ns(const struct wg *, const struct key *public_k
 void wg_receive(struct wg *, const uint8_t *data, size_t len, const struct endpoint *from,
 	const struct ip_addr *to);
 // An ICMP error from a worker, from its IP header on, that says too big. Believed of a peer that is
-// not meshed when it quotes a datagram of the peer's session, for 10 minutes; of others env.too_big
-// hears. Counted.
+// not meshed when it quotes a datagram of the peer's session: over IPv6 for 10 minutes, over IPv4,
+// where it is asked for again and again, for 20 s. Of others env.too_big hears. Counted.
 void wg_too_big(struct wg *, const uint8_t *packet, size_t len);
 void wg_event(struct wg *, const struct worker_event *);
 // Initiations per second above which cookies are asked for.
@@ -132,6 +132,8 @@ void wg_peers_each(struct wg *, void (*fn)(void *arg, const struct wg_peer_info 
 	X(NO_INDEX, "handshake_no_index", "no session index is free")                              \
 	X(GAVE_UP, "handshake_gave_up", "no answer for 90 s")                                      \
 	X(NO_PATH, "handshake_no_path", "no route or neighbour towards the endpoint")              \
+	X(PROBE_SENT, "path_probes_sent",                                                          \
+		"datagrams by which routers on the way to a static peer over IPv4 were asked")     \
 	X(TOO_BIG, "icmp_too_big", "routers' word about a path's MTU that was believed, or tried") \
 	X(TOO_BIG_MALFORMED, "icmp_too_big_malformed",                                             \
 		"such an ICMP error that is damaged, or quotes nothing of use")                    \

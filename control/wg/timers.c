@@ -125,6 +125,7 @@ void session_tick(struct session *s, uint64_t now)
 	retry(s, now);
 	persistent_keepalive(s, now);
 	session_forget_told(s, now);
+	session_probe(s, now);
 	if (s->current || s->next) {
 		passive_keepalive(s, now);
 		unanswered(s, now);

@@ -13,6 +13,7 @@
 enum {
 	TOO_BIG_PER_S = 50, // looked at; as many at once
 	TOLD_S = 600,	    // believed for (the kernel's net.ipv6.route.mtu_expires)
+	TOLD_PROBED_S = 20, // over IPv4: ten probes to which no router said anything
 };
 
 static bool paced(struct wg *w, uint64_t now)
@@ -69,16 +70,21 @@ static bool can_be(const struct icmp_quote *q)
 static void believe(struct session *s, const struct icmp_quote *q, uint64_t now)
 {
 	struct wg *w = s->wg;
+	bool probed = q->to.addr.family == IP_V4;
+	unsigned seconds = probed ? TOLD_PROBED_S : TOLD_S;
 	const struct peer_path *path = atomic_load(&s->peer->path);
 	uint16_t mtu = ledger_inside(
 		(uint16_t)q->mtu, ledger_carrier((enum ip_family)q->to.addr.family, s->vni != 0));
-	if (mtu == 0 || (path->mtu && mtu >= path->mtu))
+	bool again = probed && mtu != 0 && mtu == s->told.mtu;
+	if (!again && (mtu == 0 || (path->mtu && mtu >= path->mtu)))
 		return wg_count(w, WG_COUNTER_TOO_BIG_FALSE); // and no longer believed for it
 	wg_count(w, WG_COUNTER_TOO_BIG);
+	s->told_until = now + wg_tsc(w, seconds * 1000ull);
+	if (again)
+		return;
 	s->told = (struct wg_learned){mtu, unix_now_ns()};
-	s->told_until = now + wg_tsc(w, TOLD_S * 1000ull);
-	log_info("wg", "peer %s: a router on the way takes %u bytes: packets of %u fit for %u min",
-		s->peer->name, q->mtu, mtu, TOLD_S / 60);
+	log_info("wg", "peer %s: a router on the way takes %u bytes: packets of %u fit",
+		s->peer->name, q->mtu, mtu);
 	session_time(s);
 	session_update_path(s);
 }

@@ -203,6 +203,8 @@ struct capture; // node/capture.h
 		"WireGuard datagrams that left in super-packets")                                  \
 	X(BATCHES, "batches", "super-packets of WireGuard datagrams sent")                         \
 	X(KEEPALIVES_RX, "keepalives_received", "keepalives received")                             \
+	X(PROBES_RX, "path_probes_received",                                                       \
+		"datagrams with which peers ask the routers between, dropped")                     \
 	X(KEEPALIVES_TX, "keepalives_sent", "keepalives sent")                                     \
 	X(MSS_CLAMPED, "mss_clamped", "TCP SYNs whose MSS was lowered")                            \
 	X(VXLAN_SHORT, "vxlan_passed_short", "VXLAN in the tunnel, passed on as it is: cut short") \

@@ -174,6 +174,17 @@ static enum node_id admit(
 	return unlikely(fragment) ? NODE_REASSEMBLE : t->next;
 }
 
+// A counter that was seen, or that no message has.
+static __rte_noinline void not_new(struct graph *g, struct rte_mbuf *m)
+{
+	if (pkt_of(m)->counter != WG_PROBE_COUNTER) {
+		graph_drop(g, m, DROP_WG_REPLAY);
+		return;
+	}
+	graph_count(g, COUNTER_PROBES_RX, 1);
+	rte_pktmbuf_free(m);
+}
+
 // Packets worth decrypting, in order: the rest is dropped and counted.
 static unsigned gather(struct graph *g, struct rte_mbuf **pkts, uint16_t n, struct aead_op *ops)
 {
@@ -187,7 +198,7 @@ static unsigned gather(struct graph *g, struct rte_mbuf **pkts, uint16_t n, stru
 			continue;
 		}
 		if (unlikely(!replay_check(&kp->replay, p->counter))) {
-			graph_drop(g, m, DROP_WG_REPLAY);
+			not_new(g, m);
 			continue;
 		}
 		ops[kept] = (struct aead_op){

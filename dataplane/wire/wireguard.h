@@ -64,6 +64,9 @@ static_assert(WG_REPLAY_WINDOW == 8128, "the window of the kernel and of wiregua
 // Messages per key, counted from 0.
 #define WG_REKEY_AFTER_MESSAGES (UINT64_C(1) << 60)
 #define WG_REJECT_AFTER_MESSAGES (UINT64_MAX - WG_REPLAY_BITS)
+// Of a datagram that is no message, and only asks routers whether it is too large for them
+// (control/wg/probe.c): beyond what any key may be used for, so that everybody drops it.
+#define WG_PROBE_COUNTER UINT64_MAX
 
 // The type and its zero bytes, read as one number.
 static inline rte_le32_t wg_type_field(enum wg_type type)

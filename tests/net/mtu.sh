@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The tunnel carries 1420 bytes. What is larger and must not be fragmented is answered with the
-# right MTU, for IPv4 and IPv6; what may be is carried in fragments; TCP never notices.
+# right MTU, for IPv4 and IPv6; what may be is carried in fragments; TCP never notices. Then a router on the
+# way takes less, which it says when it is asked.
 # timeout: 60
 #
 #   client ---- gwa (tailgate, mtu 1420) ==== wan (1500) ==== gwb (wireguard-go) ---- server
@@ -76,4 +77,23 @@ NFT
 if [[ $dut == tailgate ]]; then
 	transfer client server 10.2.0.2 20
 	transfer server client fd01::2 20
+fi
+
+if [[ $dut == tailgate ]]; then
+	say "a router on the way takes less: it is asked, and nothing is cut any more"
+	cuts() { in_ns wan nstat -asz IpFragCreates | awk '!/^#/ {print $2}'; }
+	way_is() { [[ $(tailgate_cli gwa mtu --json | jq -r '.peers[0] | "\(.mtu) \(.due_to)"') == "$1" ]]; }
+	on wan sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.br.send_redirects=0
+	on wan ip route add 192.0.2.2/32 dev br mtu 1400
+	on gwa ip route add 192.0.2.2/32 via 192.0.2.254
+	start large client ping -q -i 0.2 -M dont -s 1380 10.2.0.2
+	wait_for 10 way_is "1340 icmp"
+	stop large
+	run tailgate_cli gwa mtu
+	before=$(cuts)
+	check "the router had cut some" test "$before" -gt 0
+	transfer client server 10.2.0.2 5
+	check "and cuts none of TCP, whose MSS fits" test "$(cuts)" = "$before"
+	on client nft delete table inet deaf
+	too_big 10.2.0.2 $((1341 - 28)) 1340
 fi

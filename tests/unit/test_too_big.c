@@ -1,5 +1,5 @@
-// Routers that say too big: which of them are believed of a peer without probes, for how long, and
-// what everybody else's word changes: nothing.
+// Routers that say too big: how they are asked, which of them are believed of a static peer, for
+// how long, and what everybody else's word changes: nothing.
 #include "tests/unit/sessions.h"
 
 #include "dataplane/wire/csum.h"
@@ -117,9 +117,9 @@ static void a_router_is_believed(void **state)
 	assert_int_equal(info.told.mtu, 1340);
 	assert_true(info.told.unix_ns > 0);
 	assert_int_equal(n_hinted, 0);
-	// Less counts, the same and more do not.
+	// Less counts, more does not.
 	tell(&n->a, &e);
-	end_counted_only(&n->a, WG_COUNTER_TOO_BIG_FALSE, 1);
+	end_counted_only(&n->a, WG_COUNTER_TOO_BIG, 1);
 	error_about(&e, &n->a, 1450);
 	tell(&n->a, &e);
 	end_counted_only(&n->a, WG_COUNTER_TOO_BIG_FALSE, 1);
@@ -137,7 +137,10 @@ static void it_is_forgotten(void **state)
 	struct error e;
 	error_about(&e, &n->a, 1400);
 	tell(&n->a, &e);
-	net_wait(n, 599 * 1000);
+	net_wait(n, 19 * 1000);
+	assert_int_equal(mtu_of(&n->a), 1340);
+	tell(&n->a, &e); // it is said again: for as long anew
+	net_wait(n, 19 * 1000);
 	assert_int_equal(mtu_of(&n->a), 1340);
 	net_wait(n, 2 * 1000);
 	assert_int_equal(mtu_of(&n->a), LINK);
@@ -256,6 +259,98 @@ static void a_flood_is_not_read(void **state)
 	assert_int_equal(mtu_of(&n->a), 1340);
 }
 
+static struct {
+	unsigned n;
+	size_t len;
+	struct wg_data h;
+	struct endpoint to;
+	bool zero; // all behind the header is
+} sent;
+
+static bool on_send(void *, const struct peer *, const struct ip_addr *, const struct endpoint *to,
+	const uint8_t *data, size_t len)
+{
+	if (data[0] != WG_TYPE_DATA)
+		return true; // a handshake
+	sent.n++;
+	sent.len = len;
+	sent.to = *to;
+	memcpy(&sent.h, data, sizeof(sent.h));
+	sent.zero = true;
+	for (size_t i = sizeof(sent.h); i < len; i++)
+		sent.zero &= data[i] == 0;
+	return true;
+}
+
+// The worker sends so many packets of so many bytes.
+static void packets(struct end *e, uint64_t n, uint64_t bytes)
+{
+	struct peer *p = e->s->peer;
+	atomic_store(&p->tx_packets, atomic_load(&p->tx_packets) + n);
+	atomic_store(&p->tx_bytes, atomic_load(&p->tx_bytes) + n * bytes);
+}
+
+static void start_watching(struct net *n)
+{
+	memset(&sent, 0, sizeof(sent));
+	n->a.w->env.send = on_send;
+	net_wait(n, 5000);
+	end_forget_counts(&n->a);
+}
+
+static void routers_are_asked(void **state)
+{
+	struct net *n = *state;
+	start_watching(n);
+	assert_int_equal(sent.n, 0);
+	packets(&n->a, 10, 1400);
+	net_wait(n, WG_TICK_MS);
+	assert_int_equal(sent.n, 1);
+	end_counted_only(&n->a, WG_COUNTER_PROBE_SENT, 1);
+	// The largest packet of the tunnel, to the peer's session, and no message of it.
+	assert_int_equal(sent.len, GW_MTU + WG_DATA_OVERHEAD);
+	assert_true(endpoint_equal(&sent.to, &n->a.s->endpoint));
+	assert_int_equal(rte_le_to_cpu_32(sent.h.receiver), n->a.s->current->remote_index);
+	assert_true(rte_le_to_cpu_64(sent.h.counter) >= WG_REJECT_AFTER_MESSAGES);
+	assert_true(sent.zero);
+	// Every 2 s while large packets go, whatever a router said.
+	struct error e;
+	error_about(&e, &n->a, 1400);
+	tell(&n->a, &e);
+	for (unsigned i = 0; i < 100; i++) {
+		packets(&n->a, 10, 1300);
+		net_wait(n, WG_TICK_MS);
+	}
+	assert_in_range(sent.n, 5, 6);
+	assert_int_equal(sent.len, GW_MTU + WG_DATA_OVERHEAD);
+	// A link that takes less than the tunnel.
+	n->a.w->gw->tunnel_mtu = 9000;
+	net_wait(n, 2000);
+	packets(&n->a, 10, 1300);
+	net_wait(n, WG_TICK_MS);
+	assert_int_equal(sent.len, LINK + WG_DATA_OVERHEAD);
+}
+
+static void others_are_not_asked(void **state)
+{
+	struct net *n = *state;
+	struct endpoint at = n->a.s->endpoint;
+	start_watching(n);
+	packets(&n->a, 100, 499); // small ones
+	net_wait(n, 3000);
+	n->a.s->meshed = true; // probed by other means
+	packets(&n->a, 100, 1400);
+	net_wait(n, 3000);
+	n->a.s->meshed = false;
+	// IPv6 is not cut: data says it.
+	n->a.s->endpoint.addr = (struct ip_addr){.family = IP_V6, .bytes = {0x20, 1, [15] = 2}};
+	net_wait(n, 3000);
+	n->a.s->endpoint = at;
+	session_wipe_keypairs(n->a.s); // no session
+	net_wait(n, 3000);
+	assert_int_equal(sent.n, 0);
+}
+
 #define told_test(f) cmocka_unit_test_setup_teardown(f, open_shaken, net_close)
 
 int main(void)
@@ -267,6 +362,8 @@ int main(void)
 		told_test(others_are_not),
 		told_test(a_mesh_is_told),
 		told_test(a_flood_is_not_read),
+		told_test(routers_are_asked),
+		told_test(others_are_not_asked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -462,6 +462,30 @@ static void aging_keys_ask_for_a_handshake(void **state)
 	}
 }
 
+// No message, but a question to the routers between: not even opened.
+static void a_path_probe_is_counted(void **state)
+{
+	struct two *t = *state;
+	struct flat frame;
+	t->a.keypair->send_counter = WG_PROBE_COUNTER;
+	sealed_raw(t, (const uint8_t[1388]){0}, 1388, &frame);
+	t->a.keypair->send_counter = 0;
+	push_flat(&t->b, GW_WAN, &frame);
+	run(&t->b);
+	assert_int_equal(graph_of(&t->b)->counters[COUNTER_PROBES_RX], 1);
+	expect_drops(&t->b, DROP_COUNT, 0);
+	expect_nothing(&t->b);
+	assert_int_equal(t->b.keypair->replay.next, 0);
+	// The counter before it is no better, and no probe.
+	t->a.keypair->send_counter = WG_PROBE_COUNTER - 1;
+	sealed_raw(t, (const uint8_t[1388]){0}, 1388, &frame);
+	t->a.keypair->send_counter = 0;
+	push_flat(&t->b, GW_WAN, &frame);
+	run(&t->b);
+	expect_drops(&t->b, DROP_WG_REPLAY, 1);
+	assert_int_equal(graph_of(&t->b)->counters[COUNTER_PROBES_RX], 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -477,6 +501,7 @@ int main(void)
 		two_test(inner_packets_are_checked),
 		two_test(padding_is_cut_off),
 		two_test(keepalives_are_counted),
+		two_test(a_path_probe_is_counted),
 		two_test(congestion_marks_reach_the_inner_packet),
 		two_test(confirm_is_told_once),
 		two_test(moves_are_told),
