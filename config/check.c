@@ -45,7 +45,7 @@ static int check_tailnet(struct config_reader *r)
 				"out, or tailnet");
 	}
 	if (!has(root, "mtu"))
-		r->config->mtu = CONFIG_TAILNET_MTU;
+		(void)config_tailnet_mtu(getenv(CONFIG_MTU_VARIABLE), &r->config->mtu);
 	return 0;
 }
 

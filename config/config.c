@@ -1,5 +1,6 @@
 #include "config/config.h"
 
+#include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
 
@@ -11,6 +12,19 @@ struct config *config_create(void)
 	if (c)
 		config_key_defaults(SECTION_TOP, c);
 	return c;
+}
+
+int config_tailnet_mtu(const char *text, uint32_t *mtu)
+{
+	char *end = NULL;
+	*mtu = CONFIG_TAILNET_MTU;
+	if (!text)
+		return 0;
+	unsigned long n = *text >= '0' && *text <= '9' ? strtoul(text, &end, 10) : 0;
+	if (!end || *end != '\0' || n < CONFIG_MTU_MIN || n > CONFIG_MTU_MAX)
+		return -EINVAL;
+	*mtu = (uint32_t)n;
+	return 0;
 }
 
 void config_free(struct config *c)

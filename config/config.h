@@ -33,6 +33,8 @@ enum {
 	CONFIG_SERVICES_MAX = 128,
 	CONFIG_BACKENDS_MAX = 8, // of one entry
 	CONFIG_UDP_PORTS_MAX = 4,
+	CONFIG_MTU_MIN = 576,
+	CONFIG_MTU_MAX = 9216,
 	CONFIG_TAILNET_MTU = 1280, // every path of a tailnet carries it
 	CONFIG_TAILNET_TABLE = 52, // of the kernel (tailscale router_linux.go)
 	CONFIG_ERROR_KEY_LEN = 96,
@@ -233,6 +235,11 @@ int config_parse_string(const char *text, const char *name, struct config **out,
 	struct config_error *err) must_check;
 // All defaults, no key, no ports, no peers; NULL when out of memory.
 struct config *config_create(void) must_check;
+#define CONFIG_MTU_VARIABLE "TS_DEBUG_MTU" // of the environment, as tailscaled has it
+// The MTU of a tailnet where the file says none: the variable's, or else CONFIG_TAILNET_MTU. *mtu
+// is set in any case. 0, -EINVAL: text is none that the key mtu may have. NULL: there is no
+// variable.
+int config_tailnet_mtu(const char *text, uint32_t *mtu);
 // Wipes the keys. NULL is fine.
 void config_free(struct config *c);
 

@@ -111,7 +111,7 @@ static int take_listen_port(struct import *m, char *value)
 
 static int take_mtu(struct import *m, char *value)
 {
-	return number_of(m, value, 576, 9216, &m->config->mtu);
+	return number_of(m, value, CONFIG_MTU_MIN, CONFIG_MTU_MAX, &m->config->mtu);
 }
 
 static int take_table(struct import *m, char *value)

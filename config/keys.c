@@ -72,9 +72,10 @@ const struct config_key config_keys[] = {
 	{.name = "listen_port", TOP(listen_port), .type = &type_number, .max = 65535, .number = 41641,
 		.help = "UDP port that peers send to. 0 picks a random one. When the port is taken, a "
 			"random one is used and 'tailgate status' says so."},
-	{.name = "mtu", TOP(mtu), .type = &type_number, .unit = "bytes", .min = 576, .max = 9216,
+	{.name = "mtu", TOP(mtu), .type = &type_number, .unit = "bytes", .min = CONFIG_MTU_MIN,
+		.max = CONFIG_MTU_MAX,
 		.number = 1420,
-		.help = "Largest inner packet, on a tailnet by default 1280. WireGuard adds 60 bytes to it over IPv4 and 80 over IPv6, so "
+		.help = "Largest inner packet, on a tailnet by default 1280 or $TS_DEBUG_MTU. WireGuard adds 60 bytes to it over IPv4 and 80 over IPv6, so "
 			"1420 fits a link of 1500 in both cases."},
 	{.name = "tun", TOP(tun), .type = &type_ifname, .text = "tailgate0",
 		.help = "Name of the TUN interface through which the host itself reaches the peers. The "

@@ -45,7 +45,7 @@ static int load_or_default(const struct daemon_args *args, const char **path, st
 	if (!*out)
 		return -ENOMEM;
 	(*out)->tailnet = true;
-	(*out)->mtu = CONFIG_TAILNET_MTU;
+	(void)config_tailnet_mtu(getenv(CONFIG_MTU_VARIABLE), &(*out)->mtu);
 	return 0;
 }
 
@@ -62,6 +62,16 @@ static void override(struct config *c, const struct daemon_args *args)
 		c->listen_port = (uint32_t)args->port;
 }
 
+// Else nobody would know why the interface has another MTU.
+static void warn_of_mtu(const struct config *c)
+{
+	const char *text = getenv(CONFIG_MTU_VARIABLE);
+	uint32_t mtu;
+	if (c->tailnet && config_tailnet_mtu(text, &mtu) < 0)
+		fprintf(stderr, "tailgated: %s=%s is no MTU from %u to %u; the MTU is %u\n",
+			CONFIG_MTU_VARIABLE, text, CONFIG_MTU_MIN, CONFIG_MTU_MAX, c->mtu);
+}
+
 static int run(const struct daemon_args *args)
 {
 	struct config *c;
@@ -69,6 +79,7 @@ static int run(const struct daemon_args *args)
 	if (load_or_default(args, &path, &c) < 0)
 		return EXIT_FAILURE;
 	override(c, args);
+	warn_of_mtu(c);
 	if (args->has_log_level)
 		c->log_level = args->log_level;
 	log_init((enum log_level)c->log_level);

@@ -47,6 +47,12 @@ in_ns client ip route flush cache
 in_ns client ip -6 route flush cache
 for ((size = 1380; size <= 1392; size++)); do ping_lossless client 10.2.0.2 -M "do" -c 1 -s $size; done
 
+say "TCP with timestamps"
+iperf_server server
+seen=$(in_ns client iperf3 -c 10.2.0.2 -p 5201 -n 1M -V | sed -nE 's/.*TCP MSS: ([0-9]+).*/\1/p')
+check "sends ${seen:-nothing} at a time" test "$seen" = 1368
+stop iperf-server
+
 say "fragments are carried"
 in_ns client ip route flush cache
 ping_lossless client 10.2.0.2 -M dont -c 3 -i 0.02 -s 4000

@@ -547,6 +547,54 @@ static void test_key_table(void **)
 	assert_null(config_key_nearest(SECTION_PEER, "___"));
 }
 
+// As tailscaled is told it.
+static void test_tailnet_mtu(void **)
+{
+	static const struct {
+		const char *text;
+		int rc;
+		uint32_t mtu;
+	} cases[] = {
+		{NULL, 0, 1280},
+		{"1280", 0, 1280},
+		{"8921", 0, 8921},
+		{"576", 0, 576},
+		{"9216", 0, 9216},
+		{"575", -EINVAL, 1280},
+		{"9217", -EINVAL, 1280},
+		{"65536", -EINVAL, 1280},
+		{"18446744073709551617", -EINVAL, 1280},
+		{"", -EINVAL, 1280},
+		{"0", -EINVAL, 1280},
+		{"-8921", -EINVAL, 1280},
+		{"+8921", -EINVAL, 1280},
+		{" 8921", -EINVAL, 1280},
+		{"8921 ", -EINVAL, 1280},
+		{"8921k", -EINVAL, 1280},
+		{"0x1000", -EINVAL, 1280},
+		{"many", -EINVAL, 1280},
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint32_t mtu = 7;
+		assert_int_equal(config_tailnet_mtu(cases[i].text, &mtu), cases[i].rc);
+		assert_int_equal(mtu, cases[i].mtu);
+	}
+	static const struct {
+		const char *text;
+		uint32_t mtu;
+	} files[] = {
+		{"tailnet = true;", 8921}, {"tailnet = true; mtu = 1400;", 1400},
+		{KEY, 1420}, // of static peers
+	};
+	setenv(CONFIG_MTU_VARIABLE, "8921", 1);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		struct config *c = accept(files[i].text);
+		assert_int_equal(c->mtu, files[i].mtu);
+		config_free(c);
+	}
+	unsetenv(CONFIG_MTU_VARIABLE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -557,6 +605,7 @@ int main(void)
 		cmocka_unit_test(test_endpoints),
 		cmocka_unit_test(test_error_format),
 		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_tailnet_mtu),
 		cmocka_unit_test_setup_teardown(test_key_file, place_setup, place_teardown),
 		cmocka_unit_test_setup_teardown(
 			test_config_permissions, place_setup, place_teardown),
