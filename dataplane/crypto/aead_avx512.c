@@ -194,7 +194,8 @@ static inline __attribute__((always_inline)) void wipe(struct work *w)
 	}
 	for (unsigned i = 0; i < POLY_KEY_WORDS; i++) // stored 16 at a time
 		wipe_vectors(w->poly_key[i], (eights + 1) / 2);
-	wipe_vectors(w->powers, sizeof(w->powers[0]) / sizeof(__m512i) * eights);
+	wipe_vectors(w->powers, sizeof(w->powers[0]) / sizeof(__m512i) *
+					(eights < POLY_POWERS ? eights : POLY_POWERS));
 	if (w->picked_used)
 		wipe_vectors(w->picked, sizeof(w->picked) / (sizeof(__m512i)));
 	for (unsigned i = 0; i < 3; i++) // stored where a packet is the last, too

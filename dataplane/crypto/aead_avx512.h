@@ -29,6 +29,7 @@ enum {
 	POLY_WINDOW = 64, // what a lane takes in one step: 4 blocks
 	POLY_LANES = 8,
 	POLY_AHEAD = 4,	    // groups that are dealt before they are worked on
+	POLY_POWERS = 4,    // eights of packets whose powers of r are kept
 	POLY_KEY_WORDS = 8, // r, then s, little-endian words
 };
 
@@ -93,7 +94,7 @@ struct poly_group {
 struct work {
 	__m512i state[2][CHACHA_WORDS]; // initial words
 	__m512i stream[2][CHACHA_WORDS];
-	struct poly_powers powers[AEAD_BURST / POLY_LANES + 1]; // by position; room to load two
+	struct poly_powers powers[POLY_POWERS]; // of positions 8 i on in i % POLY_POWERS
 	struct poly_powers picked[2]; // of a group's lanes: in the last step, in those before
 	uint64_t sums[3][AEAD_BURST + POLY_LANES]; // limbs by position, before s is added
 	struct poly_group groups[POLY_AHEAD];

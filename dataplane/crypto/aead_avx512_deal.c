@@ -62,12 +62,13 @@ static inline struct deal deal_lanes(__m512i windows, __mmask8 there)
 {
 	enum { STEPS = 3, STEPS_SHARED = 2 };
 	const unsigned longest = (unsigned)_mm_cvtsi128_si32(_mm512_castsi512_si128(windows));
-	unsigned best = 0, best_done = 0, best_cost = 1;
+	uint64_t best_done = 0, best_cost = 1;
+	unsigned best = 0;
 
 	for (unsigned doublings = 0; doublings <= 3; doublings++) {
 		const struct deal d = deal_from(windows, there, longest, doublings);
-		const unsigned done = (unsigned)_mm512_mask_reduce_add_epi64(d.taken, windows);
-		const unsigned cost = d.steps + STEPS + (doublings ? STEPS_SHARED : 0);
+		const uint64_t done = (uint64_t)_mm512_mask_reduce_add_epi64(d.taken, windows);
+		const uint64_t cost = d.steps + STEPS + (doublings ? STEPS_SHARED : 0);
 		const bool better = done * best_cost > best_done * cost;
 
 		best = better ? doublings : best;

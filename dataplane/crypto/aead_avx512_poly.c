@@ -28,10 +28,15 @@ static inline struct fe key_r(const struct work *w, unsigned first)
 	return fe_load(lo, hi, _mm512_setzero_si512());
 }
 
-// r to r^4 of packets 8 i on, and, side by side, of the eight after them.
-static inline void set_powers(struct work *w, unsigned i, bool two)
+static inline struct poly_powers *powers_of(struct work *w, unsigned eight)
 {
-	struct poly_powers *p = &w->powers[i], *q = p + 1;
+	return &w->powers[eight % POLY_POWERS];
+}
+
+// r to r^4 of packets 8 i on, and, side by side, of the eight after them.
+static __attribute__((noinline)) void set_powers(struct work *w, unsigned i, bool two)
+{
+	struct poly_powers *p = powers_of(w, i), *q = powers_of(w, i + 1);
 	struct fe r[2], r2[2], r3[2], r4[2];
 
 	r[0] = key_r(w, POLY_LANES * i);
@@ -57,11 +62,11 @@ static inline void set_powers(struct work *w, unsigned i, bool two)
 	factor_set(&p->r4, r4[0]);
 }
 
-#define PICK(r, x) to->r.x = _mm512_permutex2var_epi64(from[0].r.x, g->pick, from[1].r.x)
+#define PICK(r, x) to->r.x = _mm512_permutex2var_epi64(low->r.x, g->pick, high->r.x)
 #define PICK_FACTOR(r) PICK(r, r0), PICK(r, r1), PICK(r, r2), PICK(r, s1), PICK(r, s2)
-// The powers for the lanes of a group.
-static inline void pick_powers(
-	struct poly_powers *to, const struct poly_powers from[static 2], const struct poly_group *g)
+// The powers for the lanes of a group, from the eight that it begins in and from the next.
+static inline void pick_powers(struct poly_powers *to, const struct poly_powers *low,
+	const struct poly_powers *high, const struct poly_group *g)
 {
 	PICK_FACTOR(r1);
 	PICK_FACTOR(r2);
@@ -381,12 +386,13 @@ static inline struct fe early_steps(const struct poly_powers *p, const struct po
 
 static __attribute__((noinline)) void absorb_group(struct work *w, const struct poly_group *g)
 {
-	const struct poly_powers *end = &w->powers[g->first / POLY_LANES], *run = end;
+	const unsigned eight = g->first / POLY_LANES;
+	const struct poly_powers *end = powers_of(w, eight), *run = end;
 	struct fe h;
 
 	if (!g->equal || g->first % POLY_LANES) {
 		w->picked_used = true;
-		pick_powers(&w->picked[0], end, g);
+		pick_powers(&w->picked[0], end, powers_of(w, eight + 1), g);
 		run = end = &w->picked[0];
 	}
 	if (g->shared) {
@@ -403,31 +409,24 @@ static __attribute__((noinline)) void absorb_group(struct work *w, const struct 
 	put_sums(w, g, h);
 }
 
-static __attribute__((noinline)) void set_all_powers(struct work *w)
-{
-	const unsigned n = (w->n + POLY_LANES - 1) / POLY_LANES;
-	unsigned i = 0;
-
-	for (; i + 1 < n; i += 2)
-		set_powers(w, i, true);
-	if (i < n)
-		set_powers(w, i, false);
-}
-
 // Groups are dealt before the ones in front of them are worked on: their vectors are written in
 // parts, and those are out of the store queue by the time they are loaded whole.
 void aead_avx512_poly(struct work *w)
 {
+	const unsigned eights = (w->n + POLY_LANES - 1) / POLY_LANES;
 	struct poly_group *groups = w->groups;
-	unsigned packets = 0, dealt = 0;
+	unsigned packets = 0, dealt = 0, powers = 0;
 
-	set_all_powers(w);
 	for (unsigned done = 0; done < dealt || packets < w->n; done++) {
+		const struct poly_group *g = &groups[done % POLY_AHEAD];
+
 		for (; packets < w->n && dealt - done < POLY_AHEAD; dealt++) {
 			aead_avx512_deal(&groups[dealt % POLY_AHEAD], w, packets);
 			packets += groups[dealt % POLY_AHEAD].n;
 		}
-		absorb_group(w, &groups[done % POLY_AHEAD]);
+		for (; powers < eights && powers <= g->first / POLY_LANES + 2; powers += 2)
+			set_powers(w, powers, powers + 1 < eights);
+		absorb_group(w, g);
 	}
 	for (unsigned i = 0; i < w->n; i += POLY_LANES)
 		finish(w, i);
