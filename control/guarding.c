@@ -9,7 +9,7 @@
 #include "dataplane/base/heap.h"
 #include "dataplane/base/log.h"
 
-enum { DEVICES_MAX = PORT_MAX + 64 }; // VXLAN devices included
+enum { DEVICES_MAX = PORT_MAX + VXLAN_DEVICES_MAX };
 
 // Our addresses, and what the peers' allowed IPs hold, for kernels that cannot look up at ingress.
 static unsigned locals_of(const struct daemon *d, struct ip_prefix *out)
@@ -40,29 +40,45 @@ static struct ip_prefix *routed_of(const struct config *c, unsigned *n)
 	return list;
 }
 
-// Which VXLAN devices end here, in a number.
+// Which VXLAN devices end here, and the MACs of their bridges, in a number.
 static uint64_t vxlans_sum(const struct daemon *d)
 {
 	struct mirror_vxlan v;
 	uint64_t sum = 0;
-	for (uint32_t i = 0; mirror_vxlan_next(d->mirror, &i, &v);)
-		sum += v.left_because ? 0 : v.link->ifindex * UINT64_C(0x9e3779b97f4a7c15);
+	for (uint32_t i = 0; mirror_vxlan_next(d->mirror, &i, &v);) {
+		uint64_t mac = 0;
+		if (v.left_because)
+			continue;
+		if (v.seat != v.link)
+			memcpy(&mac, v.seat->mac, sizeof(v.seat->mac));
+		sum += (v.link->ifindex ^ mac << 16) * UINT64_C(0x9e3779b97f4a7c15);
+	}
 	return sum;
 }
 
 // What comes out of a VXLAN for the tunnel is ours as well: the kernel takes it out, too.
-static void add_vxlans(const struct daemon *d, const char **devices, unsigned *n)
+static void add_vxlans(const struct daemon *d, struct guard_params *p, const char **devices,
+	struct guard_bridged *bridged)
 {
 	struct mirror_vxlan v;
 	for (uint32_t i = 0; mirror_vxlan_next(d->mirror, &i, &v);) {
-		if (!v.left_because && *n < DEVICES_MAX && if_nametoindex(v.link->name))
-			devices[(*n)++] = v.link->name;
+		if (v.left_because || p->n_devices + p->n_bridged == DEVICES_MAX ||
+			!if_nametoindex(v.link->name))
+			continue;
+		if (v.seat == v.link) {
+			devices[p->n_devices++] = v.link->name;
+			continue;
+		}
+		struct guard_bridged *b = &bridged[p->n_bridged++];
+		b->device = v.link->name;
+		memcpy(b->mac, v.seat->mac, sizeof(b->mac));
 	}
 }
 
 int guarding_set(struct daemon *d, struct guarding *g, char err[static 256])
 {
 	const char *devices[DEVICES_MAX];
+	struct guard_bridged bridged[DEVICES_MAX];
 	struct ip_prefix locals[PORT_MAX * 2];
 	struct guard_params params = {
 		.tun = d->config->tun[0] ? d->config->tun : NULL,
@@ -72,6 +88,7 @@ int guarding_set(struct daemon *d, struct guarding *g, char err[static 256])
 		.nat_first = g->nat_first,
 		.nat_last = g->nat_last,
 		.devices = devices,
+		.bridged = bridged,
 		.locals = locals,
 		.n_locals = locals_of(d, locals),
 	};
@@ -85,7 +102,7 @@ int guarding_set(struct daemon *d, struct guarding *g, char err[static 256])
 	g->vxlans = vxlans_sum(d);
 	if (params.n_devices == 0 || !d->config->guard)
 		return 0;
-	add_vxlans(d, devices, &params.n_devices);
+	add_vxlans(d, &params, devices, bridged);
 	struct ip_prefix *routed = routed_of(d->config, &params.n_routed);
 	params.routed = routed;
 	int rc = d->guard ? guard_update(d->guard, &params, err)

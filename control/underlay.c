@@ -3,6 +3,7 @@
 
 #include "control/underlay_parts.h"
 #include "dataplane/base/mailbox.h"
+#include "dataplane/table/peer_table.h"
 
 enum {
 	PER_WAKE_UP = 256, // messages of workers that one wake-up works off
@@ -11,13 +12,35 @@ enum {
 };
 
 // Let a worker go on with a packet. False: its inbox is full, the packet is gone.
-static bool inject(struct underlay *u, struct rte_mbuf *m, enum node_id node)
+static bool inject_to(struct underlay *u, uint16_t worker, struct rte_mbuf *m, enum node_id node)
 {
 	pkt_of(m)->node = (uint8_t)node;
-	if (mailbox_put(u->gw->graph[0]->inbox, &m))
+	if (mailbox_put(u->gw->graph[worker]->inbox, &m))
 		return true;
 	rte_pktmbuf_free(m);
 	return false;
+}
+
+static bool inject(struct underlay *u, struct rte_mbuf *m, enum node_id node)
+{
+	return inject_to(u, 0, m, node);
+}
+
+// On with what waited for its next hop. What was not translated before that is known, is now.
+static void resume(struct underlay *u, struct rte_mbuf *m)
+{
+	struct pkt *p = pkt_of(m);
+	const struct peer *peer;
+	if (p->nat != PKT_NAT_WAITS) {
+		inject(u, m, NODE_ROUTE);
+		return;
+	}
+	p->nat = PKT_NAT_NONE;
+	peer = peer_table_get(u->gw->peers, (uint32_t)p->counter);
+	if (peer)
+		inject_to(u, peer->owner, m, NODE_NAT);
+	else
+		rte_pktmbuf_free(m);
 }
 
 // Nobody answered at the next hop: whoever sent it is told. Nobody has to tell us.
@@ -27,6 +50,8 @@ static void unreachable(struct underlay *u, struct rte_mbuf *m, bool own)
 		rte_pktmbuf_free(m);
 		return;
 	}
+	if (pkt_of(m)->nat == PKT_NAT_WAITS)
+		pkt_of(m)->nat = PKT_NAT_NONE;
 	pkt_of(m)->reason = ICMP_NO_NEIGHBOUR;
 	inject(u, m, NODE_ICMP_ERROR);
 }
@@ -95,7 +120,7 @@ void underlay_neighbour(struct underlay *u, const struct ip_addr *addr, uint32_t
 		if (known[i].own)
 			underlay_leave(u, known[i].m);
 		else
-			inject(u, known[i].m, NODE_ROUTE);
+			resume(u, known[i].m);
 	}
 }
 
@@ -106,7 +131,7 @@ void underlay_unresolved(struct underlay *u, struct rte_mbuf *m)
 	if (nh && nh->type == NH_RESOLVE)
 		wait_for(u, m, nh, &to, false);
 	else // it has become known meanwhile
-		inject(u, m, NODE_ROUTE);
+		resume(u, m);
 }
 
 static void confirm_neighbours(void *arg, const struct wg_peer_info *info)

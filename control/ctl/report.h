@@ -14,6 +14,8 @@ json_t *report_top(const struct daemon *) must_check;	 // raw counters and when 
 json_t *report_status_peer(const struct daemon *, size_t *at) must_check;
 json_t *report_top_peer(const struct daemon *, size_t *at) must_check;
 
+json_t *report_vxlans(const struct mirror *) must_check; // NULL: none
+
 // A limit of a path: "bytes" inside, and "since" when, seconds since 1970.
 json_t *report_learned(const struct wg_learned *) must_check;
 

@@ -141,26 +141,6 @@ static json_t *warnings_json(const struct daemon *d)
 	return array;
 }
 
-// VXLAN devices of the kernel: which end here, and how many remote VTEPs are reached.
-static json_t *vxlans_json(const struct mirror *m)
-{
-	char text[ADDR_TEXT_LEN];
-	struct mirror_vxlan v;
-	json_t *array = json_array();
-	for (uint32_t i = 0; m && mirror_vxlan_next(m, &i, &v);) {
-		const struct rt_vxlan *x = &v.link->vxlan;
-		const char *local =
-			x->local.family == IP_NONE ? NULL : ip_addr_format(&x->local, text);
-		json_array_append_new(array,
-			json_pack("{s:s, s:i, s:i, s:i, s:s?, s:b, s:s?, s:i, s:i, s:i}", //
-				"name", v.link->name, "vni", (int)x->vni, "port", x->port, "mtu",
-				(int)v.link->mtu, "local", local, "ends_here", !v.left_because,
-				"left_because", v.left_because, "remotes", (int)v.remotes,
-				"reached", (int)v.reached, "macs", (int)v.macs));
-	}
-	return array;
-}
-
 json_t *report_status(const struct daemon *d)
 {
 	const struct gateway *gw = d->gw;
@@ -186,6 +166,6 @@ json_t *report_status(const struct daemon *d)
 		(json_int_t)d->reload_failures, "last_reload_error", d->last_reload_error, //
 		"warnings", warnings_json(d), "ports", ports);
 	json_object_update_new(status, more);
-	json_object_set_new(status, "vxlans", vxlans_json(d->mirror));
+	json_object_set_new(status, "vxlans", report_vxlans(d->mirror));
 	return status;
 }

@@ -1,3 +1,4 @@
+#include "control/ctl/report.h"
 #include "control/ctl/routes.h"
 
 #include "control/tailnet/tailnet.h"
@@ -53,9 +54,10 @@ static json_t *route_json(const struct tailnet *t, const struct ip_prefix *p)
 		i.taken_over, "cut_off", i.cut_off, "why", hindrance(&i, exit));
 }
 
-static void reply(const struct tailnet *t, struct evhttp_request *req)
+static void reply(const struct daemon *d, struct evhttp_request *req)
 {
 	uint32_t n;
+	const struct tailnet *t = d->tailnet;
 	const struct ip_prefix *networks = tailnet_networks(t, &n);
 	json_t *routes = json_array();
 	uint32_t apps;
@@ -65,11 +67,11 @@ static void reply(const struct tailnet *t, struct evhttp_request *req)
 	struct tailnet_learned_info learned;
 	tailnet_learned_info(t, &learned);
 	ctl_reply_json(req, HTTP_OK,
-		json_pack("{s:b,s:b,s:o,s:{s:i,s:i,s:i},s:i,s:i}", "draining",
+		json_pack("{s:b,s:b,s:o,s:{s:i,s:i,s:i},s:i,s:i,s:o}", "draining",
 			tailnet_is_draining(t), "announcing", tailnet_is_announcing(t), "routes",
 			routes, "learned", "offered", (int)learned.offered, "held",
 			(int)learned.held, "left_out", (int)learned.left_out, "apps", (int)apps,
-			"all", (int)(n + apps)));
+			"all", (int)(n + apps), "vxlans", report_vxlans(d->mirror)));
 }
 
 static struct tailnet *node_of(struct ctl_server *s, struct evhttp_request *req)
@@ -85,8 +87,14 @@ void ctl_routes_handle(struct ctl_server *s, struct evhttp_request *req)
 {
 	static const char *const none[] = {NULL};
 	struct query q;
-	if (ctl_query(req, none, &q) && node_of(s, req))
-		reply(s->d->tailnet, req);
+	if (!ctl_query(req, none, &q))
+		return;
+	json_t *vxlans = s->d->tailnet ? NULL : report_vxlans(s->d->mirror);
+	if (json_array_size(vxlans) > 0) // no node of a tailnet: of routes there is nothing to say
+		ctl_reply_json(req, HTTP_OK, json_pack("{s:O}", "vxlans", vxlans));
+	else if (node_of(s, req))
+		reply(s->d, req);
+	json_decref(vxlans);
 }
 
 void ctl_services_handle(struct ctl_server *s, struct evhttp_request *req)
@@ -107,5 +115,5 @@ void ctl_drain_handle(struct ctl_server *s, struct evhttp_request *req)
 		!node_of(s, req))
 		return;
 	tailnet_drain(s->d->tailnet, on);
-	reply(s->d->tailnet, req);
+	reply(s->d, req);
 }

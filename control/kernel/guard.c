@@ -49,33 +49,39 @@ static void table_name(const char *tun, char out[static GUARD_NAME_LEN])
 	}
 }
 
-static void put_prefixes(
-	FILE *f, const struct ip_prefix *prefixes, unsigned n, bool only_v4, const char *rest)
+// Where rules are put, and what says there that a frame is to this host.
+struct chain {
+	FILE *f;
+	char host[48];
+};
+
+static void put_prefixes(const struct chain *c, const struct ip_prefix *prefixes, unsigned n,
+	bool only_v4, const char *rest)
 {
 	char text[PREFIX_TEXT_LEN];
 	for (unsigned i = 0; i < n; i++) {
 		if (only_v4 && prefixes[i].addr.family != IP_V4)
 			continue;
-		fprintf(f, "meta pkttype host %s daddr %s %s\n",
+		fprintf(c->f, "%s %s daddr %s %s\n", c->host,
 			prefixes[i].addr.family == IP_V4 ? "ip" : "ip6",
 			ip_prefix_format(&prefixes[i], text), rest);
 	}
 }
 
-static void put_tunnel(
-	FILE *f, const struct guard_params *p, bool fib, uint16_t first, unsigned n, bool only_v4)
+static void put_tunnel(const struct chain *c, const struct guard_params *p, bool fib,
+	uint16_t first, unsigned n, bool only_v4)
 {
 	char tunnel[80];
 	snprintf(tunnel, sizeof(tunnel), "%sudp dport %u-%u counter name tunnel drop",
 		only_v4 ? "meta protocol ip " : "", first, first + n - 1);
 	if (fib)
-		fprintf(f, "meta pkttype host fib daddr type local %s\n", tunnel);
+		fprintf(c->f, "%s fib daddr type local %s\n", c->host, tunnel);
 	else
-		put_prefixes(f, p->locals, p->n_locals, only_v4, tunnel);
+		put_prefixes(c, p->locals, p->n_locals, only_v4, tunnel);
 }
 
 // What answers translated flows: the kernel has no socket for it, and would refuse it.
-static void put_nat(FILE *f, const struct guard_params *p, bool fib)
+static void put_nat(const struct chain *c, const struct guard_params *p, bool fib)
 {
 	char nat[96];
 	if (p->nat_first == 0)
@@ -83,28 +89,38 @@ static void put_nat(FILE *f, const struct guard_params *p, bool fib)
 	snprintf(nat, sizeof(nat), "meta l4proto { tcp, udp } th dport %u-%u counter name nat drop",
 		p->nat_first, p->nat_last);
 	if (fib)
-		fprintf(f, "meta pkttype host fib daddr type local %s\n", nat);
+		fprintf(c->f, "%s fib daddr type local %s\n", c->host, nat);
 	else
-		put_prefixes(f, p->locals, p->n_locals, false, nat);
+		put_prefixes(c, p->locals, p->n_locals, false, nat);
 }
 
-static void put_rules(FILE *f, const struct guard_params *p, const struct guard_way *way)
+static void put_rules(
+	const struct chain *c, const struct guard_params *p, const struct guard_way *way)
 {
 	// A tag that the NIC took off is seen here: such a packet belongs to the VLAN's interface.
-	fprintf(f, "ether type { 8021q, 8021ad } accept\n");
-	put_tunnel(f, p, way->fib, p->udp_port, 1, false);
+	fprintf(c->f, "ether type { 8021q, 8021ad } accept\n");
+	put_tunnel(c, p, way->fib, p->udp_port, 1, false);
 	if (p->n_extra_ports > 0)
-		put_tunnel(f, p, way->fib, p->extra_port, p->n_extra_ports, true);
-	put_nat(f, p, way->fib);
+		put_tunnel(c, p, way->fib, p->extra_port, p->n_extra_ports, true);
+	put_nat(c, p, way->fib);
 	if (way->fib) {
 		if (p->tun)
-			fprintf(f,
-				"meta pkttype host fib daddr oifname \"%s\" "
-				"counter name routed drop\n",
-				p->tun);
+			fprintf(c->f, "%s fib daddr oifname \"%s\" counter name routed drop\n",
+				c->host, p->tun);
 		return;
 	}
-	put_prefixes(f, p->routed, p->n_routed, false, "counter name routed drop");
+	put_prefixes(c, p->routed, p->n_routed, false, "counter name routed drop");
+}
+
+static void put_chain(const struct chain *c, unsigned number, const char *device,
+	const struct guard_params *p, const struct guard_way *way)
+{
+	fprintf(c->f,
+		"chain port%u {\ntype filter hook ingress device \"%s\" priority -500; "
+		"policy accept;\n",
+		number, device);
+	put_rules(c, p, way);
+	fprintf(c->f, "}\n");
 }
 
 // A packet that comes straight from a socket in another namespace whose interface has the same
@@ -138,13 +154,15 @@ static char *script(
 		way->owned ? " { flags owner; }" : "", g->table, g->table);
 	fprintf(f, "%scounter tunnel { }\ncounter routed { }\ncounter nat { }\n",
 		way->owned ? "flags owner\n" : "");
-	for (unsigned i = 0; i < p->n_devices; i++) {
-		fprintf(f,
-			"chain port%u {\ntype filter hook ingress device \"%s\" priority -500; "
-			"policy accept;\n",
-			i, p->devices[i]);
-		put_rules(f, p, way);
-		fprintf(f, "}\n");
+	for (unsigned i = 0; i < p->n_devices + p->n_bridged; i++) {
+		struct chain c = {.f = f, .host = "meta pkttype host"};
+		const struct guard_bridged *b =
+			i < p->n_devices ? NULL : &p->bridged[i - p->n_devices];
+		if (b)
+			snprintf(c.host, sizeof(c.host),
+				"ether daddr %02x:%02x:%02x:%02x:%02x:%02x", b->mac[0], b->mac[1],
+				b->mac[2], b->mac[3], b->mac[4], b->mac[5]);
+		put_chain(&c, i, b ? b->device : p->devices[i], p, way);
 	}
 	fprintf(f, "}\n");
 	put_forward(f, g, p, way);
@@ -185,6 +203,10 @@ static bool params_fit(const struct guard_params *p, char err[static 256])
 	for (unsigned i = 0; i < p->n_devices; i++) {
 		if (!name_fits(p->devices[i]))
 			bad = p->devices[i];
+	}
+	for (unsigned i = 0; i < p->n_bridged; i++) {
+		if (!name_fits(p->bridged[i].device))
+			bad = p->bridged[i].device;
 	}
 	if (bad)
 		snprintf(err, 256, "nftables takes no interface named '%.64s'", bad);

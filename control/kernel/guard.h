@@ -18,6 +18,12 @@ enum {
 
 struct guard;
 
+// A port of a bridge of which what is to the bridge's own MAC is taken, and nothing else.
+struct guard_bridged {
+	const char *device;
+	uint8_t mac[6];
+};
+
 struct guard_params {
 	const char *tun;   // interface of the tunnel; it also names the table: tailgate_<tun>
 	uint16_t udp_port; // the gateway's own; datagrams to a local address are dropped
@@ -25,6 +31,8 @@ struct guard_params {
 	uint16_t nat_first, nat_last;	    // TCP and UDP, of its address translation; 0: none
 	const char *const *devices;	    // shared ports that exist
 	unsigned n_devices;
+	const struct guard_bridged *bridged; // ports of bridges that exist
+	unsigned n_bridged;
 	// Only for kernels without fib expressions at ingress, which cannot look up by themselves:
 	const struct ip_prefix *locals; // the host's addresses
 	unsigned n_locals;

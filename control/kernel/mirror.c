@@ -27,13 +27,16 @@ static const struct {
 	uint16_t type;
 	uint16_t fixed_len;
 	uint8_t family; // its first byte; the rest is zero
+	uint32_t extra; // IFLA_EXT_MASK; 0: none
 	void (*sweep)(struct mirror *);
 } stages[] = {
-	{RTM_GETLINK, sizeof(struct ifinfomsg), AF_UNSPEC, links_sweep},
-	{RTM_GETADDR, sizeof(struct ifaddrmsg), AF_UNSPEC, addrs_sweep},
-	{RTM_GETROUTE, sizeof(struct rtmsg), AF_UNSPEC, routes_sweep},
-	{RTM_GETNEIGH, sizeof(struct ndmsg), AF_UNSPEC, neighs_sweep},
-	{RTM_GETNEIGH, sizeof(struct ndmsg), AF_BRIDGE, fdb_sweep},
+	{RTM_GETLINK, sizeof(struct ifinfomsg), AF_UNSPEC, 0, links_sweep},
+	{RTM_GETLINK, sizeof(struct ifinfomsg), AF_BRIDGE, RTEXT_FILTER_BRVLAN_COMPRESSED,
+		bridges_look},
+	{RTM_GETADDR, sizeof(struct ifaddrmsg), AF_UNSPEC, 0, addrs_sweep},
+	{RTM_GETROUTE, sizeof(struct rtmsg), AF_UNSPEC, 0, routes_sweep},
+	{RTM_GETNEIGH, sizeof(struct ndmsg), AF_UNSPEC, 0, neighs_sweep},
+	{RTM_GETNEIGH, sizeof(struct ndmsg), AF_BRIDGE, 0, fdb_sweep},
 };
 
 static bool is_dumping(const struct mirror *m)
@@ -67,14 +70,15 @@ static void dump_failed(struct mirror *m, int error)
 // Ask for all of one kind; the answers come to the same socket as the notifications, in order.
 static void dump_stage(struct mirror *m)
 {
-	uint8_t bytes[MNL_ALIGN(NLMSG_HDRLEN + sizeof(struct ifinfomsg))]
-		__attribute__((aligned(8)));
+	uint8_t bytes[REQUEST_BYTES] __attribute__((aligned(8)));
 	struct nlmsghdr *nh = mnl_nlmsg_put_header(bytes);
 	nh->nlmsg_type = stages[m->stage].type;
 	nh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	nh->nlmsg_seq = ++m->dump_seq;
 	*(uint8_t *)mnl_nlmsg_put_extra_header(nh, stages[m->stage].fixed_len) =
 		stages[m->stage].family;
+	if (stages[m->stage].extra)
+		mnl_attr_put_u32(nh, IFLA_EXT_MASK, stages[m->stage].extra);
 	m->torn = false;
 	if (mnl_socket_sendto(m->socket, nh, nh->nlmsg_len) < 0)
 		dump_failed(m, -errno);
@@ -133,6 +137,9 @@ static void apply(struct mirror *m, const struct nlmsghdr *nh)
 		break;
 	case RT_FDB:
 		fdb_apply(m, &msg);
+		break;
+	case RT_BRIDGE_VLAN:
+		bridge_vlan_apply(m, &msg);
 		break;
 	}
 }

@@ -14,8 +14,8 @@
 // long as the longest route to it is on-link over the same interface. NH_LINK keeps the neighbour's
 // address as gateway. A VXLAN device that ends here (mirror_vxlan.c has what that takes) counts as
 // a port: a neighbour whose MAC the device's forwarding database has is NH_VXLAN, one whose MAC it
-// does not have NH_KERNEL. IPv6 link-local destinations are never forwarded: NH_DROP, but for our
-// own addresses.
+// does not have NH_KERNEL; so does the bridge that such a device is a port of. IPv6 link-local
+// destinations are never forwarded: NH_DROP, but for our own addresses.
 #pragma once
 
 #include <event2/event.h>
@@ -50,6 +50,8 @@ struct mirror_link {
 	bool has_mac;
 	uint8_t mac[6];
 	uint32_t master; // bridge or bond that it belongs to; 0: none
+	bool is_bridge, vlan_aware, stp;
+	uint16_t vlan; // of a bridge or its port: of frames without tag, both ways; 0: none
 	bool is_vxlan;
 	struct rt_vxlan vxlan;
 };
@@ -57,9 +59,16 @@ struct mirror_link {
 // A VXLAN device, as it is shown.
 struct mirror_vxlan {
 	const struct mirror_link *link;
-	const char *left_because;  // NULL: it ends here; else why it is left to the kernel
+	// The interface with MAC and addresses: the device itself, or the bridge that it is a port
+	// of.
+	const struct mirror_link *seat;
+	const struct mirror_link *underlay; // NULL: as its datagrams are routed
+	const char *left_because;	    // NULL: it ends here; else why it is left to the kernel
+	// By mirror_vxlan_count():
 	uint32_t remotes, reached; // remote VTEPs that it knows; to how many a way leads
 	uint32_t macs;		   // of its forwarding database
+	uint32_t neighbours;	   // that are sent to through it
+	uint32_t routes;	   // over its seat
 };
 
 struct mirror_stats {
@@ -109,6 +118,8 @@ void mirror_stats(const struct mirror *, struct mirror_stats *);
 // One VXLAN device after the other, from *at = 0 on; false: there is none any more. Valid until the
 // next wake-up.
 bool mirror_vxlan_next(const struct mirror *, uint32_t *at, struct mirror_vxlan *out);
+// Count what it has. Walks through the tables.
+void mirror_vxlan_count(const struct mirror *, struct mirror_vxlan *);
 
 // Of main's unicast routes those that the caller wants to know of, by prefix and RTPROT_*; NULL:
 // none. A prefix counts as long as one of its routes is wanted and does not lead into the tunnel.

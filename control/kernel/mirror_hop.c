@@ -150,19 +150,47 @@ bool hops_in_use(const struct mirror *m, uint32_t ifindex, const struct ip_addr 
 	return false;
 }
 
+static void refresh(struct mirror *m, struct hop *h)
+{
+	struct nexthop new = hop_nexthop(m, h);
+	if (nexthop_equal(&new, &h->nexthop))
+		return;
+	// -ENOENT: a hop before this one was equal, or no prefix uses it as its best.
+	if (fib_replace(m->fib, &h->nexthop, &new) == 0)
+		m->changed = true;
+	h->nexthop = new;
+}
+
+static bool is_live(const struct hop *h)
+{
+	return h->routes > 0 && h->type == RTN_UNICAST;
+}
+
 void hops_refresh(struct mirror *m, uint32_t ifindex, const struct ip_addr *gateway)
 {
 	for (uint32_t i = NIL + 1; i < m->hops_end; i++) {
 		struct hop *h = &m->hops[i];
-		if (h->routes == 0 || h->type != RTN_UNICAST || h->ifindex != ifindex ||
-			(gateway && !ip_addr_equal(&h->gateway, gateway)))
-			continue;
-		struct nexthop new = hop_nexthop(m, h);
-		if (nexthop_equal(&new, &h->nexthop))
-			continue;
-		// -ENOENT: a hop before this one was equal, or no prefix uses it as its best.
-		if (fib_replace(m->fib, &h->nexthop, &new) == 0)
-			m->changed = true;
-		h->nexthop = new;
+		if (is_live(h) && h->ifindex == ifindex &&
+			(!gateway || ip_addr_equal(&h->gateway, gateway)))
+			refresh(m, h);
 	}
+}
+
+void hops_refresh_portless(struct mirror *m)
+{
+	for (uint32_t i = NIL + 1; i < m->hops_end; i++) {
+		struct hop *h = &m->hops[i];
+		if (is_live(h) && h->nexthop.port == PORT_NONE && h->nexthop.type != NH_TUNNEL)
+			refresh(m, h);
+	}
+}
+
+uint32_t hops_routes(const struct mirror *m, uint32_t ifindex)
+{
+	uint32_t n = 0;
+	for (uint32_t i = NIL + 1; i < m->hops_end; i++) {
+		if (is_live(&m->hops[i]) && m->hops[i].ifindex == ifindex)
+			n += m->hops[i].routes;
+	}
+	return n;
 }

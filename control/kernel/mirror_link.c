@@ -74,6 +74,9 @@ void link_apply(struct mirror *m, const struct rt_message *msg)
 	memcpy(l->seen.name, r->name, sizeof(r->name));
 	memcpy(l->seen.mac, r->mac, sizeof(r->mac));
 	l->seen.master = r->master;
+	l->seen.is_bridge = r->is_bridge;
+	l->seen.vlan_aware = r->vlan_aware;
+	l->seen.stp = r->stp;
 	l->seen.is_vxlan = r->is_vxlan;
 	memcpy(&l->seen.vxlan, &r->vxlan, sizeof(r->vxlan)); // padding too: it is compared
 	if (memcmp(&old, &l->seen, sizeof(old)) == 0)
@@ -88,6 +91,17 @@ void link_apply(struct mirror *m, const struct rt_message *msg)
 		mirror_want_resync(m);
 }
 
+void bridge_vlan_apply(struct mirror *m, const struct rt_message *msg)
+{
+	struct link *l = *link_at(m, msg->vlan.ifindex);
+	uint16_t now = msg->gone ? 0 : msg->vlan.untagged;
+	if (!l || l->seen.vlan == now)
+		return;
+	l->seen.vlan = now;
+	m->changed = true;
+	m->fdb_changed = true;
+}
+
 void links_sweep(struct mirror *m)
 {
 	for (unsigned i = 0; i < LINK_BUCKETS; i++) {
@@ -98,6 +112,7 @@ void links_sweep(struct mirror *m)
 				at = &(*at)->next;
 		}
 	}
+	bridges_look(m); // whose forwarding databases follow
 }
 
 // -- addresses ------------------------------------------------------------------------------------

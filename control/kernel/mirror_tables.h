@@ -1,6 +1,6 @@
 // What the mirror knows, shared by its files: mirror.c (socket and dumps), mirror_route.c,
-// mirror_watch.c, mirror_hop.c, mirror_neigh.c, mirror_link.c, mirror_vxlan.c. Nobody else includes
-// this. Control thread only.
+// mirror_watch.c, mirror_hop.c, mirror_neigh.c, mirror_link.c, mirror_fdb.c, mirror_vxlan.c. Nobody
+// else includes this. Control thread only.
 #pragma once
 
 #include "control/kernel/mirror.h"
@@ -13,7 +13,7 @@ enum {
 	HOP_BUCKETS = 1024,
 	ASKED_SLOTS = 1024,
 	FDB_BUCKETS = 1024,
-	FDB_MAX = 1 << 16, // MACs behind remote VTEPs
+	FDB_MAX = 1 << 16, // MACs behind remote VTEPs, and of their bridges
 	COVERING_MAX = 32,
 	POOL_MIN = 64,
 	NIL = 0, // number of no route, no hop
@@ -28,6 +28,11 @@ struct link {
 	} * addrs; // in the kernel's order
 	uint32_t n_addrs;
 	uint8_t epoch;
+	// Of a bridge, as bridges_look() has seen it last:
+	uint32_t n_vxlans; // ports that are VXLAN devices
+	uint32_t n_ending; // that end here
+	uint32_t ending;   // the last of these
+	bool had_vxlans;   // before
 };
 
 struct neigh {		    // usable ones only
@@ -49,14 +54,16 @@ struct remote {
 	uint32_t entries; // of the forwarding database; 0: goes when no next hop names it any more
 };
 
-// Of a device's forwarding database.
+// Of the forwarding database of a VXLAN device, or of a bridge that has one.
 struct fdb {
 	struct fdb *next; // in its bucket
 	uint32_t ifindex;
+	uint16_t vlan;	// of a bridge's; 0: none
 	uint8_t mac[6]; // all zero: whatever is not known; several such may go to several remotes
 	uint8_t epoch;
+	uint32_t behind;       // a bridge's: the port
 	struct ip_addr addr;   // of the remote, which is no part of what others are found by
-	struct remote *remote; // NULL: a group, or no room
+	struct remote *remote; // NULL: a group, no room, or a bridge's
 };
 
 // Where routes lead; equal ones are shared.
@@ -176,6 +183,10 @@ void hop_unref(struct mirror *, uint32_t number);
 bool hops_in_use(const struct mirror *, uint32_t ifindex, const struct ip_addr *prefsrc);
 // Next hops over the interface again, after a change of the link or of one neighbour (else NULL).
 void hops_refresh(struct mirror *, uint32_t ifindex, const struct ip_addr *gateway);
+// All that lead over no port: into VXLANs, maybe.
+void hops_refresh_portless(struct mirror *);
+// Routes that lead over the interface.
+uint32_t hops_routes(const struct mirror *, uint32_t ifindex);
 
 // mirror_neigh.c
 void neigh_apply(struct mirror *, const struct rt_message *);
@@ -184,23 +195,38 @@ void neighs_sync(struct mirror *); // all of them as host routes
 void neighs_fini(struct mirror *);
 const struct neigh *neigh_find(const struct mirror *, uint32_t ifindex, const struct ip_addr *);
 
-// mirror_vxlan.c
+// mirror_fdb.c
 void fdb_apply(struct mirror *, const struct rt_message *);
 void fdb_sweep(struct mirror *);
 void fdb_fini(struct mirror *);
 // The interface has gone: with it what it knew.
 void fdb_forget(struct mirror *, uint32_t ifindex);
+// Remotes that nothing names any more.
+void remotes_reap(struct mirror *);
+// MACs that the forwarding database of this interface knows.
+uint32_t fdb_count(const struct mirror *, uint32_t ifindex);
+// Behind which remote the MAC is that a neighbour of this interface has, a VXLAN device or a bridge
+// with one; NULL: behind none, several, or nobody knows.
+const struct remote *fdb_remote(
+	const struct mirror *, uint32_t ifindex, const uint8_t mac[static 6]) must_check;
+// Which bridges have VXLAN devices that end here.
+void bridges_look(struct mirror *);
+
 // Before and after next hops are brought in line with what changed.
 void vxlan_refresh(struct mirror *);
 void vxlan_settle(struct mirror *);
-// Whether the interface is a VXLAN device that ends here.
+// Why the kernel keeps this VXLAN device for itself, in a few words; NULL: it ends here.
+const char *vxlan_left_because(const struct mirror *, const struct mirror_link *);
+// Whether packets leave over the interface by VXLANs that end here: it is one, and no part of a
+// bridge, or it is the bridge of one.
 bool vxlan_ends_here(const struct mirror *, uint32_t ifindex);
-// As to_neighbour, over such a device; NH_KERNEL where no single remote has the MAC.
+// As to_neighbour, over such an interface; NH_KERNEL where no single remote has the MAC.
 void vxlan_neighbour(const struct mirror *, struct nexthop *, const struct neigh *);
 
 // mirror_link.c
 void link_apply(struct mirror *, const struct rt_message *);
 void addr_apply(struct mirror *, const struct rt_message *);
+void bridge_vlan_apply(struct mirror *, const struct rt_message *);
 void links_sweep(struct mirror *);
 void addrs_sweep(struct mirror *);
 void links_fini(struct mirror *);

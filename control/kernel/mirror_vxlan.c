@@ -1,9 +1,7 @@
-// VXLAN devices that end in the gateway: behind which remote VTEP a neighbour's MAC is, and how
-// datagrams get there. ARP, ND and learning are the kernel's.
+// VXLAN devices that end in the gateway: which, and how datagrams get to their remote VTEPs.
 #include <stdlib.h>
 
 #include "control/kernel/mirror_tables.h"
-#include "dataplane/base/log.h"
 #include "dataplane/wire/ledger.h"
 
 enum {
@@ -15,29 +13,52 @@ enum {
 	ECN_MASK = 3,
 };
 
-static const uint8_t anyone[6];
-
 // -- which devices --------------------------------------------------------------------------------
 
-// NULL: it ends here.
-static const char *left_because(const struct mirror *m, const struct mirror_link *l)
+static const char *bridge_because(const struct mirror *m, const struct mirror_link *vxlan)
+{
+	const struct link *l = link_find(m, vxlan->master);
+	const struct mirror_link *b = l ? &l->seen : NULL;
+	if (!b || !b->is_bridge)
+		return "it is part of a device that is no bridge: a VRF or a bond";
+	if (b->master)
+		return "its bridge is part of another device, such as a VRF";
+	if (m->env.port_of(m->env.arg, b->ifindex) != PORT_NONE)
+		return "its bridge is a port of this gateway";
+	if (!b->up || !b->has_mac)
+		return "its bridge is down";
+	if (b->stp)
+		return "its bridge runs STP";
+	if (b->vlan_aware && (b->vlan == 0 || b->vlan != vxlan->vlan))
+		return "its bridge is VLAN-aware, and the two share no untagged VLAN (PVID)";
+	return NULL;
+}
+
+const char *vxlan_left_because(const struct mirror *m, const struct mirror_link *l)
 {
 	const struct rt_vxlan *v = &l->vxlan;
 	if (!v->plain)
 		return "it is external, GPE, or has other extensions";
-	if (l->master)
-		return "it belongs to a bridge";
 	if (!l->up || !l->has_mac)
 		return "it is down";
 	if (v->underlay && m->env.port_of(m->env.arg, v->underlay) == PORT_NONE)
 		return "its underlay is no port of this gateway";
-	return NULL;
+	return l->master ? bridge_because(m, l) : NULL;
 }
 
 bool vxlan_ends_here(const struct mirror *m, uint32_t ifindex)
 {
 	const struct link *l = link_find(m, ifindex);
-	return l && l->seen.is_vxlan && !left_because(m, &l->seen);
+	if (!l || !l->seen.is_vxlan)
+		return l && l->n_ending > 0;
+	return !l->seen.master && !vxlan_left_because(m, &l->seen);
+}
+
+// The interface that has its MAC and addresses.
+static const struct mirror_link *seat_of(const struct mirror *m, const struct mirror_link *vxlan)
+{
+	const struct link *bridge = vxlan->master ? link_find(m, vxlan->master) : NULL;
+	return bridge ? &bridge->seen : vxlan;
 }
 
 static uint32_t list_devices(const struct mirror *m, struct vxlan_device *out)
@@ -45,14 +66,15 @@ static uint32_t list_devices(const struct mirror *m, struct vxlan_device *out)
 	uint32_t n = 0;
 	for (unsigned i = 0; i < LINK_BUCKETS; i++) {
 		for (const struct link *l = m->link_bucket[i]; l; l = l->next) {
-			if (!l->seen.is_vxlan || left_because(m, &l->seen) ||
+			if (!l->seen.is_vxlan || vxlan_left_because(m, &l->seen) ||
 				n == VXLAN_DEVICES_MAX)
 				continue;
 			struct vxlan_device *d = &out[n++];
+			const struct mirror_link *seat = seat_of(m, &l->seen);
 			d->vni = l->seen.vxlan.vni;
-			d->ifindex = l->seen.ifindex;
+			d->ifindex = seat->ifindex;
 			d->port = l->seen.vxlan.port;
-			memcpy(d->mac, l->seen.mac, sizeof(d->mac));
+			memcpy(d->mac, seat->mac, sizeof(d->mac));
 			mirror_port_addr(m, d->ifindex, IP_V4, &d->addr4);
 			mirror_port_addr(m, d->ifindex, IP_V6, &d->addr6);
 		}
@@ -67,210 +89,15 @@ static void publish_devices(struct mirror *m)
 	free(list);
 }
 
-// -- remote VTEPs ---------------------------------------------------------------------------------
-
-static struct remote *remote_find(const struct mirror *m, uint32_t ifindex,
-	const struct ip_addr *addr, uint16_t port, uint32_t vni)
-{
-	struct remote *r = m->remotes;
-	while (r && (r->ifindex != ifindex || r->port != port || r->vni != vni ||
-			    !ip_addr_equal(&r->addr, addr)))
-		r = r->next;
-	return r;
-}
-
-static bool is_multicast(const struct ip_addr *a)
-{
-	return a->family == IP_V4 ? a->bytes[0] >= 224 : a->bytes[0] == 0xff;
-}
-
-// One more entry goes to that remote; NULL: a group, or no room.
-static struct remote *remote_ref(struct mirror *m, const struct rt_fdb *f)
-{
-	if (is_multicast(&f->remote))
-		return NULL;
-	struct remote *r = remote_find(m, f->ifindex, &f->remote, f->port, f->vni);
-	if (!r) {
-		uint16_t number = vtep_take(m->fib->vteps);
-		if (number == VTEP_NONE) {
-			m->stats.fib_errors++;
-			log_warn("kernel",
-				"no room for more than %u remote VTEPs: the kernel does "
-				"the rest",
-				VTEP_MAX - 1);
-			return NULL;
-		}
-		r = mem_alloc(sizeof(*r));
-		*r = (struct remote){.next = m->remotes,
-			.ifindex = f->ifindex,
-			.vni = f->vni,
-			.addr = f->remote,
-			.port = f->port,
-			.number = number};
-		m->remotes = r;
-	}
-	r->entries++;
-	return r;
-}
-
-// Those that nothing names any more.
-static void remotes_reap(struct mirror *m)
-{
-	for (struct remote **at = &m->remotes; *at;) {
-		struct remote *r = *at;
-		if (r->entries > 0) {
-			at = &r->next;
-			continue;
-		}
-		*at = r->next;
-		vtep_give(m->fib->vteps, r->number);
-		free(r);
-	}
-}
-
-// -- the forwarding database ----------------------------------------------------------------------
-
-static uint32_t bucket_of(uint32_t ifindex, const uint8_t mac[static 6])
-{
-	uint32_t low, hash = ifindex * 0x9e3779b1u;
-	memcpy(&low, mac + 2, sizeof(low));
-	hash = (hash ^ low ^ (uint32_t)mac[0] << 8 ^ mac[1]) * 0x85ebca6bu;
-	return (hash ^ hash >> 15) % FDB_BUCKETS;
-}
-
-static bool is_mac(const struct fdb *e, uint32_t ifindex, const uint8_t mac[static 6])
-{
-	return e->ifindex == ifindex && memcmp(e->mac, mac, sizeof(e->mac)) == 0;
-}
-
-static struct fdb **fdb_at(struct mirror *m, const struct rt_fdb *f)
-{
-	bool all = memcmp(f->mac, anyone, sizeof(anyone)) == 0;
-	struct fdb **at = &m->fdb_bucket[bucket_of(f->ifindex, f->mac)];
-	while (*at && !(is_mac(*at, f->ifindex, f->mac) &&
-			      (!all || ip_addr_equal(&(*at)->addr, &f->remote))))
-		at = &(*at)->next;
-	return at;
-}
-
-static void fdb_remove(struct mirror *m, struct fdb **at)
-{
-	struct fdb *e = *at;
-	*at = e->next;
-	if (e->remote)
-		e->remote->entries--;
-	m->n_fdb--;
-	m->fdb_changed = true;
-	free(e);
-}
-
-// Ports and VNIs that are not said are the device's.
-static void complete(const struct link *l, struct rt_fdb *f)
-{
-	if (f->port == 0)
-		f->port = l->seen.vxlan.port;
-	if (f->vni == 0)
-		f->vni = l->seen.vxlan.vni;
-}
-
-void fdb_apply(struct mirror *m, const struct rt_message *msg)
-{
-	struct rt_fdb f = msg->fdb;
-	const struct link *l = link_find(m, f.ifindex);
-	struct fdb **at = fdb_at(m, &f);
-	if (msg->gone) {
-		if (*at && ip_addr_equal(&(*at)->addr, &f.remote))
-			fdb_remove(m, at);
-		return;
-	}
-	if (!l || !l->seen.is_vxlan || (!*at && m->n_fdb == FDB_MAX))
-		return;
-	complete(l, &f);
-	struct fdb *e = *at;
-	if (!e) {
-		*at = e = mem_alloc(sizeof(*e));
-		*e = (struct fdb){.ifindex = f.ifindex};
-		memcpy(e->mac, f.mac, sizeof(e->mac));
-		m->n_fdb++;
-		m->fdb_changed = true;
-	}
-	struct remote *old = e->remote, *now = remote_ref(m, &f);
-	if (old)
-		old->entries--;
-	m->fdb_changed |= old != now;
-	e->remote = now;
-	e->addr = f.remote;
-	e->epoch = m->epoch;
-}
-
-typedef bool drop_fn(const struct mirror *, const struct fdb *, uint32_t ifindex);
-
-static void fdb_drop(struct mirror *m, drop_fn *drop, uint32_t ifindex)
-{
-	for (unsigned i = 0; i < FDB_BUCKETS; i++) {
-		for (struct fdb **at = &m->fdb_bucket[i]; *at;) {
-			if (drop(m, *at, ifindex))
-				fdb_remove(m, at);
-			else
-				at = &(*at)->next;
-		}
-	}
-}
-
-static bool is_stale(const struct mirror *m, const struct fdb *e, uint32_t)
-{
-	return e->epoch != m->epoch;
-}
-
-static bool is_of(const struct mirror *, const struct fdb *e, uint32_t ifindex)
-{
-	return e->ifindex == ifindex;
-}
-
-static bool is_any(const struct mirror *, const struct fdb *, uint32_t)
-{
-	return true;
-}
-
-void fdb_sweep(struct mirror *m)
-{
-	fdb_drop(m, is_stale, 0);
-}
-
-void fdb_forget(struct mirror *m, uint32_t ifindex)
-{
-	fdb_drop(m, is_of, ifindex);
-}
-
-void fdb_fini(struct mirror *m)
-{
-	fdb_drop(m, is_any, 0);
-	remotes_reap(m);
-}
-
-// The remote that has the MAC, or the only one that has whatever is not known; NULL: neither.
-static const struct remote *remote_of(
-	const struct mirror *m, uint32_t ifindex, const uint8_t mac[static 6])
-{
-	const struct fdb *found = NULL;
-	for (const struct fdb *e = m->fdb_bucket[bucket_of(ifindex, mac)]; e; e = e->next) {
-		if (is_mac(e, ifindex, mac))
-			return e->remote;
-	}
-	for (const struct fdb *e = m->fdb_bucket[bucket_of(ifindex, anyone)]; e; e = e->next) {
-		if (!is_mac(e, ifindex, anyone))
-			continue;
-		if (found)
-			return NULL;
-		found = e;
-	}
-	return found ? found->remote : NULL;
-}
+// -- next hops ------------------------------------------------------------------------------------
 
 void vxlan_neighbour(const struct mirror *m, struct nexthop *nh, const struct neigh *n)
 {
 	const struct link *l = link_find(m, nh->ifindex);
-	const struct remote *r = remote_of(m, nh->ifindex, n->mac);
+	const struct remote *r = fdb_remote(m, nh->ifindex, n->mac);
+	const struct link *device = r ? link_find(m, r->ifindex) : NULL;
+	if (device && device->seen.mtu < UINT16_MAX)
+		nh->mtu = ledger_lower(nh->mtu, (uint16_t)device->seen.mtu);
 	nh->type = r ? NH_VXLAN : NH_KERNEL;
 	nh->gateway = n->addr;
 	nh->vtep = r ? r->number : VTEP_NONE;
@@ -348,7 +175,7 @@ static bool build(struct mirror *m, const struct remote *r, struct vtep *out)
 {
 	const struct link *l = link_find(m, r->ifindex);
 	struct nexthop nh;
-	if (!l || !l->seen.is_vxlan || left_because(m, &l->seen))
+	if (!l || !l->seen.is_vxlan || vxlan_left_because(m, &l->seen))
 		return false;
 	const struct rt_vxlan *v = &l->seen.vxlan;
 	struct ip_addr local = v->local;
@@ -375,12 +202,8 @@ void vxlan_refresh(struct mirror *m)
 {
 	if (!m->fdb_changed)
 		return;
-	for (unsigned i = 0; i < LINK_BUCKETS; i++) {
-		for (const struct link *l = m->link_bucket[i]; l; l = l->next) {
-			if (l->seen.is_vxlan)
-				hops_refresh(m, l->seen.ifindex, NULL);
-		}
-	}
+	bridges_look(m);
+	hops_refresh_portless(m);
 	m->neighs_stale = true;
 	m->vteps_changed = true;
 	m->fdb_changed = false;
@@ -402,18 +225,39 @@ void vxlan_settle(struct mirror *m)
 
 // -- what is shown --------------------------------------------------------------------------------
 
+static bool is_through(const struct mirror *m, const struct neigh *n, const struct mirror_vxlan *v)
+{
+	if (n->ifindex != v->seat->ifindex)
+		return false;
+	const struct remote *r = fdb_remote(m, n->ifindex, n->mac);
+	return r && r->ifindex == v->link->ifindex;
+}
+
 static void describe(const struct mirror *m, const struct mirror_link *l, struct mirror_vxlan *out)
 {
-	*out = (struct mirror_vxlan){.link = l, .left_because = left_because(m, l)};
+	*out = (struct mirror_vxlan){.link = l,
+		.seat = seat_of(m, l),
+		.left_because = vxlan_left_because(m, l),
+		.underlay = l->vxlan.underlay ? mirror_link(m, l->vxlan.underlay) : NULL};
+}
+
+void mirror_vxlan_count(const struct mirror *m, struct mirror_vxlan *v)
+{
+	uint32_t ifindex = v->link->ifindex;
+	v->remotes = v->reached = v->neighbours = v->routes = 0;
+	v->macs = fdb_count(m, ifindex);
 	for (const struct remote *r = m->remotes; r; r = r->next) {
-		if (r->ifindex != l->ifindex)
+		if (r->ifindex != ifindex)
 			continue;
-		out->remotes++;
-		out->reached += vtep_get(m->fib->vteps, r->number) != NULL;
+		v->remotes++;
+		v->reached += vtep_get(m->fib->vteps, r->number) != NULL;
 	}
-	for (unsigned i = 0; i < FDB_BUCKETS; i++) {
-		for (const struct fdb *e = m->fdb_bucket[i]; e; e = e->next)
-			out->macs += e->ifindex == l->ifindex;
+	if (v->left_because)
+		return;
+	v->routes = hops_routes(m, v->seat->ifindex);
+	for (unsigned i = 0; i < NEIGH_BUCKETS; i++) {
+		for (const struct neigh *n = m->neigh_bucket[i]; n; n = n->next)
+			v->neighbours += is_through(m, n, v);
 	}
 }
 

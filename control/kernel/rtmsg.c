@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -11,7 +12,7 @@
 #include <stddef.h>
 
 enum {
-	ATTRS = 64,	      // numbers above are not looked at; those that are read are below 32
+	ATTRS = 64,	      // numbers above are not looked at; those that are read are below 48
 	VXLAN_VNIFILTER = 30, // IFLA_VXLAN_VNIFILTER of Linux 5.18
 	VNI_MAX = (1 << 24) - 1,
 	NUD_USABLE = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT,
@@ -46,6 +47,16 @@ static int message_attrs(const struct nlmsghdr *nh, size_t fixed, struct attrs *
 }
 
 static int read_u32(const struct nlattr *a, uint32_t *out)
+{
+	if (!a)
+		return 0;
+	if (mnl_attr_get_payload_len(a) != sizeof(*out))
+		return -EINVAL;
+	memcpy(out, mnl_attr_get_payload(a), sizeof(*out));
+	return 0;
+}
+
+static int read_u16(const struct nlattr *a, uint16_t *out)
 {
 	if (!a)
 		return 0;
@@ -155,17 +166,40 @@ static int read_vxlan(const struct nlattr *data, bool foreign, struct rt_vxlan *
 	return 0;
 }
 
+static int read_bridge(const struct nlattr *data, struct rt_link *l)
+{
+	struct attrs a;
+	uint8_t vlans = 0;
+	uint32_t stp = 0;
+	if (attrs_nested(data, &a) || read_u8(a.at[IFLA_BR_VLAN_FILTERING], &vlans) ||
+		read_u32(a.at[IFLA_BR_STP_STATE], &stp))
+		return -EINVAL;
+	l->is_bridge = true;
+	l->vlan_aware = vlans;
+	l->stp = stp;
+	return 0;
+}
+
+static bool is_kind(const struct nlattr *kind, const char *name)
+{
+	size_t len = strlen(name) + 1;
+	return mnl_attr_get_payload_len(kind) == len &&
+	       memcmp(mnl_attr_get_payload(kind), name, len) == 0;
+}
+
 static int read_linkinfo(const struct nlattr *info, bool foreign, struct rt_link *l)
 {
-	static const char vxlan[] = "vxlan";
 	struct attrs a;
 	if (!info)
 		return 0;
 	if (attrs_nested(info, &a))
 		return -EINVAL;
 	const struct nlattr *kind = a.at[IFLA_INFO_KIND], *data = a.at[IFLA_INFO_DATA];
-	if (!kind || !data || mnl_attr_get_payload_len(kind) != sizeof(vxlan) ||
-		memcmp(mnl_attr_get_payload(kind), vxlan, sizeof(vxlan)) != 0)
+	if (!kind || !data)
+		return 0;
+	if (is_kind(kind, "bridge"))
+		return read_bridge(data, l);
+	if (!is_kind(kind, "vxlan"))
 		return 0;
 	l->is_vxlan = true;
 	return read_vxlan(data, foreign, &l->vxlan);
@@ -177,7 +211,7 @@ static int parse_link(const struct nlmsghdr *nh, struct rt_link *l)
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(nh);
 	if (message_attrs(nh, sizeof(*info), &a))
 		return -EINVAL;
-	if (info->ifi_family != AF_UNSPEC) // bridges tell of their ports with AF_BRIDGE
+	if (info->ifi_family != AF_UNSPEC)
 		return -ENOENT;
 	if (info->ifi_index <= 0)
 		return -EINVAL;
@@ -319,6 +353,12 @@ static int parse_route(const struct nlmsghdr *nh, struct rt_route *r)
 	return read_hops(&a, info->rtm_flags, r);
 }
 
+static bool is_machine(const uint8_t mac[static 6])
+{
+	static const uint8_t none[6];
+	return !(mac[0] & 1) && memcmp(mac, none, sizeof(none)) != 0;
+}
+
 static int parse_neigh(const struct nlmsghdr *nh, struct rt_neigh *n)
 {
 	struct attrs a;
@@ -332,15 +372,17 @@ static int parse_neigh(const struct nlmsghdr *nh, struct rt_neigh *n)
 	if (!a.at[NDA_DST] || read_addr(a.at[NDA_DST], family, &n->addr))
 		return -EINVAL;
 	const struct nlattr *mac = a.at[NDA_LLADDR];
-	n->valid = (info->ndm_state & NUD_USABLE) && mac &&
+	n->valid = (info->ndm_state & (NUD_USABLE | NUD_NOARP)) && mac &&
 		   mnl_attr_get_payload_len(mac) == sizeof(n->mac);
 	if (n->valid)
 		memcpy(n->mac, mnl_attr_get_payload(mac), sizeof(n->mac));
+	// Groups and broadcast are NOARP by themselves.
+	n->valid &= !(info->ndm_state & NUD_NOARP) || is_machine(n->mac);
 	return 0;
 }
 
-// What a VXLAN device tells of its forwarding database, in the shape of neighbours; a bridge does,
-// too, without a destination.
+// Forwarding databases are told of in the shape of neighbours: a VXLAN device's entries have a
+// destination, a bridge's have the bridge.
 static int parse_fdb(const struct nlmsghdr *nh, struct rt_fdb *f)
 {
 	struct attrs a;
@@ -348,12 +390,20 @@ static int parse_fdb(const struct nlmsghdr *nh, struct rt_fdb *f)
 	if (message_attrs(nh, sizeof(*info), &a))
 		return -EINVAL;
 	const struct nlattr *dst = a.at[NDA_DST], *mac = a.at[NDA_LLADDR];
-	if (!dst || !mac || info->ndm_ifindex <= 0)
+	const struct nlattr *bridge = a.at[NDA_MASTER];
+	if (!mac || info->ndm_ifindex <= 0 || !(dst || bridge || a.at[NDA_NH_ID]))
 		return -ENOENT;
 	*f = (struct rt_fdb){.ifindex = (uint32_t)info->ndm_ifindex};
 	if (mnl_attr_get_payload_len(mac) != sizeof(f->mac))
 		return -EINVAL;
 	memcpy(f->mac, mnl_attr_get_payload(mac), sizeof(f->mac));
+	if (!dst && bridge) {
+		f->behind = f->ifindex;
+		return read_u32(bridge, &f->ifindex) || read_u16(a.at[NDA_VLAN], &f->vlan) ? -EINVAL
+											   : 0;
+	}
+	if (!dst)
+		return 0;
 	enum ip_family family = mnl_attr_get_payload_len(dst) == 4 ? IP_V4 : IP_V6;
 	if (read_addr(dst, family, &f->remote) || read_be16(a.at[NDA_PORT], &f->port) ||
 		read_u32(a.at[NDA_VNI], &f->vni) || f->vni > VNI_MAX)
@@ -361,10 +411,37 @@ static int parse_fdb(const struct nlmsghdr *nh, struct rt_fdb *f)
 	return 0;
 }
 
+// The VLANs of a port of a bridge, or of the bridge. One that has none says nothing of any.
+static int parse_bridge_vlan(const struct nlmsghdr *nh, struct rt_bridge_vlan *out)
+{
+	enum { UNTAGGED = BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED };
+	struct attrs a;
+	const struct ifinfomsg *info = mnl_nlmsg_get_payload(nh);
+	const struct nlattr *vlan;
+	if (message_attrs(nh, sizeof(*info), &a) || info->ifi_index <= 0)
+		return -EINVAL;
+	*out = (struct rt_bridge_vlan){.ifindex = (uint32_t)info->ifi_index};
+	if (!a.at[IFLA_AF_SPEC])
+		return 0;
+	mnl_attr_for_each_nested(vlan, a.at[IFLA_AF_SPEC])
+	{
+		struct bridge_vlan_info v;
+		if (mnl_attr_get_type(vlan) != IFLA_BRIDGE_VLAN_INFO)
+			continue;
+		if (mnl_attr_get_payload_len(vlan) != sizeof(v))
+			return -EINVAL;
+		memcpy(&v, mnl_attr_get_payload(vlan), sizeof(v));
+		if ((v.flags & UNTAGGED) == UNTAGGED)
+			out->untagged = v.vid;
+	}
+	return 0;
+}
+
+// Neighbours and links begin with their family.
 static bool is_of_bridge(const struct nlmsghdr *nh)
 {
-	const struct ndmsg *info = mnl_nlmsg_get_payload(nh);
-	return nh->nlmsg_len >= NLMSG_HDRLEN + sizeof(*info) && info->ndm_family == AF_BRIDGE;
+	return nh->nlmsg_len > NLMSG_HDRLEN &&
+	       *(const uint8_t *)mnl_nlmsg_get_payload(nh) == AF_BRIDGE;
 }
 
 const struct nlmsghdr *rt_next(const uint8_t **at, size_t *left)
@@ -386,8 +463,12 @@ int rt_parse(const struct nlmsghdr *nh, struct rt_message *out)
 	switch (nh->nlmsg_type) {
 	case RTM_DELLINK:
 	case RTM_NEWLINK:
-		out->kind = RT_LINK;
 		out->gone = nh->nlmsg_type == RTM_DELLINK;
+		if (is_of_bridge(nh)) {
+			out->kind = RT_BRIDGE_VLAN;
+			return parse_bridge_vlan(nh, &out->vlan);
+		}
+		out->kind = RT_LINK;
 		return parse_link(nh, &out->link);
 	case RTM_DELADDR:
 	case RTM_NEWADDR:

@@ -16,6 +16,7 @@ enum rt_kind {
 	RT_ROUTE,
 	RT_NEIGH,
 	RT_FDB,
+	RT_BRIDGE_VLAN,
 };
 
 // A VXLAN device; ports in host order.
@@ -42,6 +43,8 @@ struct rt_link {
 	bool has_mac; // 6 bytes: Ethernet and what looks like it
 	uint8_t mac[6];
 	uint32_t master; // bridge or bond; 0: none
+	bool is_bridge;
+	bool vlan_aware, stp; // of a bridge
 	bool is_vxlan;
 	struct rt_vxlan vxlan;
 };
@@ -75,17 +78,30 @@ struct rt_route {
 struct rt_neigh {
 	uint32_t ifindex;
 	struct ip_addr addr;
-	bool valid; // mac may be used: REACHABLE, STALE, DELAY, PROBE or PERMANENT
+	// mac may be used: REACHABLE, STALE, DELAY, PROBE, PERMANENT; NOARP, too, which is how
+	// routing daemons write down what EVPN tells them, when it is one machine's.
+	bool valid;
 	uint8_t mac[6];
 };
 
-// Behind which remote VTEP a MAC is.
+// Where a MAC is, by a forwarding database: of a VXLAN device, behind which remote VTEP; of a
+// bridge, behind which of its ports.
 struct rt_fdb {
-	uint32_t ifindex; // of the VXLAN device
+	uint32_t ifindex; // of the VXLAN device or bridge
 	uint8_t mac[6];	  // all zero: whatever is not known
-	struct ip_addr remote;
-	uint16_t port; // host order; 0: the device's
-	uint32_t vni;  // 0: the device's
+	// A VXLAN device's:
+	struct ip_addr remote; // IP_NONE: several (a group of next hops)
+	uint16_t port;	       // host order; 0: the device's
+	uint32_t vni;	       // 0: the device's
+	// A bridge's:
+	uint32_t behind; // the port, or the bridge itself; 0: the entry is a VXLAN device's
+	uint16_t vlan;	 // 0: none
+};
+
+// Of a port of a bridge, or of the bridge itself.
+struct rt_bridge_vlan {
+	uint32_t ifindex;
+	uint16_t untagged; // the VLAN of frames without tag, both ways; 0: none
 };
 
 struct rt_message {
@@ -98,6 +114,7 @@ struct rt_message {
 		struct rt_route route;
 		struct rt_neigh neigh;
 		struct rt_fdb fdb;
+		struct rt_bridge_vlan vlan;
 	};
 };
 
@@ -105,6 +122,6 @@ struct rt_message {
 // (libmnl's mnl_nlmsg_ok takes lengths above INT_MAX.)
 const struct nlmsghdr *rt_next(const uint8_t **at, size_t *left);
 // nh: nlmsg_len bytes. 0 and *out; -ENOENT: of a kind that we do not keep (other families, cached
-// routes, source routes, proxies, MACs that are behind no VTEP); -EINVAL: malformed. Then *out is
-// undefined. [any thread]
+// routes, source routes, proxies, MACs that are behind no VTEP nor bridge); -EINVAL: malformed.
+// Then *out is undefined. [any thread]
 int rt_parse(const struct nlmsghdr *nh, struct rt_message *out) must_check;

@@ -253,6 +253,13 @@ static bool inbox_refresh(struct graph *g, struct rte_mbuf *m)
 			return true;
 		graph_drop(g, m, DROP_PEER_GONE);
 		return false;
+	case NODE_NAT: // has waited for its next hop
+		p->peer = peer_table_get(g->gw->peers, (uint32_t)p->counter);
+		p->flow = NULL;
+		if (p->peer && p->peer->owner == g->id)
+			return true;
+		graph_drop(g, m, DROP_PEER_GONE);
+		return false;
 	case NODE_ROUTE:
 		p->nexthop = p->ip.family == IP_V4 ? fib_lookup4(g->gw->fib, l3 + 16)
 						   : fib_lookup6(g->gw->fib, l3 + 24);

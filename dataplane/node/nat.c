@@ -166,6 +166,15 @@ static void refuse(struct graph *g, struct rte_mbuf *m, const struct nat_decisio
 		graph_drop(g, m, d->drop);
 }
 
+static void wait_for_next_hop(struct graph *g, struct rte_mbuf *m)
+{
+	struct pkt *p = pkt_of(m);
+	p->counter = p->peer->id;
+	p->nat = PKT_NAT_WAITS;
+	p->reason = PUNT_RESOLVE;
+	graph_to(g, NODE_PUNT, m);
+}
+
 // No flow was known when FILTER looked, or it was one for any remote and this is a new one.
 static void begin(struct graph *g, struct rte_mbuf *m, const struct nat_config *c, uint32_t now_ms)
 {
@@ -202,6 +211,8 @@ static void begin(struct graph *g, struct rte_mbuf *m, const struct nat_config *
 			graph_drop(g, m, DROP_NAT_NO_FLOW);
 		else
 			pass(g, m, c);
+	} else if (d.way == NAT_UNDECIDED) {
+		wait_for_next_hop(g, m);
 	} else if ((f = open_flow(g, m, c, shape, &d.new))) {
 		out(g, m, f, now_ms);
 	}

@@ -239,12 +239,15 @@ void nat_decide(struct graph *g, const struct nat_config *c, enum nat_shape shap
 							: fib_lookup6(g->gw->fib, to->remote);
 	d->redirected = how >= TO_BACKEND;
 	bool link = nh && (nh->type == NH_LINK || nh->type == NH_RESOLVE || nh->type == NH_VXLAN);
+	bool maybe = nh && nh->type == NH_RESOLVE && nh->port == PORT_NONE;
 	if (how == TO_NOBODY || how == TO_CLOSED) {
 		refuse(d, how == TO_CLOSED ? DROP_NAT_CLOSED : DROP_NAT_UNREACHABLE);
 	} else if (how == TO_ITSELF && shape == NAT_SHAPE_PORTS && c->snat &&
 		   nat_is_outside(
 			   g, c, to->remote, to->family, rte_be_to_cpu_16(to->remote_port), nh)) {
 		hairpin(g, c, shape, d);
+	} else if (maybe && c->snat && !d->redirected) {
+		d->way = NAT_UNDECIDED;
 	} else if (link && (c->snat || d->redirected)) {
 		through_link(g, c, shape, d);
 	} else if (how == TO_BACKEND && nh && nh->type == NH_LOCAL && to->family == key->family) {

@@ -218,6 +218,9 @@ enum nat_way {
 	NAT_AS_IT_IS, // or by nat_remap alone
 	NAT_NEW_FLOW, // as *new says, but for its class
 	NAT_REFUSED,  // drop has why; nexthop NULL: no route
+	// To a neighbour that is not known, behind no port: a bridge with a VXLAN has hosts at its
+	// other ports, too, and for those the kernel translates.
+	NAT_UNDECIDED,
 };
 
 struct nat_decision {

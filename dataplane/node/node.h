@@ -74,6 +74,8 @@ enum pkt_nat {
 	PKT_NAT_NONE,
 	PKT_NAT_OUT, // a peer's has another source or destination
 	PKT_NAT_IN,  // what came for an outside address is a peer's now
+	// Not decided: who translates is known with the next hop. With the peer's id as counter.
+	PKT_NAT_WAITS,
 };
 
 enum icmp_reason {

@@ -239,3 +239,10 @@ counter_of() { # GATEWAY NAME: a drop reason, counter or handshake counter of ta
 		'[.drops[], .counters[], .handshakes[]] | map(select(.name == $name)) | first.value'
 }
 counter_exceeds() { (($(counter_of "$1" "$2") > $3)); } # GATEWAY NAME VALUE
+
+taken() { # NAME MINIMUM COMMAND...: gwa itself counts at least as many packets meanwhile
+	local before
+	before=$(counter_of gwa "$1")
+	"${@:3}"
+	check "$1: $2 packets by the gateway itself" counter_exceeds gwa "$1" $((before + $2 - 1))
+}

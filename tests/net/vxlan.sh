@@ -23,13 +23,6 @@ vxlan() { # NAMESPACE NAME VNI LOCAL DEVICE ADDRESS...
 	addr "$1" "$2" "${@:6}"
 }
 
-taken() { # NAME MINIMUM COMMAND...: the gateway itself counts at least as many packets meanwhile
-	local before
-	before=$(counter_of gwa "$1")
-	"${@:3}"
-	check "$1: $2 packets by the gateway itself" counter_exceeds gwa "$1" $((before + $2 - 1))
-}
-
 received() { ip -j -s -n "$lab_id-client" link show "$1" | jq -r '.[0].stats64.rx | "\(.packets) \(.bytes)"'; } # DEVICE
 
 whole() { # DEVICE COMMAND...: the client gets more than two segments in a packet meanwhile, on average

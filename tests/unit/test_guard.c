@@ -204,6 +204,33 @@ static void test_rules(void **state)
 	netns_run("! nft list tables | grep tailgate");
 }
 
+// A bridge's port: frames to the bridge are ours, whatever MAC the port has; others are not.
+static void test_bridged(void **)
+{
+	char err[256];
+	struct guard *g;
+	struct guard_params p = params(false);
+	struct guard_bridged b = {.device = "vb"};
+	struct guard_counters counters;
+	memcpy(b.mac, vb->mac.addr_bytes, sizeof(b.mac));
+	p.n_devices = 0;
+	p.bridged = &b;
+	p.n_bridged = 1;
+	assert_int_equal(guard_create(&p, &g, err), 0);
+	check_cases(g);
+	b.mac[5] ^= 0x55;
+	assert_int_equal(guard_update(g, &p, err), 0);
+	assert_int_equal(guard_counters(g, &counters), 0);
+	uint64_t before = counters.tunnel_packets;
+	send_case(&cases[0]);
+	assert_true(seen(true));
+	assert_int_equal(guard_counters(g, &counters), 0);
+	assert_int_equal(counters.tunnel_packets, before);
+	b.device = "x;y";
+	assert_int_equal(guard_update(g, &p, err), -EINVAL);
+	guard_destroy(g);
+}
+
 // A process that dies takes its table along; one that lives keeps it to itself.
 static void test_owner(void **)
 {
@@ -384,6 +411,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_prestate(test_rules, &with_fib),
 		cmocka_unit_test_prestate(test_rules, &without_fib),
+		cmocka_unit_test(test_bridged),
 		cmocka_unit_test(test_owner),
 		cmocka_unit_test(test_stale),
 		cmocka_unit_test(test_refusals),

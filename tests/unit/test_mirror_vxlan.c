@@ -4,6 +4,7 @@
 #include "tests/unit/rtnetlink.h"
 
 #include <libmnl/libmnl.h>
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
@@ -17,6 +18,8 @@ enum {
 	OTHER = 6, // no port
 	VX = 7,
 	BRIDGE = 8,
+	LOCAL = 9, // another port of the bridge
+	VRF = 10,
 };
 
 static struct rcu *rcu;
@@ -162,6 +165,60 @@ static void feed_fdb(uint16_t type, uint8_t mac_end, const char *remote, uint16_
 	feed(&b);
 }
 
+struct bridge { // 0: as usual
+	uint32_t ifindex, master;
+	bool down, vlan_aware, stp;
+};
+
+static void feed_bridge(const struct bridge *v)
+{
+	struct builder b;
+	put_link(&b, v->ifindex ? v->ifindex : BRIDGE, 1500, 0xb8, !v->down);
+	if (v->master)
+		mnl_attr_put_u32(b.nh, IFLA_MASTER, v->master);
+	struct nlattr *info = mnl_attr_nest_start(b.nh, IFLA_LINKINFO);
+	mnl_attr_put_strz(b.nh, IFLA_INFO_KIND, "bridge");
+	struct nlattr *data = mnl_attr_nest_start(b.nh, IFLA_INFO_DATA);
+	mnl_attr_put_u8(b.nh, IFLA_BR_VLAN_FILTERING, v->vlan_aware);
+	mnl_attr_put_u32(b.nh, IFLA_BR_STP_STATE, v->stp);
+	mnl_attr_nest_end(b.nh, data);
+	mnl_attr_nest_end(b.nh, info);
+	feed(&b);
+}
+
+#define BRIDGED(...) feed_bridge(&(struct bridge){__VA_ARGS__})
+
+// What the bridge has learned: that the MAC is behind the port.
+static void feed_learned(uint16_t type, uint8_t mac_end, uint32_t port, uint16_t vlan)
+{
+	struct builder b;
+	uint8_t mac[6] = {6, 0, 0, 0, 0, mac_end};
+	struct ndmsg *m = begin(&b, type, sizeof(*m));
+	m->ndm_family = AF_BRIDGE;
+	m->ndm_ifindex = (int)port;
+	m->ndm_state = NUD_REACHABLE;
+	mnl_attr_put(b.nh, NDA_LLADDR, sizeof(mac), mac);
+	mnl_attr_put_u32(b.nh, NDA_MASTER, BRIDGE);
+	if (vlan)
+		mnl_attr_put_u16(b.nh, NDA_VLAN, vlan);
+	feed(&b);
+}
+
+static void feed_vlan(uint32_t ifindex, uint16_t vid, uint16_t flags)
+{
+	struct builder b;
+	struct bridge_vlan_info tagged = {.vid = 7}, v = {.vid = vid, .flags = flags};
+	struct ifinfomsg *m = begin(&b, RTM_NEWLINK, sizeof(*m));
+	m->ifi_family = AF_BRIDGE;
+	m->ifi_index = (int)ifindex;
+	struct nlattr *spec = mnl_attr_nest_start(b.nh, IFLA_AF_SPEC);
+	mnl_attr_put(b.nh, IFLA_BRIDGE_VLAN_INFO, sizeof(tagged), &tagged);
+	if (vid)
+		mnl_attr_put(b.nh, IFLA_BRIDGE_VLAN_INFO, sizeof(v), &v);
+	mnl_attr_nest_end(b.nh, spec);
+	feed(&b);
+}
+
 // -- what the workers are told --------------------------------------------------------------------
 
 static const char *way(const char *to)
@@ -240,6 +297,7 @@ static void test_outer_header(void **)
 	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.2", 0);
 	const struct vtep *v = vtep_of("10.51.1.1");
 	assert_int_equal(v->port, 1);
+	assert_int_equal(v->device, VX);
 	assert_int_equal(v->mtu, 1500 - 50);
 	assert_int_equal(v->outer_len, 14 + 20 + 8 + 8);
 	const uint8_t *udp = v->outer + sizeof(v->outer) - 16, *ip = udp - 20, *l2 = ip - 14;
@@ -294,13 +352,13 @@ static const struct {
 } left[] = {
 	{"external", {.underlay = WAN, .external = true}},
 	{"down", {.underlay = WAN, .down = true}},
-	{"of a bridge", {.underlay = WAN, .master = BRIDGE}},
+	{"of something that is no bridge", {.underlay = WAN, .master = BRIDGE}},
 	{"over an interface that is no port", {.underlay = OTHER}},
 };
 
 static void test_left_to_kernel(void **)
 {
-	struct mirror_vxlan shown;
+	struct mirror_vxlan v;
 	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.2", 0);
 	for (size_t i = 0; i < RTE_DIM(left); i++) {
 		uint32_t at = 0;
@@ -308,17 +366,18 @@ static void test_left_to_kernel(void **)
 		feed_vxlan(&left[i].v);
 		expect("10.51.1.1", "kernel");
 		assert_null(vxlan_devices_get(fib->vteps));
-		assert_true(mirror_vxlan_next(mirror, &at, &shown));
-		assert_non_null(shown.left_because);
+		assert_true(mirror_vxlan_next(mirror, &at, &v));
+		assert_non_null(v.left_because);
 		VXLAN(.underlay = WAN);
 		expect("10.51.1.1", "vxlan ..05 from ..b1");
 		at = 0;
-		assert_true(mirror_vxlan_next(mirror, &at, &shown));
-		assert_null(shown.left_because);
-		assert_int_equal(shown.remotes, 1);
-		assert_int_equal(shown.reached, 1);
-		assert_int_equal(shown.macs, 1);
-		assert_false(mirror_vxlan_next(mirror, &at, &shown));
+		assert_true(mirror_vxlan_next(mirror, &at, &v));
+		assert_null(v.left_because);
+		mirror_vxlan_count(mirror, &v);
+		assert_int_equal(v.remotes, 1);
+		assert_int_equal(v.reached, 1);
+		assert_int_equal(v.macs, 1);
+		assert_false(mirror_vxlan_next(mirror, &at, &v));
 	}
 }
 
@@ -367,7 +426,190 @@ static void test_many_remotes(void **)
 	expect("10.51.1.1", "vxlan ..05 from ..b1");
 }
 
+// -- in a bridge ----------------------------------------------------------------------------------
+
+static struct mirror_vxlan shown(void)
+{
+	struct mirror_vxlan v;
+	uint32_t at = 0;
+	assert_true(mirror_vxlan_next(mirror, &at, &v));
+	mirror_vxlan_count(mirror, &v);
+	return v;
+}
+
+// As above, but the device is a port of a bridge, which has the addresses and the neighbour.
+static int setup_bridged(void **state)
+{
+	setup(state);
+	BRIDGED();
+	feed_link(LOCAL, 0xb9);
+	VXLAN(.underlay = WAN, .master = BRIDGE);
+	feed_route(RTM_NEWROUTE, "10.70.0.0/24", NULL, BRIDGE);
+	feed_route(RTM_NEWROUTE, "10.71.0.0/16", "10.70.0.5", BRIDGE);
+	feed_neigh(BRIDGE, "10.70.0.5", NUD_REACHABLE, 5);
+	return 0;
+}
+
+static void test_bridged(void **)
+{
+	const char *ours = "vxlan ..05 from ..b8";
+	const struct vxlan_devices *d = vxlan_devices_get(fib->vteps);
+	assert_int_equal(vxlan_device_find(d, 100, 4789)->ifindex, BRIDGE);
+	assert_int_equal(vxlan_device_find(d, 100, 4789)->mac[5], 0xb8);
+	expect("10.51.1.1", "kernel"); // the device has no addresses of its own any more
+	expect("10.70.0.9", "resolve");
+	expect("10.71.1.1", "kernel");
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.2", 0); // as written down; the bridge would flood
+	expect("10.71.1.1", ours);
+	expect("10.70.0.5", ours);
+	feed_learned(RTM_NEWNEIGH, 5, LOCAL, 0); // it has moved to this host
+	expect("10.71.1.1", "kernel");
+	expect("10.70.0.5", "kernel");
+	feed_learned(RTM_NEWNEIGH, 5, VX, 0);
+	expect("10.71.1.1", ours);
+	feed_learned(RTM_NEWNEIGH, 5, BRIDGE, 0); // an address of the bridge itself
+	expect("10.71.1.1", "kernel");
+	feed_learned(RTM_DELNEIGH, 5, LOCAL, 0); // of where it was before
+	expect("10.71.1.1", "kernel");
+	feed_learned(RTM_DELNEIGH, 5, BRIDGE, 0);
+	expect("10.71.1.1", ours);
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.3", 0);
+	expect("10.71.1.1", ours);
+	const struct vtep *v = vtep_of("10.71.1.1");
+	assert_int_equal(v->outer[sizeof(v->outer) - 17], 3);
+	assert_int_equal(shown().neighbours, 1);
+	assert_int_equal(shown().routes, 2);
+	assert_int_equal(shown().seat->ifindex, BRIDGE);
+	assert_int_equal(shown().underlay->ifindex, WAN);
+	feed_fdb(RTM_DELNEIGH, 5, "192.0.2.3", 0);
+	expect("10.71.1.1", "kernel");
+}
+
+// The MTU of the device counts, too: the bridge's may be larger.
+static void test_bridged_mtu(void **)
+{
+	struct ip_addr a = addr("10.71.1.1");
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.2", 0);
+	assert_int_equal(fib_lookup(fib, &a)->mtu, 1450);
+}
+
+// Whatever is not known goes to a single remote: only what the bridge sends to the device.
+static void test_bridged_default(void **)
+{
+	feed_fdb(RTM_NEWNEIGH, 0, "192.0.2.2", 0);
+	expect("10.71.1.1", "kernel"); // the bridge sends it everywhere
+	feed_learned(RTM_NEWNEIGH, 5, VX, 0);
+	expect("10.71.1.1", "vxlan ..05 from ..b8");
+	feed_learned(RTM_NEWNEIGH, 5, VX, 7); // in another VLAN: says nothing of this one
+	feed_learned(RTM_NEWNEIGH, 5, LOCAL, 8);
+	expect("10.71.1.1", "vxlan ..05 from ..b8");
+	feed_learned(RTM_DELNEIGH, 5, VX, 0);
+	expect("10.71.1.1", "kernel");
+}
+
+// What FRR writes down for what EVPN tells it; a group's entry is no machine's.
+static void test_noarp(void **)
+{
+	feed_neigh(BRIDGE, "10.70.0.6", NUD_NOARP, 6);
+	feed_fdb(RTM_NEWNEIGH, 6, "192.0.2.2", 0);
+	expect("10.70.0.6", "vxlan ..06 from ..b8");
+	struct builder b;
+	struct ip_addr a = addr("10.70.0.255");
+	struct ndmsg *m = begin(&b, RTM_NEWNEIGH, sizeof(*m));
+	m->ndm_family = AF_INET;
+	m->ndm_ifindex = BRIDGE;
+	m->ndm_state = NUD_NOARP;
+	put_addr(&b, NDA_DST, &a);
+	mnl_attr_put(b.nh, NDA_LLADDR, 6, "\xff\xff\xff\xff\xff\xff");
+	feed(&b);
+	expect("10.70.0.255", "resolve");
+}
+
+// A MAC behind a group of next hops (EVPN multihoming): the kernel chooses.
+static void test_next_hop_group(void **)
+{
+	uint8_t mac[6] = {6, 0, 0, 0, 0, 5};
+	feed_fdb(RTM_NEWNEIGH, 0, "192.0.2.2", 0);
+	feed_learned(RTM_NEWNEIGH, 5, VX, 0);
+	expect("10.71.1.1", "vxlan ..05 from ..b8");
+	for (unsigned i = 0; i < 2; i++) {
+		struct builder b;
+		struct ndmsg *m = begin(&b, i ? RTM_DELNEIGH : RTM_NEWNEIGH, sizeof(*m));
+		m->ndm_family = AF_BRIDGE;
+		m->ndm_ifindex = VX;
+		m->ndm_flags = NTF_SELF;
+		mnl_attr_put(b.nh, NDA_LLADDR, sizeof(mac), mac);
+		mnl_attr_put_u32(b.nh, NDA_NH_ID, 12);
+		feed(&b);
+		expect("10.71.1.1", i ? "vxlan ..05 from ..b8" : "kernel");
+	}
+}
+
+enum { UNTAGGED = BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED };
+
+static void test_vlan_aware(void **)
+{
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.2", 0);
+	BRIDGED(.vlan_aware = true);
+	expect("10.71.1.1", "kernel");
+	assert_non_null(shown().left_because);
+	feed_vlan(VX, 100, UNTAGGED);
+	expect("10.71.1.1", "kernel");
+	feed_vlan(BRIDGE, 101, UNTAGGED);
+	expect("10.71.1.1", "kernel");
+	feed_vlan(BRIDGE, 100, BRIDGE_VLAN_INFO_PVID); // goes up with a tag
+	expect("10.71.1.1", "kernel");
+	feed_vlan(BRIDGE, 100, UNTAGGED);
+	expect("10.71.1.1", "vxlan ..05 from ..b8");
+	feed_learned(RTM_NEWNEIGH, 5, LOCAL, 0); // as long as the bridge looks at VLANs: of none
+	expect("10.71.1.1", "vxlan ..05 from ..b8");
+	feed_learned(RTM_NEWNEIGH, 5, LOCAL, 100);
+	expect("10.71.1.1", "kernel");
+	feed_learned(RTM_NEWNEIGH, 5, VX, 100);
+	expect("10.71.1.1", "vxlan ..05 from ..b8");
+	feed_vlan(VX, 0, 0);
+	expect("10.71.1.1", "kernel");
+}
+
+static const struct {
+	const char *why;
+	struct bridge b;
+	struct vx v;
+} left_bridged[] = {
+	{"the bridge is down", {.down = true}, {.underlay = WAN, .master = BRIDGE}},
+	{"the bridge is of a VRF", {.master = VRF}, {.underlay = WAN, .master = BRIDGE}},
+	{"the bridge runs STP", {.stp = true}, {.underlay = WAN, .master = BRIDGE}},
+	{"the bridge looks at VLANs", {.vlan_aware = true}, {.underlay = WAN, .master = BRIDGE}},
+	{"the device is down", {}, {.underlay = WAN, .master = BRIDGE, .down = true}},
+	{"the device is external", {}, {.underlay = WAN, .master = BRIDGE, .external = true}},
+	{"of a bridge that is a port", {.ifindex = LAN}, {.underlay = WAN, .master = LAN}},
+	{"of a bridge that nobody knows", {}, {.underlay = WAN, .master = 99}},
+	{"of no bridge any more", {}, {.underlay = WAN}},
+};
+
+static void test_left_bridged(void **)
+{
+	feed_fdb(RTM_NEWNEIGH, 5, "192.0.2.2", 0);
+	for (size_t i = 0; i < RTE_DIM(left_bridged); i++) {
+		print_message("%s\n", left_bridged[i].why);
+		feed_bridge(&left_bridged[i].b);
+		feed_vxlan(&left_bridged[i].v);
+		expect("10.71.1.1", "kernel");
+		assert_int_equal(!shown().left_because, left_bridged[i].v.master == 0);
+		feed_link(LAN, 0xa2);
+		BRIDGED();
+		VXLAN(.underlay = WAN, .master = BRIDGE);
+		expect("10.71.1.1", "vxlan ..05 from ..b8");
+	}
+	struct builder b;
+	put_link(&b, BRIDGE, 1500, 0xb8, true);
+	b.nh->nlmsg_type = RTM_DELLINK;
+	feed(&b);
+	expect("10.71.1.1", "kernel");
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define BRIDGED_CASE(name) cmocka_unit_test_setup_teardown(name, setup_bridged, teardown)
 
 int main(void)
 {
@@ -379,6 +621,13 @@ int main(void)
 		CASE(test_left_to_kernel),
 		CASE(test_devices),
 		CASE(test_many_remotes),
+		BRIDGED_CASE(test_bridged),
+		BRIDGED_CASE(test_bridged_mtu),
+		BRIDGED_CASE(test_bridged_default),
+		BRIDGED_CASE(test_noarp),
+		BRIDGED_CASE(test_next_hop_group),
+		BRIDGED_CASE(test_vlan_aware),
+		BRIDGED_CASE(test_left_bridged),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -241,6 +241,50 @@ static void test_from_lan(void **state)
 	assert_int_equal(nat_table_count(graph_of(&t->b)->nat), 0);
 }
 
+// Whether the gateway or the kernel translates what goes to a bridge with a VXLAN, is decided when
+// the neighbour is known; a host at another port of the bridge is the kernel's.
+static void test_bridge_decides_later(void **state)
+{
+	struct two *t = *state;
+	static struct flat p, got;
+	static const enum nexthop_type becomes[] = {NH_LINK, NH_KERNEL};
+	for (unsigned i = 0; i < RTE_DIM(becomes); i++) {
+		bool ours = becomes[i] == NH_LINK;
+		gw_route(&t->b, "10.2.0.2/32", NH_RESOLVE, PORT_NONE, 1);
+		struct spec s = begins[0];
+		s.sport += i;
+		build(&s, 1, 2, &p);
+		assert_false(through(t, &p, &got));
+		struct rte_mbuf *m = punted_get(&t->b.gw);
+		assert_non_null(m);
+		assert_int_equal(pkt_of(m)->reason, PUNT_RESOLVE);
+		assert_int_equal(pkt_of(m)->nat, PKT_NAT_WAITS);
+		assert_int_equal(pkt_of(m)->counter, t->b.peer->id);
+		assert_int_equal(nat_table_count(graph_of(&t->b)->nat), i);
+		gw_route(&t->b, "10.2.0.2/32", becomes[i], ours ? OUT : PORT_NONE, 1);
+		pkt_of(m)->nat = PKT_NAT_NONE;
+		pkt_of(m)->node = NODE_NAT;
+		assert_true(mailbox_put(graph_of(&t->b)->inbox, &m));
+		run(&t->b);
+		assert_true(take_flat(&t->b, ours ? OUT : GW_HOST, &got));
+		assert_int_equal(
+			get32(got.b + 12), ours ? gw_ip4(10, 2, 0, 1) : gw_ip4(10, 1, 0, 2));
+		assert_int_equal(nat_table_count(graph_of(&t->b)->nat), 1);
+	}
+	// Its peer has gone meanwhile.
+	struct rte_mbuf *m;
+	gw_route(&t->b, "10.2.0.2/32", NH_RESOLVE, PORT_NONE, 1);
+	build(&begins[1], 1, 2, &p);
+	assert_false(through(t, &p, &got));
+	m = punted_get(&t->b.gw);
+	assert_non_null(m);
+	pkt_of(m)->counter = 12345;
+	pkt_of(m)->node = NODE_NAT;
+	assert_true(mailbox_put(graph_of(&t->b)->inbox, &m));
+	run(&t->b);
+	expect_drops(&t->b, DROP_PEER_GONE, 1);
+}
+
 // An ICMP error of B's own about a translated packet comes to who sent that.
 static void test_own_errors(void **state)
 {
@@ -441,6 +485,7 @@ int main(void)
 		nat_test(test_untouched),
 		nat_test(test_unanswered),
 		nat_test(test_from_lan),
+		nat_test(test_bridge_decides_later),
 		nat_test(test_own_errors),
 		nat_test(test_super_answer),
 		nat_test(test_nobodys),

@@ -53,6 +53,9 @@ static void describe(const struct rt_message *m, char *out, size_t size)
 		snprintf(out, size, "neigh %s dev %u %s ..%02x", ip_addr_format(&m->neigh.addr, a),
 			m->neigh.ifindex, m->neigh.valid ? "valid" : "invalid", m->neigh.mac[5]);
 		break;
+	case RT_BRIDGE_VLAN:
+		snprintf(out, size, "vlan %u dev %u", m->vlan.untagged, m->vlan.ifindex);
+		break;
 	case RT_FDB:
 		snprintf(out, size, "fdb ..%02x dev %u remote %s port %u vni %u", m->fdb.mac[5],
 			m->fdb.ifindex, ip_addr_format(&m->fdb.remote, a), m->fdb.port, m->fdb.vni);
@@ -226,7 +229,7 @@ static const struct {
 		"ip neigh add 2001:db8::2 lladdr 02:00:00:00:00:22 dev wan nud permanent", 16,
 		AF_INET, -EINVAL},
 	{"an address longer than IPv4", "ip addr add 192.0.2.1/24 dev wan", 17, 33, -EINVAL},
-	{"a bridge's port", "ip link set wan up", 16, AF_BRIDGE, -ENOENT},
+	{"a family of links that is unknown", "ip link set wan up", 16, AF_MPLS, -ENOENT},
 	{"interface 0", "ip link set wan up", 20, 0, -EINVAL},
 };
 
