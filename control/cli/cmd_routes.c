@@ -42,14 +42,14 @@ static void show_learned(const struct cli *cli, const json_t *answer)
 		fputs("The ways into the tailnet are in announce_table.\n", cli->out);
 }
 
-static int show(const struct cli *cli, const json_t *answer)
+static bool show_routes(const struct cli *cli, const json_t *answer)
 {
 	char *text = NULL;
 	size_t len, i;
 	json_t *route;
 	FILE *f = open_memstream(&text, &len);
 	if (f == NULL)
-		return cli_fail(cli, "out of memory");
+		return false;
 	fputs("Route\tFrom\tState\tWhy\n", f);
 	json_array_foreach(json_object_get(answer, "routes"), i, route)
 	{
@@ -66,6 +66,49 @@ static int show(const struct cli *cli, const json_t *answer)
 		fprintf(cli->out, "%u of the app connector: see 'tailgate appc-routes'\n", apps);
 	free(text);
 	show_learned(cli, answer);
+	return ok;
+}
+
+static void put_vxlan(FILE *f, const json_t *v)
+{
+	const char *why = show_text(v, "left_because"), *bridge = show_text(v, "bridge");
+	const char *underlay = show_text(v, "underlay");
+	fprintf(f, "%s\t%.0f\t%.0f\t%s\t%s\t%.0f\t", show_text(v, "name"), show_number(v, "vni"),
+		show_number(v, "port"), *underlay ? underlay : "-", *bridge ? bridge : "-",
+		show_number(v, "mtu"));
+	if (*why)
+		fprintf(f, "-\t-\t-\tleft to the kernel: %s\n", why);
+	else
+		fprintf(f, "%.0f of %.0f\t%.0f\t%.0f\tends here\n", show_number(v, "reached"),
+			show_number(v, "remotes"), show_number(v, "neighbours"),
+			show_number(v, "routes"));
+}
+
+// VXLAN devices of this host: what is routed to their neighbours leaves by them.
+static bool show_vxlans(const struct cli *cli, const json_t *vxlans)
+{
+	char *text = NULL;
+	size_t len, i;
+	json_t *v;
+	if (json_array_size(vxlans) == 0)
+		return true;
+	FILE *f = open_memstream(&text, &len);
+	if (f == NULL)
+		return false;
+	fputs("VXLAN\tVNI\tPort\tUnderlay\tBridge\tMTU\tRemotes\tNeighbours\tRoutes\tState\n", f);
+	json_array_foreach(vxlans, i, v) put_vxlan(f, v);
+	fclose(f);
+	bool ok = table_print(cli->out, text, 0, 2);
+	free(text);
+	return ok;
+}
+
+static int show(const struct cli *cli, const json_t *answer)
+{
+	const json_t *routes = json_object_get(answer, "routes"),
+		     *vxlans = json_object_get(answer, "vxlans");
+	bool ok = !routes || show_routes(cli, answer);
+	ok = ok && show_vxlans(cli, vxlans);
 	return ok && fflush(cli->out) == 0 ? CLI_OK : cli_fail(cli, "out of memory");
 }
 

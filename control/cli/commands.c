@@ -135,7 +135,12 @@ const struct command commands[] = {
 		"when not, 2 when the daemon cannot be asked or an argument is wrong.",
 		{}, cmd_explain},
 	{"routes", "", 0, 0, "Show the networks that this node advertises, and who serves them.",
-		"A network that is not used says why and what to do.", {}, cmd_routes},
+		"A network that is not used says why and what to do. Then the VXLAN devices of "
+		"this "
+		"host: remote VTEPs to which a way leads, neighbours behind them, routes over the "
+		"device "
+		"or its bridge; one that the kernel keeps to itself says why.",
+		{}, cmd_routes},
 	{"drain", "", 0, 0, "Hand the advertised networks over to other nodes.",
 		"Offers no routes any more and waits until the coordination server has peers send "
 		"elsewhere. What still arrives is forwarded. For maintenance: 'tailgate drain "

@@ -146,8 +146,12 @@ bool show_has_static_peers(const json_t *status, const json_t *tailnet)
 static void show_vxlan(FILE *out, const json_t *vxlan)
 {
 	const char *why = show_text(vxlan, "left_because");
-	fprintf(out, "vxlan: %s, VNI %.0f, port %.0f, mtu %.0f, ", show_text(vxlan, "name"),
-		show_number(vxlan, "vni"), show_number(vxlan, "port"), show_number(vxlan, "mtu"));
+	const char *bridge = show_text(vxlan, "bridge");
+	fprintf(out, "vxlan: %s, ", show_text(vxlan, "name"));
+	if (*bridge != '\0')
+		fprintf(out, "of %s, ", bridge);
+	fprintf(out, "VNI %.0f, port %.0f, mtu %.0f, ", show_number(vxlan, "vni"),
+		show_number(vxlan, "port"), show_number(vxlan, "mtu"));
 	if (*why != '\0')
 		fprintf(out, "left to the kernel: %s\n", why);
 	else

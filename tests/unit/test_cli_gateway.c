@@ -20,6 +20,7 @@
 #define ROUTE(route, state, approved, taken_over, why)                                             \
 	"{\"route\":\"" route "\",\"from\":\"set\",\"state\":\"" state "\",\"approved\":" approved \
 	",\"taken_over\":" taken_over ",\"why\":\"" why "\"}"
+#define VXLAN "{\"name\":\"vx40\",\"vni\":40,\"port\":4789,\"mtu\":1450,"
 #define ROUTES(taken_over)                                                                         \
 	"{\"routes\":[" ROUTE("10.1.0.0/24", "serves", "true", taken_over, "") "," ROUTE(          \
 		"10.2.0.0/24", "not used", "false", taken_over, "why") "," ROUTE("0.0.0.0/0",      \
@@ -121,6 +122,19 @@ static const struct cli_case cases[] = {
 	{"routes, no node", {"routes"},
 		{{"GET /tailgate/v0/routes", 409, "{\"error\":\"no node of a tailnet\"}"}}, 1, "=",
 		"no node of a tailnet", {}},
+	{"routes, VXLANs without a tailnet", {"routes"},
+		{{"GET /tailgate/v0/routes", 200,
+			"{\"vxlans\":[" VXLAN "\"underlay\":\"wan\",\"bridge\":\"br40\","
+			"\"left_because\":null,\"remotes\":3,\"reached\":2,\"neighbours\":17,"
+			"\"routes\":5}," VXLAN "\"underlay\":null,\"bridge\":null,"
+			"\"left_because\":\"it is down\",\"remotes\":1,\"reached\":0}]}"}},
+		0,
+		"=VXLAN  VNI  Port  Underlay  Bridge  MTU   Remotes  Neighbours  Routes  State\n"
+		"vx40   40   4789  wan       br40    1450  2 of 3   17          5       ends here\n"
+		"vx40   40   4789  -         -       1450  -        -           -       left to "
+		"the "
+		"kernel: it is down\n",
+		"=", {}},
 	{"routes, of an app connector", {"routes"},
 		{{"GET /tailgate/v0/routes", 200, "{\"routes\":[],\"apps\":7}"}}, 0,
 		"=7 of the app connector: see 'tailgate appc-routes'\n", "=", {}},
