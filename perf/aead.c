@@ -45,6 +45,7 @@ struct runner {
 	const struct aead_engine *engine;
 	void *state;
 	double cycles[2][SLICES_MAX]; // by direction, per packet
+	double parts[2][SLICES_MAX];  // the same of a mix's lengths, each in bursts of its own
 };
 
 struct row {
@@ -52,6 +53,12 @@ struct row {
 	unsigned burst;
 	bool same_key;
 	double bytes; // per packet, on average
+};
+
+// Cycles per packet by runner and direction, and of the first one's parts; 0 where there is but
+// one length.
+struct result {
+	double cycles[2][2], parts[2];
 };
 
 static uint8_t data[PACKETS][SPACE] __attribute__((aligned(64))), keys[PACKETS][KEY_LEN];
@@ -152,8 +159,36 @@ static void slice(const struct runner *r, const struct row *row, double cycles[2
 	cycles[1] = (double)spent[1] / (PACKETS * repeats);
 }
 
-static void measure(struct runner pair[2], const struct row *row, double seconds, double hz,
-	double result[2][2])
+// What the packets of a mix take when each length is worked on by itself, in bursts as large.
+static void slice_parts(const struct runner *r, struct row *row, double cycles[2])
+{
+	unsigned count[PACKETS] = {0}; // of packets, by the first in the mix that is as long
+
+	cycles[0] = cycles[1] = 0;
+	for (unsigned i = 0; i < PACKETS; i++) {
+		unsigned first = 0;
+
+		while (row->mix->bytes[first] != row->mix->bytes[i % row->mix->n])
+			first++;
+		count[first]++;
+	}
+	for (unsigned i = 0; i < row->mix->n; i++) {
+		const struct mix one = {.n = 1, .bytes = {row->mix->bytes[i]}};
+		struct row part = {&one, row->burst, row->same_key, 0};
+		double part_cycles[2];
+
+		if (!count[i])
+			continue;
+		set_ops(&part);
+		slice(r, &part, part_cycles);
+		cycles[0] += part_cycles[0] * count[i] / PACKETS;
+		cycles[1] += part_cycles[1] * count[i] / PACKETS;
+	}
+	set_ops(row);
+}
+
+static void measure(
+	struct runner pair[2], struct row *row, double seconds, double hz, struct result *result)
 {
 	const uint64_t end = __rdtsc() + (uint64_t)(seconds * hz);
 	unsigned n = 0;
@@ -168,29 +203,48 @@ static void measure(struct runner pair[2], const struct row *row, double seconds
 				pair[k].cycles[1][n] = cycles[1];
 			}
 		}
+		if (row->mix->n > 1) {
+			double cycles[2];
+
+			slice_parts(&pair[0], row, cycles);
+			pair[0].parts[0][n] = cycles[0];
+			pair[0].parts[1][n] = cycles[1];
+		}
 		n += i >= WARM_UP;
 		if (n >= SLICES_MIN && __rdtsc() > end)
 			break;
 	}
 	for (unsigned k = 0; k < 2; k++)
 		for (unsigned d = 0; d < 2; d++)
-			result[k][d] = median(pair[k].cycles[d], n);
+			result->cycles[k][d] = median(pair[k].cycles[d], n);
+	for (unsigned d = 0; d < 2; d++)
+		result->parts[d] = row->mix->n > 1 ? median(pair[0].parts[d], n) : 0;
 }
 
 static json_t *report(const struct runner pair[2], const struct row *row, unsigned direction,
-	const double result[2][2], double hz)
+	const struct result *result, double hz)
 {
-	const double cycles = result[0][direction], other = result[1][direction];
+	const double cycles = result->cycles[0][direction], other = result->cycles[1][direction];
+	const double parts = result->parts[direction];
 	const double mpps = hz / cycles / 1e6, gbps = mpps * row->bytes * 8 / 1e3;
 
-	printf("%-7s %-4s %-13s %5u  %-9s %8.2f %8.2f %8.1f %8.1f %7.2f\n", pair[0].name,
+	char of_parts[16] = "";
+	json_t *json;
+
+	if (parts > 0)
+		snprintf(of_parts, sizeof(of_parts), "%7.2f", cycles / parts);
+	printf("%-7s %-4s %-13s %5u  %-9s %8.2f %8.2f %8.1f %8.1f %7.2f %s\n", pair[0].name,
 		directions[direction], row->mix->name, row->burst,
-		row->same_key ? "same" : "different", mpps, gbps, cycles, other, other / cycles);
-	return json_pack("{s:s, s:s, s:s, s:f, s:i, s:s, s:f, s:f, s:f, s:s, s:f, s:f}", "engine",
+		row->same_key ? "same" : "different", mpps, gbps, cycles, other, other / cycles,
+		of_parts);
+	json = json_pack("{s:s, s:s, s:s, s:f, s:i, s:s, s:f, s:f, s:f, s:s, s:f, s:f}", "engine",
 		pair[0].name, "direction", directions[direction], "mix", row->mix->name, "bytes",
 		row->bytes, "burst", (int)row->burst, "keys", row->same_key ? "same" : "different",
 		"mpps", mpps, "gbps", gbps, "cycles_per_packet", cycles, "beside", pair[1].name,
 		"beside_cycles_per_packet", other, "ratio", other / cycles);
+	if (parts > 0)
+		json_object_set_new(json, "of_parts", json_real(cycles / parts));
+	return json;
 }
 
 // Cycles of the TSC in a second.
@@ -210,18 +264,18 @@ static double tsc_hz(void)
 
 static void each_row(struct runner pair[2], double seconds, double hz, json_t *rows)
 {
+	struct result result;
 	struct row row;
-	double result[2][2];
 
 	for (unsigned same = 2; same-- > 0;) {
 		for (size_t m = 0; m < sizeof(mixes) / sizeof(mixes[0]); m++) {
 			for (size_t b = 0; b < sizeof(bursts) / sizeof(bursts[0]); b++) {
 				row = (struct row){&mixes[m], bursts[b], same, 0};
 				set_ops(&row);
-				measure(pair, &row, seconds, hz, result);
+				measure(pair, &row, seconds, hz, &result);
 				for (unsigned d = 0; d < 2; d++)
 					json_array_append_new(
-						rows, report(pair, &row, d, result, hz));
+						rows, report(pair, &row, d, &result, hz));
 			}
 		}
 	}
@@ -234,8 +288,8 @@ static int compare_engines(double seconds, const char *file, char *const names[]
 	json_t *rows = json_array();
 	int err;
 
-	printf("%-7s %-4s %-13s %5s  %-9s %8s %8s %8s %8s %7s\n", "engine", "", "bytes", "burst",
-		"keys", "Mpps", "Gb/s", "cycles", "ipsec-mb", "ratio");
+	printf("%-7s %-4s %-13s %5s  %-9s %8s %8s %8s %8s %7s %s\n", "engine", "", "bytes", "burst",
+		"keys", "Mpps", "Gb/s", "cycles", "ipsec-mb", "ratio", "of parts");
 	for (int i = 0; i < n; i++) {
 		memset(pair, 0, sizeof(pair));
 		start(&pair[0], names[i]);
