@@ -15,15 +15,15 @@ source ./flannel.bash
 
 # mss_is MSS FROM POD ADDRESS: so say the SYNs of FROM where they come to the other pod
 mss_is() {
-	local seen
-	capture syn "$3" eth0 "tcp[tcpflags] & tcp-syn != 0"
+	local seen name=syn-$2
+	capture "$name" "$3" eth0 "tcp[tcpflags] & tcp-syn != 0"
 	start sink "$3" socat -u TCP-LISTEN:7001,reuseaddr /dev/null
 	wait_for 5 listening "$3" 7001
 	on "$2" socat -u /dev/null "TCP:$4:7001"
-	wait_for 5 has_packet "$lab_dir/syn.pcap"
-	stop syn
+	wait_for 5 has_packet "$lab_dir/$name.pcap"
+	stop "$name"
 	stop sink
-	seen=$(tcpdump -nv -r "$lab_dir/syn.pcap" 2>/dev/null | sed -nE 's/.*mss ([0-9]+).*/\1/p' | head -n 1)
+	seen=$(tcpdump -nv -r "$lab_dir/$name.pcap" 2>/dev/null | sed -nE 's/.*mss ([0-9]+).*/\1/p' | head -n 1)
 	check "SYNs of $2 say ${seen:-nothing} at $3" test "$seen" = "$1"
 }
 has_packet() { (($(stat -c %s "$1") > 24)); }
@@ -75,6 +75,37 @@ if [[ $dut == tailgate ]]; then
 	ping_lossless pod1 fd42:0:0:2::2 -M "do" -c 3 -i 0.02 -s $((1370 - 48))
 fi
 
+# A tunnel of the pods' own, between the two.
+pod_tunnels() { # MTU
+	local n pod
+	for n in 1 2; do make_key pod$n; done
+	for n in 1 2; do
+		pod=pod$n
+		start "wg-$pod" $pod env WG_PROCESS_FOREGROUND=1 "$peers_bin/wireguard-go" -f "${lab_id}p$n"
+		wait_for 10 in_ns $pod wg show "${lab_id}p$n"
+		in_ns $pod wg set "${lab_id}p$n" private-key "$lab_dir/$pod.key" listen-port 51820 peer \
+			"$(cat "$lab_dir/pod$((3 - n)).pub")" allowed-ips 10.98.0.0/24 endpoint 10.42.$((3 - n)).2:51820
+		addr $pod "${lab_id}p$n" 10.98.0.$n/24
+		run ip -n "$lab_id-$pod" link set "${lab_id}p$n" mtu "$1" up
+	done
+}
+if [[ $dut == tailgate && -x $peers_bin/wireguard-go ]]; then
+	say "a third layer, a tunnel between the pods: what the plan says fits, and a byte more is cut"
+	fits=$("$(program tailgate)" mtu plan --json eth0:1500,wg4:1420,vxlan,wg4 | jq .mtu)
+	check "the plan says $fits" test "$fits" = 1310
+	pod_tunnels "$fits"
+	wait_for 10 in_ns pod1 ping -c 1 -W 1 10.98.0.2
+	before=$(fragments client server gwa gwb pod1 pod2)
+	ping_lossless pod1 10.98.0.2 -M "do" -c 3 -i 0.02 -s $((fits - 28))
+	check "no fragments" test "$(fragments client server gwa gwb pod1 pod2)" = "$before"
+	run ip -n "$lab_id-pod1" link set "${lab_id}p1" mtu $((fits + 1))
+	run ip -n "$lab_id-pod2" link set "${lab_id}p2" mtu $((fits + 1))
+	wait_for 10 in_ns pod1 ping -c 1 -W 1 -M "do" -s $((fits + 1 - 28)) 10.98.0.2
+	check "fragments" test "$(fragments client server gwa gwb pod1 pod2)" -gt "$before"
+	stop wg-pod1
+	stop wg-pod2
+fi
+
 say "what may be cut arrives"
 in_ns pod1 ip route flush cache
 ping_lossless pod1 10.42.2.2 -M dont -c 3 -i 0.02 -s 1400
@@ -96,4 +127,6 @@ if [[ $dut == tailgate ]]; then
 	too_big pod3 10.42.4.2 $((1370 - 28)) 1290
 	too_big pod3 fd42:0:0:4::2 $((1370 - 48)) 1290
 	ping_lossless pod3 10.42.4.2 -M "do" -c 3 -i 0.02 -s $((1290 - 28))
+	mss_is 1250 pod3 pod4 10.42.4.2
+	mss_is 1250 pod4 pod3 10.42.3.2
 fi
