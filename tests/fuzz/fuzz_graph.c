@@ -1,12 +1,13 @@
 // Two gateways in memory (tests/unit/gateway.h) against anything that comes in: frames at their
 // ports, plaintexts that are validly sealed, datagrams damaged on the wire, with any offload flags,
-// as nodes of a tailnet and not. Nothing crashes, no mbuf is lost, what stays in a round leaves
-// with it, and the control thread gets what it may rely on.
+// as nodes of a tailnet and not, frames in VXLANs that end in them. Nothing crashes, no mbuf is
+// lost, what stays in a round leaves with it, and the control thread gets what it may rely on.
 //
 // Input: records of a byte for what, a byte for flags, two for a length, two for a segment size,
 // and that many bytes.
 #include "tests/fuzz/fuzz.h"
-#include "tests/unit/gateway.h"
+#include "dataplane/port/vnet.h"
+#include "tests/unit/vtep.h"
 
 enum {
 	RECORD_HEAD = 6,
@@ -24,6 +25,9 @@ enum what {
 	RELAYED,      // any UDP payload behind a Geneve header for WireGuard
 	TAILNET,      // another way to B, and what B's peer is; no bytes
 	CARRY,	      // what A sent goes to B; the bytes are XORed into it
+	VXLAN_IN, // any packet in a frame in VXLAN to A; the segment size damages what is before it
+	VXLAN_OUT,   // any packet, sealed by A for B's VXLAN
+	VXLAN_STATE, // which devices and remotes there are, and what the ports offer; no bytes
 	KINDS,
 };
 
@@ -42,6 +46,42 @@ static void set_rules(void)
 			.rules = &rule, .local = all, .n_rules = 1, .n_local = 2}));
 }
 
+static uint16_t remote[2];
+static uint64_t offloads[2];
+
+// Of a and b: bits of flags.
+static void set_vxlan(uint8_t flags)
+{
+	struct gw *const both[] = {&a, &b};
+	for (unsigned i = 0; i < 2; i++) {
+		struct gw *g = both[i];
+		if (flags & 1)
+			vxlan_devices_publish(g->gw.fib->vteps, NULL, 0);
+		else
+			publish_device(g);
+		if (flags & 2)
+			vtep_publish(g->gw.fib->vteps, remote[i], NULL);
+		else
+			publish_remote(g, remote[i], flags & 4 ? IP_V6 : IP_V4, flags & 8);
+		g->port[GW_WAN]->port.tx_offloads =
+			offloads[i] ^ (flags & 16 ? RTE_ETH_TX_OFFLOAD_UDP_TSO : 0) ^
+			(flags & 32 ? RTE_ETH_TX_OFFLOAD_UDP_CKSUM : 0) ^
+			(flags & 64 ? RTE_ETH_TX_OFFLOAD_VXLAN_TNL_TSO : 0);
+	}
+}
+
+static void open_vxlan(void)
+{
+	struct gw *const both[] = {&a, &b};
+	for (unsigned i = 0; i < 2; i++) {
+		offloads[i] = both[i]->port[GW_WAN]->port.tx_offloads;
+		remote[i] = vtep_take(both[i]->gw.fib->vteps);
+		route_remote(both[i], i ? "10.2.50.0/24" : "10.1.50.0/24", remote[i]);
+		route_remote(both[i], i ? "fd02:50::/64" : "fd01:50::/64", remote[i]);
+	}
+	set_vxlan(0);
+}
+
 static void start(void)
 {
 	static bool started;
@@ -51,6 +91,7 @@ static void start(void)
 	gw_open_pair(&a, &b, &(struct gw_params){.pkts = 1023, .large = 63});
 	a.gw.icmp_rate = b.gw.icmp_rate = 1000000;
 	set_rules();
+	open_vxlan();
 	started = true;
 }
 
@@ -134,6 +175,18 @@ static void push_udp(struct gw *from, struct gw *to, uint32_t len, uint8_t flags
 	push(to, GW_WAN, packet(to, l2, path.outer_len + len, flags & ~2, segsz));
 }
 
+// An IP packet from a host behind A to one behind B (in its VXLAN), else as it is.
+static void send_to_b(uint8_t *l3, uint32_t len, bool vxlan)
+{
+	if (len >= IP4_HDR_LEN && l3[0] >> 4 == 4) {
+		memcpy(l3 + 16, vxlan ? "\x0a\2\x32" : "\x0a\2\0", 3);
+	} else if (len >= IP6_HDR_LEN && l3[0] >> 4 == 6) {
+		memset(l3 + 24, 0, 15);
+		memcpy(l3 + 24, "\xfd\2\0", 3);
+		l3[27] = vxlan ? 0x50 : 0;
+	}
+}
+
 // An IP packet from a host behind A, else as it is.
 static void make_sound(uint8_t *l3, uint32_t len)
 {
@@ -149,7 +202,7 @@ static void make_sound(uint8_t *l3, uint32_t len)
 	}
 }
 
-static void push_sealed(const uint8_t *data, uint32_t len, uint8_t flags)
+static void push_sealed(const uint8_t *data, uint32_t len, uint8_t flags, bool to_vxlan)
 {
 	struct wg_data *h = (struct wg_data *)(room + 1000);
 	struct keypair *kp = a.keypair;
@@ -159,6 +212,8 @@ static void push_sealed(const uint8_t *data, uint32_t len, uint8_t flags)
 		.counter = rte_cpu_to_le_64(kp->send_counter),
 	};
 	memcpy(h + 1, data, len);
+	if (to_vxlan)
+		send_to_b((uint8_t *)(h + 1), len, true);
 	if (flags & 16)
 		make_sound((uint8_t *)(h + 1), len);
 	struct aead_op op = {.data = (uint8_t *)(h + 1),
@@ -167,6 +222,65 @@ static void push_sealed(const uint8_t *data, uint32_t len, uint8_t flags)
 		.key = kp->send_key};
 	aead_seal(a.gw.graph[0]->aead, &op, 1);
 	push_udp(&a, &b, len + WG_DATA_OVERHEAD, flags & 4, 0);
+}
+
+// VXLAN, UDP and IP header before a frame that ends behind inner, with right lengths for len bytes
+// at inner. Returns its start.
+static uint8_t *put_vxlan(uint8_t *inner, uint32_t len, uint8_t family, bool tag)
+{
+	uint8_t *eth = inner - L2_LEN - (tag ? 4 : 0), *vxlan = eth - VXLAN_HDR_LEN;
+	uint8_t *udp = vxlan - UDP_HDR_LEN;
+	uint8_t *l3 = udp - (family == IP_V4 ? IP4_HDR_LEN : IP6_HDR_LEN);
+	struct vxlan_header h = vxlan_header_of(VNI);
+	uint32_t udp_len = RTE_MIN((uint32_t)(inner + len - udp), 65000u);
+	memcpy(eth, device_mac, 6);
+	memcpy(eth + 6, host_mac, 6);
+	if (tag)
+		memcpy(eth + 12, "\x81\0\0\7", 4);
+	memcpy(inner - 2, len > 0 && inner[0] >> 4 == 6 ? "\x86\xdd" : "\x08\0", 2);
+	memcpy(vxlan, &h, sizeof(h));
+	vtep_put16(udp, 50001);
+	vtep_put16(udp + 2, VXLAN_PORT);
+	vtep_put16(udp + 4, udp_len);
+	vtep_put16(udp + 6, 0);
+	vtep_put_l3(l3, family, 9, 1);
+	vtep_put16(l3 + (family == IP_V4 ? 2 : 4), udp_len + (family == IP_V4 ? IP4_HDR_LEN : 0));
+	if (family == IP_V4)
+		csum_ip4_hdr_set(l3, IP4_HDR_LEN);
+	return l3;
+}
+
+// flags: 1 and 4 as in packet(); 2: nested; 8: over IPv6; 16: into the tunnel; 32: as the kernel
+// puts TCP in VXLAN together; 64: tagged; 128: cut short.
+static void push_vxlan(const uint8_t *data, uint32_t len, uint8_t flags, uint16_t damage)
+{
+	uint8_t *inner = room + 1000, family = flags & 8 ? IP_V6 : IP_V4;
+	memcpy(inner, data, len);
+	if (flags & 16) {
+		send_to_b(inner, len, false);
+		make_sound(inner, len);
+	}
+	if (flags & 2) {
+		uint8_t *outer = put_vxlan(inner, len, IP_V4, false);
+		len += (uint32_t)(inner - outer);
+		inner = outer;
+		memcpy(inner + 16, "\x0a\2\0\2", 4);
+		csum_ip4_hdr_set(inner, IP4_HDR_LEN);
+	}
+	uint8_t *l3 = put_vxlan(inner, len, family, flags & 64), *l2 = l3 - L2_LEN;
+	l3[(damage & 0xff) % (inner - l3)] ^= (uint8_t)(damage >> 8);
+	memcpy(l2, a.port[GW_WAN]->port.mac.addr_bytes, 6);
+	memset(l2 + 6, 2, 6);
+	memcpy(l2 + 12, family == IP_V6 ? "\x86\xdd" : "\x08\0", 2);
+	uint32_t whole = (uint32_t)(inner + len - l2);
+	if (flags & 128)
+		whole -= damage % RTE_MIN(whole, 200u);
+	struct rte_mbuf *m = packet(&a, l2, whole, flags & 5, (uint16_t)(100 + damage % 1400));
+	if (m && flags & 32) {
+		m->ol_flags = 0;
+		m->packet_type = VNET_TUNNEL_TCP;
+	}
+	push(&a, GW_WAN, m);
 }
 
 static void carry(const uint8_t *data, uint32_t len)
@@ -266,7 +380,7 @@ static void one(enum what what, const uint8_t *data, uint32_t len, uint8_t flags
 		push(&a, GW_HOST, packet(&a, data, len, flags, segsz));
 		break;
 	case SEALED:
-		push_sealed(data, len, flags);
+		push_sealed(data, len, flags, false);
 		break;
 	case WAN_DATAGRAM:
 		memcpy(room + 1000, data, len);
@@ -276,6 +390,16 @@ static void one(enum what what, const uint8_t *data, uint32_t len, uint8_t flags
 		memcpy(room + 1000, "\0\0\x7a\x12\0\0\7\0", 8);
 		memcpy(room + 1008, data, len);
 		push_udp(&b, &a, len + 8, flags, segsz);
+		break;
+	case VXLAN_IN:
+		push_vxlan(data, len, flags, segsz);
+		break;
+	case VXLAN_OUT:
+		push_sealed(data, len, flags, true);
+		break;
+	case VXLAN_STATE:
+		run();
+		set_vxlan((uint8_t)segsz);
 		break;
 	case TAILNET:
 		run();
@@ -306,6 +430,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	start();
 	set_tailnet(0);
+	set_vxlan(0);
 	unsigned n = 0;
 	while (size >= RECORD_HEAD) {
 		uint32_t len = (uint32_t)(data[2] << 8 | data[3]);

@@ -2,78 +2,20 @@
 // of it, what stays the kernel's, what is refused. A is the VTEP at 192.0.2.1 (and 2001:db8::1);
 // the remote one at 192.0.2.9 (2001:db8::9) has the host 10.1.50.5, fd01:50::5 behind it.
 #include "dataplane/port/vnet.h"
-#include "dataplane/wire/ledger.h"
 #include "tests/unit/packets.h"
-
-enum {
-	VNI = 100,
-	IFINDEX = 77,
-	HEAD4 = 20 + 8 + 8 + 14, // from the outer IP header to the inner one
-	HEAD6 = HEAD4 + 20,
-};
-
-static const uint8_t device_mac[6] = {2, 0x77, 0, 0, 0, 1}, host_mac[6] = {2, 0x77, 0, 0, 0, 5};
+#include "tests/unit/vtep.h"
+#include "tests/unit/vxlan.h"
 
 static const uint8_t outer4[2][4] = {{192, 0, 2, 1}, {192, 0, 2, 9}};
 static const uint8_t outer6[2][16] = {
 	{0x20, 1, 0x0d, 0xb8, [15] = 1}, {0x20, 1, 0x0d, 0xb8, [15] = 9}};
 
-static void publish_remote(struct gw *g, uint16_t number, uint8_t family, bool checksum)
-{
-	struct vtep v = {.family = family,
-		.port = GW_WAN,
-		.device = IFINDEX,
-		.mtu = ledger_inside(1500, family == IP_V4 ? LEDGER_VXLAN4 : LEDGER_VXLAN6),
-		.source_first = 50000,
-		.n_sources = 100,
-		.checksum = checksum,
-		.tos_inherit = true};
-	struct vxlan_header h = vxlan_header_of(VNI);
-	uint8_t *vxlan = v.outer + sizeof(v.outer) - VXLAN_HDR_LEN, *udp = vxlan - UDP_HDR_LEN;
-	uint8_t *l3 = udp - (family == IP_V4 ? IP4_HDR_LEN : IP6_HDR_LEN), *l2 = l3 - L2_LEN;
-	memcpy(vxlan, &h, sizeof(h));
-	put16(udp + 2, VXLAN_PORT);
-	if (family == IP_V4) {
-		l3[0] = 0x45;
-		l3[8] = 64;
-		l3[9] = IPPROTO_UDP;
-		memcpy(l3 + 12, outer4, 8);
-	} else {
-		l3[0] = 0x60;
-		l3[6] = IPPROTO_UDP;
-		l3[7] = 64;
-		memcpy(l3 + 8, outer6, 32);
-	}
-	memcpy(l2, gw_peer_mac(0), 6);
-	memcpy(l2 + 6, g->port[GW_WAN]->port.mac.addr_bytes, 6);
-	put16(l2 + 12, family == IP_V4 ? 0x0800 : 0x86dd);
-	v.outer_len = (uint8_t)(v.outer + sizeof(v.outer) - l2);
-	vtep_finish(&v);
-	vtep_publish(g->gw.fib->vteps, number, &v);
-}
-
-static void route_remote(struct gw *g, const char *prefix, uint16_t number)
-{
-	struct ip_prefix p;
-	struct nexthop nh = {.type = NH_VXLAN,
-		.port = PORT_NONE,
-		.mtu = 1450,
-		.ifindex = IFINDEX,
-		.vtep = number};
-	memcpy(nh.l2, host_mac, 6);
-	memcpy(nh.l2 + 6, device_mac, 6);
-	assert_int_equal(ip_prefix_parse(prefix, &p), 0);
-	assert_int_equal(fib_set(g->gw.fib, &p, &nh), 0);
-}
-
 static uint16_t remote_number;
 
 static void open_vtep(struct gw *g, uint8_t family, bool checksum)
 {
-	struct vxlan_device device = {.vni = VNI, .ifindex = IFINDEX, .port = VXLAN_PORT};
-	memcpy(device.mac, device_mac, sizeof(device.mac));
-	assert_true(vxlan_devices_publish(g->gw.fib->vteps, &device, 1));
-	assert_false(vxlan_devices_publish(g->gw.fib->vteps, &device, 1));
+	assert_true(publish_device(g));
+	assert_false(publish_device(g));
 	remote_number = vtep_take(g->gw.fib->vteps);
 	assert_int_not_equal(remote_number, VTEP_NONE);
 	publish_remote(g, remote_number, family, checksum);
@@ -110,7 +52,7 @@ static void to_host(const struct spec *s, struct flat *p)
 // The datagram that carries a packet to A, as the remote VTEP sends it; without UDP checksum.
 static void wrap(uint8_t family, const struct flat *p, struct flat *out)
 {
-	uint32_t head = family == IP_V6 ? HEAD6 : HEAD4;
+	uint32_t head = family == IP_V6 ? VTEP_HEAD6 : VTEP_HEAD4;
 	uint8_t *b = out->b, *udp = b + head - 30, *eth = udp + 16;
 	memset(b, 0, head);
 	memcpy(b + head, p->b, p->len);
@@ -202,6 +144,9 @@ static const struct {
 	{"another source MAC", TO_WAN, 0, "42=020304050607"},
 	{"with a UDP checksum", TO_WAN, 0, "26=1234"},
 	{"Ethernet's padding inside", TO_WAN, 0, "52=0050 sum"},
+	{"a first fragment", TO_WAN, 0, "56=2000 sum"},
+	{"a later fragment", TO_WAN, 0, "56=2010 sum"},
+	{"a last fragment", TO_WAN, 0, "56=0020 sum"},
 
 	{"an unknown VNI", UNKNOWN, 0, "34=65"},
 	{"VNI 0", UNKNOWN, 0, "34=00"},
@@ -296,6 +241,69 @@ static void congestion_reaches_the_inside(void **state)
 	run(&t->b);
 	assert_true(take_flat(&t->b, GW_LAN, &got));
 	assert_int_equal(got.b[1], 3);
+}
+
+// What a host in the VXLAN puts into VXLAN itself is looked into like any, as deep as is said, and
+// goes on whole beyond that.
+static void nested(void **state)
+{
+	enum { SYN_OPTIONS = 4 };
+	struct two *t = *state;
+	const struct vx v = {.from = 1, .to = 2, .csum = true};
+	open_vtep(&t->a, IP_V4, false);
+	t->b.gw.mss_clamp = false;
+	for (unsigned levels = 1; levels <= VXLAN_DEPTH_MAX; levels++) {
+		struct spec s = {.flags = RTE_TCP_SYN_FLAG, .n_options = SYN_OPTIONS, .payload = 3};
+		struct flat p[2], want, frame, got;
+		bool reached = levels <= 2;
+		flow_build(&s, &p[0]);
+		memcpy(p[0].b + IP4_HDR_LEN + TCP_HDR_LEN, "\2\4\x05\xb4", SYN_OPTIONS); // 1460
+		flow_finish(p[0].b, p[0].len);
+		for (unsigned l = 0; l < levels; l++)
+			vx_wrap(&v, &p[l % 2], &p[(l + 1) % 2]);
+		want = p[levels % 2];
+		wrap(IP_V4, &want, &frame);
+		t->a.gw.vxlan_depth = 2;
+		push_flat(&t->a, GW_WAN, &frame);
+		run(&t->a);
+		assert_int_equal(counter(&t->a, COUNTER_VTEP_IN), 1);
+		assert_int_equal(counter(&t->a, COUNTER_MSS_CLAMPED), reached);
+		assert_int_equal(counter(&t->a, COUNTER_VXLAN_NESTED), !reached);
+		assert_int_equal(carry(&t->a, &t->b), 1);
+		run(&t->b);
+		assert_true(take_flat(&t->b, GW_LAN, &got));
+		hop(&want);
+		hop(&want);
+		assert_int_equal(got.len, want.len);
+		if (!reached)
+			assert_flat_equal(&got, &want);
+		assert_int_equal(drops(&t->a) + drops(&t->b), 0);
+		forget(&t->a);
+		graph_of(&t->b)->counters[COUNTER_VXLAN_NESTED] = 0;
+	}
+}
+
+// The device vanishes under its traffic: what comes is the kernel's again, which has no socket.
+static void the_device_goes(void **state)
+{
+	struct two *t = *state;
+	struct flat p, frame;
+	open_vtep(&t->a, IP_V4, false);
+	from_host(&(struct spec){.payload = 100}, &p);
+	wrap(IP_V4, &p, &frame);
+	for (unsigned i = 0; i < 3; i++) {
+		push_flat(&t->a, GW_WAN, &frame);
+		push_flat(&t->a, GW_WAN, &frame);
+		run(&t->a);
+		assert_int_equal(counter(&t->a, COUNTER_VTEP_IN), i == 1 ? 0 : 2);
+		assert_int_equal(counter(&t->a, COUNTER_LEFT_TO_KERNEL), i == 1 ? 2 : 0);
+		forget(&t->a);
+		if (i == 0)
+			assert_true(vxlan_devices_publish(t->a.gw.fib->vteps, NULL, 0));
+		else
+			publish_device(&t->a);
+	}
+	assert_int_equal(drops(&t->a), 0);
 }
 
 static void no_device_no_vxlan(void **state)
@@ -437,7 +445,7 @@ static void out_of_the_tunnel(void **state)
 	open_vtep(&t->a, IP_V4, false);
 	for (unsigned i = 0; i < RTE_DIM(ways); i++) {
 		struct flat p, got;
-		uint32_t head = ways[i].outer == IP_V4 ? HEAD4 : HEAD6;
+		uint32_t head = ways[i].outer == IP_V4 ? VTEP_HEAD4 : VTEP_HEAD6;
 		publish_remote(&t->a, remote_number, ways[i].outer, ways[i].checksum);
 		// Once by the port's offload, once without.
 		t->a.port[GW_WAN]->port.tx_offloads ^= RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
@@ -710,6 +718,8 @@ int main(void)
 		two_test(into_the_tunnel),
 		two_test(each_datagram_has_its_fate),
 		two_test(congestion_reaches_the_inside),
+		two_test(nested),
+		two_test(the_device_goes),
 		two_test(no_device_no_vxlan),
 		two_test(super_packet_of_the_kernel),
 		two_test(run_of_datagrams),
