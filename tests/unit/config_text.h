@@ -11,3 +11,11 @@
 #define KEY "private_key = \"" PRIVATE "\";\n"					     // line 1
 #define PEER(more) KEY "peers = ( {\npublic_key = \"" PUBLIC_A "\";\n" more "} );\n" // more: line 4
 #define PORTS(list) KEY "ports = (\n" list ");\n"
+
+// A text that is refused, and what the error says of it; line 0: none.
+struct refusal {
+	const char *text;
+	unsigned line;
+	const char *key;
+	const char *message;
+};

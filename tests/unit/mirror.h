@@ -5,7 +5,6 @@
 #include "dataplane/table/lookup.h"
 #include "tests/unit/rtnetlink.h"
 
-#include <libmnl/libmnl.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -86,23 +85,6 @@ static inline void feed_recorded(const char *command, unsigned nth)
 	alignas(8) uint8_t bytes[MESSAGE_MAX];
 	size_t len = message_of(command, nth, bytes);
 	mirror_feed(mirror, bytes, len);
-}
-
-struct builder {
-	alignas(8) uint8_t bytes[MESSAGE_MAX];
-	struct nlmsghdr *nh;
-};
-
-static inline void *begin(struct builder *b, uint16_t type, size_t fixed)
-{
-	b->nh = mnl_nlmsg_put_header(b->bytes);
-	b->nh->nlmsg_type = type;
-	return mnl_nlmsg_put_extra_header(b->nh, fixed);
-}
-
-static inline void put_addr(struct builder *b, uint16_t type, const struct ip_addr *a)
-{
-	mnl_attr_put(b->nh, type, ip_addr_bits(a) / 8, a->bytes);
 }
 
 static inline void feed(struct builder *b)

@@ -1,6 +1,10 @@
-// Messages recorded in tests/vectors/rtnetlink.json.
+// rtnetlink messages: those recorded in tests/vectors/rtnetlink.json, and those a test builds.
 #pragma once
 
+#include <libmnl/libmnl.h>
+#include <stdalign.h>
+
+#include "dataplane/base/types.h"
 #include "tests/unit/vectors.h"
 
 enum {
@@ -33,4 +37,23 @@ static inline size_t message_of(const char *command, unsigned nth, uint8_t *out)
 	if (len == 0)
 		fail_msg("no record of %s", command);
 	return len;
+}
+
+// A message in the making: the header is put first, then attributes to nh.
+struct builder {
+	alignas(8) uint8_t bytes[MESSAGE_MAX];
+	struct nlmsghdr *nh;
+};
+
+// Begins one of a type. Returns the header of so many bytes behind netlink's, of zeros.
+static inline void *begin(struct builder *b, uint16_t type, size_t fixed)
+{
+	b->nh = mnl_nlmsg_put_header(b->bytes);
+	b->nh->nlmsg_type = type;
+	return mnl_nlmsg_put_extra_header(b->nh, fixed);
+}
+
+static inline void put_addr(struct builder *b, uint16_t type, const struct ip_addr *a)
+{
+	mnl_attr_put(b->nh, type, ip_addr_bits(a) / 8, a->bytes);
 }

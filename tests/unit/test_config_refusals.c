@@ -8,13 +8,6 @@
 #include "config/config.h"
 #include "tests/unit/config_text.h"
 
-struct refusal {
-	const char *text;
-	unsigned line;
-	const char *key;
-	const char *message;
-};
-
 static const struct refusal refusals[] = {
 	// the text as a whole
 	{"", 0, "private_key_file",

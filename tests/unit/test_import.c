@@ -161,13 +161,6 @@ static void test_warnings(void **)
 	assert_int_equal(access("/tmp/never", F_OK), -1);
 }
 
-struct refusal {
-	const char *text;
-	unsigned line;
-	const char *key;
-	const char *message;
-};
-
 static const struct refusal refusals[] = {
 	{"PrivateKey = " PRIVATE "\n", 1, "PrivateKey", "stands before the first section"},
 	{"\n\n[Server]\n", 3, "", "unknown section; expected [Interface] or [Peer]"},

@@ -3,13 +3,11 @@
 #include "dataplane/table/lookup.h"
 #include "tests/unit/rtnetlink.h"
 
-#include <libmnl/libmnl.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <stdalign.h>
 
 enum {
 	WAN = 3, // interface of port 1
@@ -44,23 +42,6 @@ static struct ip_addr addr(const char *text)
 }
 
 // -- messages -------------------------------------------------------------------------------------
-
-struct builder {
-	alignas(8) uint8_t bytes[MESSAGE_MAX];
-	struct nlmsghdr *nh;
-};
-
-static void *begin(struct builder *b, uint16_t type, size_t fixed)
-{
-	b->nh = mnl_nlmsg_put_header(b->bytes);
-	b->nh->nlmsg_type = type;
-	return mnl_nlmsg_put_extra_header(b->nh, fixed);
-}
-
-static void put_addr(struct builder *b, uint16_t type, const struct ip_addr *a)
-{
-	mnl_attr_put(b->nh, type, ip_addr_bits(a) / 8, a->bytes);
-}
 
 static void feed(struct builder *b)
 {

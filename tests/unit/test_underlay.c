@@ -2,13 +2,13 @@
 // port, and knows its ways out. A is its peer.
 #include "control/underlay.h"
 
-#include <libmnl/libmnl.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdlib.h>
 
 #include "tests/unit/packets.h"
+#include "tests/unit/rtnetlink.h"
 
 enum {
 	OUTER4 = IP4_HDR_LEN + UDP_HDR_LEN,
@@ -387,18 +387,6 @@ static void bad_packets_of_our_own_are_refused(void **state)
 }
 
 // -- out ------------------------------------------------------------------------------------------
-
-struct builder {
-	alignas(8) uint8_t bytes[512];
-	struct nlmsghdr *nh;
-};
-
-static void *begin(struct builder *b, uint16_t type, size_t fixed)
-{
-	b->nh = mnl_nlmsg_put_header(b->bytes);
-	b->nh->nlmsg_type = type;
-	return mnl_nlmsg_put_extra_header(b->nh, fixed);
-}
 
 static void feed(struct fixture *f, struct builder *b)
 {
