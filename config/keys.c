@@ -115,8 +115,9 @@ const struct config_key config_keys[] = {
 		.max = 65536, .number = 64, .help = "Memory for packet buffers."},
 	{.name = "hugepages", TOP(hugepages), .type = &type_choice, .choices = hugepages_choices,
 		.number = CONFIG_HUGEPAGES_AUTO,
-		.help = "Huge pages for the packet buffers: auto uses them when they are there, require "
-			"refuses to start without them."},
+		.help = "Huge pages for the packet buffers: auto uses reserved ones when enough are free, "
+			"else, without a device port, the kernel's transparent ones; require refuses to "
+			"start without reserved ones."},
 	{.name = "mss_clamp", TOP(mss_clamp), .type = &type_bool, .number = true,
 		.help = "Lower the MSS of TCP connections to what fits into the tunnel and the path to the "
 			"peer, both ways."},

@@ -61,6 +61,15 @@ static bool any_pci(const struct config *c)
 	return false;
 }
 
+bool eal_transparent(const struct config *c)
+{
+	for (unsigned i = 0; i < c->n_ports; i++) {
+		if (!c->ports[i].interface[0]) // an owned one
+			return false;
+	}
+	return c->hugepages != CONFIG_HUGEPAGES_OFF && !rte_eal_has_hugepages();
+}
+
 int eal_start(const struct config *c, char err[static 256])
 {
 	char lcores[LCORES_TEXT_LEN], memory[16];
@@ -89,8 +98,10 @@ int eal_start(const struct config *c, char err[static 256])
 			rte_strerror(rte_errno));
 		return -(rte_errno ? rte_errno : EINVAL);
 	}
-	log_info("eal", "%u MiB of packet memory %s hugepages", c->memory_mb,
-		huge ? "in" : "without");
+	log_info("eal", "%u MiB of packet memory %s", c->memory_mb,
+		huge		     ? "in hugepages"
+		: eal_transparent(c) ? "in transparent hugepages, where the kernel has them"
+				     : "without hugepages");
 	return 0;
 }
 

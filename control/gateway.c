@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "control/eal.h"
 #include "dataplane/base/log.h"
 #include "dataplane/base/mailbox.h"
+#include "dataplane/port/pool.h"
 #include "dataplane/table/peer_table.h"
 #include "dataplane/wire/vxlan.h"
 #include "dataplane/worker.h"
@@ -25,29 +27,6 @@ enum {
 };
 
 static struct worker *workers[CONFIG_WORKERS_MAX]; // fixed between start and stop
-
-// As rte_pktmbuf_pool_create does it, but buffers may lie across pages where addresses of devices
-// are virtual ones: without hugepages a page of 4 KiB would hold one 2 KiB buffer only.
-static struct rte_mempool *create_pool(const char *name, unsigned n, unsigned cache, unsigned room)
-{
-	struct rte_pktmbuf_pool_private priv = {
-		.mbuf_data_room_size = (uint16_t)room,
-		.mbuf_priv_size = PKT_PRIV_LEN,
-	};
-	unsigned size = (unsigned)sizeof(struct rte_mbuf) + PKT_PRIV_LEN + room;
-	unsigned flags = rte_eal_iova_mode() == RTE_IOVA_VA ? RTE_MEMPOOL_F_NO_IOVA_CONTIG : 0;
-	struct rte_mempool *mp =
-		rte_mempool_create_empty(name, n, size, cache, sizeof(priv), SOCKET_ID_ANY, flags);
-	if (!mp)
-		return NULL;
-	rte_pktmbuf_pool_init(mp, &priv);
-	if (rte_mempool_populate_default(mp) < 0) {
-		rte_mempool_free(mp);
-		return NULL;
-	}
-	rte_mempool_obj_iter(mp, rte_pktmbuf_init, NULL);
-	return mp;
-}
 
 // Large buffers for the receive slots of kernel ports and what is under way; the rest of the memory
 // is small ones, but for what ports keep of their own.
@@ -70,8 +49,11 @@ static int create_pools(struct gateway *gw, const struct config *c, char err[sta
 			(unsigned)(need / 85 * 100 / 1024 / 1024 + 1));
 		return -ENOMEM;
 	}
-	gw->super_pool = create_pool("super", supers, SUPER_CACHE, SUPER_ROOM);
-	gw->pool = create_pool("pool", (unsigned)small, CACHE, POOL_ROOM);
+	bool transparent = eal_transparent(c);
+	gw->super_pool = pool_create(
+		&(struct pool_params){"super", supers, SUPER_CACHE, SUPER_ROOM, transparent});
+	gw->pool = pool_create(
+		&(struct pool_params){"pool", (unsigned)small, CACHE, POOL_ROOM, transparent});
 	if (gw->super_pool && gw->pool)
 		return 0;
 	snprintf(err, 256, "no room for packet buffers in memory_mb = %u: raise it", c->memory_mb);

@@ -319,6 +319,7 @@ static void start(struct bench *b, const char *aead)
 			.pkts = 8191,
 			.large = 1023,
 			.cache = 256,
+			.transparent = true,
 			.aead = aead});
 	gw_add_peer(&b->g);
 	struct keypair *kp = gw_keypair(&b->g, 1, 1);

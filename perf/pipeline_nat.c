@@ -512,7 +512,11 @@ static void start(struct bench *b, const char *aead)
 	if (rte_eal_init(RTE_DIM(argv) - 1, argv) < 0)
 		rte_panic("cannot start the EAL\n");
 	gw_open(&b->g, 1,
-		&(struct gw_params){.pkts = 8191, .large = 1023, .cache = 256, .aead = aead});
+		&(struct gw_params){.pkts = 8191,
+			.large = 1023,
+			.cache = 256,
+			.transparent = true,
+			.aead = aead});
 	gw_add_peer(&b->g);
 	struct keypair *kp = gw_keypair(&b->g, 1, 1);
 	kp->remote_index = 7;

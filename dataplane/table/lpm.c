@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "dataplane/base/huge.h"
 #include "dataplane/table/lookup.h"
 #include "dataplane/table/prefix_map.h"
 
@@ -12,8 +13,7 @@ enum {
 	NODES_MAX_V4 = 1 << 18, // 256 MiB of addresses; memory only as it fills
 	NODES_MAX_V6 = 1 << 20,
 	TAILS_MAX = 1 << 22,
-	POOL_STEP = 1 << 20, // bytes made accessible at a time
-	POOL_HUGE = 2 << 20, // from here on as many, in one page where the kernel has such
+	POOL_STEP = 1 << 20, // bytes made accessible at a time; above HUGE_PAGE as many as that
 	NODE_BYTES = LPM_NODE_ENTRIES * sizeof(uint32_t),
 	LEVELS_MAX = 15, // 16 bits, then 14 times 8
 	LENGTHS = 129,
@@ -120,10 +120,7 @@ static bool pool_create(struct pool *pool, size_t size, uint32_t max)
 {
 	*pool = (struct pool){.size = size, .max = max};
 	pool->next = calloc(max, sizeof(*pool->next)); // pages of it as well
-	pool->items = mmap(
-		NULL, max * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (pool->items == MAP_FAILED)
-		pool->items = NULL;
+	pool->items = huge_reserve(max * size, PROT_NONE);
 	return pool->next && pool->items;
 }
 
@@ -141,13 +138,13 @@ static int pool_map(struct pool *pool, uint32_t upto)
 	if (upto > pool->max)
 		return -ENOMEM;
 	size_t from = RTE_ALIGN_CEIL(pool->mapped * pool->size, POOL_STEP);
-	size_t step = upto * pool->size > POOL_HUGE ? POOL_HUGE : POOL_STEP;
+	size_t step = upto * pool->size > HUGE_PAGE ? HUGE_PAGE : POOL_STEP;
 	size_t to = RTE_MIN(RTE_ALIGN_CEIL(upto * pool->size, step), pool->max * pool->size);
 	if (mprotect(pool->items + from, to - from, PROT_READ | PROT_WRITE) < 0)
 		return -ENOMEM;
 	// What lookups in a full table wait for are translations of addresses, too.
-	if (from >= POOL_HUGE)
-		madvise(pool->items + from, to - from, MADV_HUGEPAGE);
+	if (from >= HUGE_PAGE)
+		huge_advise(pool->items + from, to - from);
 	pool->mapped = (uint32_t)(to / pool->size);
 	return 0;
 }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "dataplane/base/huge.h"
+
 enum {
 	BUCKET_FILL = 8, // entries that a line has on average when the table is full
 	PORTS = UINT16_MAX + 1,
@@ -11,11 +13,9 @@ enum {
 
 void *nat_map(size_t size)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED)
-		return NULL;
-	madvise(p, size, MADV_HUGEPAGE);
+	void *p = huge_reserve(size, PROT_READ | PROT_WRITE);
+	if (p)
+		huge_advise(p, size);
 	return p;
 }
 

@@ -13,6 +13,7 @@
 #include "dataplane/base/mailbox.h"
 #include "dataplane/node/node.h"
 #include "dataplane/node/state.h"
+#include "dataplane/port/pool.h"
 #include "dataplane/table/peer_table.h"
 #include "dataplane/wire/csum.h"
 #include "dataplane/wire/vxlan.h"
@@ -38,6 +39,7 @@ struct gw_params {
 	uint16_t tunnel_mtu;  // 0: GW_MTU
 	unsigned pkts, large; // mbufs of the pools; 0: enough for a test
 	unsigned cache;	      // of the pools, per core; 0: leaks show at once
+	bool transparent;     // pools in huge pages, as the daemon has them for kernel ports
 	const char *aead;     // engine; NULL: the fastest
 };
 
@@ -111,12 +113,16 @@ static inline void gw_routes(struct gw *g)
 }
 
 static inline struct rte_mempool *gw_pool(
-	const struct gw *g, const char *kind, unsigned n, unsigned cache, uint16_t room)
+	const struct gw *g, const char *kind, unsigned n, uint16_t room, const struct gw_params *p)
 {
 	char name[32];
 	snprintf(name, sizeof(name), "%s%u", kind, g->number);
-	struct rte_mempool *pool =
-		rte_pktmbuf_pool_create(name, n, cache, PKT_PRIV_LEN, room, SOCKET_ID_ANY);
+	const struct pool_params params = {.name = name,
+		.n = n,
+		.cache = p->cache,
+		.room = room,
+		.transparent = p->transparent};
+	struct rte_mempool *pool = pool_create(&params);
 	if (!pool)
 		rte_panic("no memory for pool %s\n", name);
 	return pool;
@@ -181,9 +187,8 @@ static inline void gw_open(struct gw *g, uint8_t number, const struct gw_params 
 	struct gateway *gw = &g->gw;
 	gw_ports(g, p->kind ? p->kind : PORT_OWNED, workers);
 	gw_tables(g, workers);
-	gw->pool =
-		gw_pool(g, "pkts", p->pkts ? p->pkts : 2047, p->cache, RTE_MBUF_DEFAULT_BUF_SIZE);
-	gw->super_pool = gw_pool(g, "large", p->large ? p->large : 127, p->cache, SUPER_ROOM);
+	gw->pool = gw_pool(g, "pkts", p->pkts ? p->pkts : 2047, RTE_MBUF_DEFAULT_BUF_SIZE, p);
+	gw->super_pool = gw_pool(g, "large", p->large ? p->large : 127, SUPER_ROOM, p);
 	gw->n_workers = workers;
 	gw->tsc_per_ns = (double)rte_get_tsc_hz() / 1e9;
 	atomic_store(&gw->wg_port, GW_PORT);
