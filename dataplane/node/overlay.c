@@ -227,8 +227,11 @@ void node_overlay(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 	struct graph_way way = {pkts, NODE_COUNT};
 	for (unsigned i = 0; i < n; i++) {
 		struct pkt *p = pkt_of(pkts[i]);
-		const uint8_t *l4 = rte_pktmbuf_mtod_offset(pkts[i], uint8_t *, p->ip.l3_len);
+		const uint8_t *l3 = rte_pktmbuf_mtod(pkts[i], const uint8_t *);
+		const uint8_t *l4 = l3 + p->ip.l3_len;
 		uint32_t contig = pkts[i]->data_len - p->ip.l3_len;
+		if (p->from == FROM_TUNNEL)
+			fib_ask_node(g->gw->fib, l3, p->ip.family);
 		if (unlikely(on && is_syn(l4, contig, &p->ip) && is_tunnelled(p)))
 			clamp(g, pkts[i], p);
 		else if (unlikely(on && is_vxlan(l4, contig, &p->ip, ports) &&

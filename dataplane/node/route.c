@@ -136,66 +136,18 @@ static enum node_id route(
 	}
 }
 
-// Destinations of a burst whose next hops are not known yet; neighbours with the same one share it.
-struct wanted {
-	const uint8_t *dst[BURST];
-	const struct lpm *lpm[BURST];
-	unsigned n;
-	uint8_t of[BURST]; // by packet: its destination
-};
-
-// classify has looked up already what came from a port.
-static bool is_known(const struct pkt *p)
-{
-	return p->from == FROM_PORT;
-}
-
-static void collect(struct wanted *w, const struct fib *fib, struct rte_mbuf **pkts, uint16_t n)
-{
-	w->n = 0;
-	for (unsigned i = 0; i < n; i++) {
-		const struct pkt *p = pkt_of(pkts[i]);
-		if (is_known(p))
-			continue;
-		bool v4 = p->ip.family == IP_V4;
-		const uint8_t *dst =
-			rte_pktmbuf_mtod_offset(pkts[i], const uint8_t *, v4 ? 16 : 24);
-		const struct lpm *lpm = v4 ? fib->v4 : fib->v6;
-		if (w->n == 0 || w->lpm[w->n - 1] != lpm ||
-			!same_addr(w->dst[w->n - 1], dst, p->ip.family)) {
-			lpm_prefetch_root(lpm, dst);
-			w->dst[w->n] = dst;
-			w->lpm[w->n++] = lpm;
-		}
-		w->of[i] = (uint8_t)(w->n - 1);
-	}
-}
-
-// A large table lies outside of the caches: all packets wait for it at once. NULL: no route.
-static void lookup(const struct fib *fib, const struct wanted *w, const struct nexthop **nh)
-{
-	uint32_t root[BURST];
-	for (unsigned i = 0; i < w->n; i++) {
-		root[i] = lpm_root(w->lpm[i], w->dst[i]);
-		lpm_prefetch_node(w->lpm[i], w->dst[i], root[i]);
-	}
-	for (unsigned i = 0; i < w->n; i++) {
-		uint32_t value = w->lpm[i] == fib->v4 ? lpm_walk(w->lpm[i], w->dst[i], 4, root[i])
-						      : lpm_walk(w->lpm[i], w->dst[i], 16, root[i]);
-		nh[i] = fib_nexthop(fib, value);
-	}
-}
-
 void node_route(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
-	const struct nexthop *found[BURST];
+	struct fib_cache cache = {0};
 	struct graph_way way = {pkts, NODE_COUNT};
-	struct wanted w;
-	collect(&w, g->gw->fib, pkts, n);
-	lookup(g->gw->fib, &w, found);
 	for (unsigned i = 0; i < n; i++) {
 		const struct pkt *p = pkt_of(pkts[i]);
-		const struct nexthop *nh = is_known(p) ? p->nexthop : found[w.of[i]];
+		const uint8_t *l3 = rte_pktmbuf_mtod(pkts[i], const uint8_t *);
+		// classify has looked up already what came from a port; overlay has asked memory
+		// for the entries of what came out of the tunnel.
+		const struct nexthop *nh =
+			p->from == FROM_PORT ? p->nexthop
+					     : fib_cached(g->gw->fib, &cache, l3, p->ip.family);
 		graph_go(g, &way, &pkts[i], route(g, &way, &pkts[i], nh));
 	}
 	graph_go(g, &way, &pkts[n], NODE_COUNT);

@@ -154,6 +154,7 @@ static enum node_id admit(
 		graph_drop(g, m, DROP_IP_CHECKSUM);
 		return NODE_COUNT;
 	}
+	fib_ask_root(g->gw->fib, inner, p->ip.family);
 	const uint8_t *src = inner + (p->ip.family == IP_V4 ? 12 : 8);
 	if (unlikely(peer_cached(g->gw->allowed, c, src, p->ip.family) != p->peer)) {
 		graph_drop(g, m, DROP_WG_SOURCE);

@@ -56,21 +56,15 @@ static inline uint32_t lpm_root(const struct lpm *l, const uint8_t *addr)
 	return lpm_entry(l, (size_t)addr[0] << 8 | addr[1]);
 }
 
-// The rest of a lookup. bytes: how many the address has, a constant for the compiler.
-static inline uint32_t lpm_walk(
-	const struct lpm *l, const uint8_t *addr, unsigned bytes, uint32_t root)
+// bytes: how many the address has, a constant for the compiler.
+static inline uint32_t lpm_lookup(const struct lpm *l, const uint8_t *addr, unsigned bytes)
 {
-	uint32_t e = root;
+	uint32_t e = lpm_root(l, addr);
 	for (unsigned i = 2; i < bytes && (e & LPM_CHILD); i++)
 		e = lpm_entry(l, (size_t)(e & ~LPM_CHILD) << LPM_NODE_BITS | addr[i]);
 	if (e & LPM_TAIL)
 		e = lpm_tail_lookup(&l->tails[e & LPM_VALUE_MAX], addr, bytes);
 	return e & LPM_VALUE_MAX;
-}
-
-static inline uint32_t lpm_lookup(const struct lpm *l, const uint8_t *addr, unsigned bytes)
-{
-	return lpm_walk(l, addr, bytes, lpm_root(l, addr));
 }
 
 // Ask memory for the root's entry, and for the one behind it.
@@ -116,6 +110,30 @@ static inline const struct nexthop *fib_lookup4(const struct fib *f, const uint8
 static inline const struct nexthop *fib_lookup6(const struct fib *f, const uint8_t addr[static 16])
 {
 	return fib_nexthop(f, lpm_lookup6(f->v6, addr));
+}
+
+// A full table lies outside of the caches. Nodes ahead of ROUTE ask memory for what a lookup will
+// read, a step each. l3: the packet's IP header. [wrk]
+static inline const struct lpm *fib_lpm(const struct fib *f, uint8_t family)
+{
+	return family == IP_V4 ? f->v4 : f->v6;
+}
+
+static inline const uint8_t *fib_address(const uint8_t *l3, uint8_t family)
+{
+	return l3 + (family == IP_V4 ? 16 : 24);
+}
+
+static inline void fib_ask_root(const struct fib *f, const uint8_t *l3, uint8_t family)
+{
+	lpm_prefetch_root(fib_lpm(f, family), fib_address(l3, family));
+}
+
+static inline void fib_ask_node(const struct fib *f, const uint8_t *l3, uint8_t family)
+{
+	const struct lpm *lpm = fib_lpm(f, family);
+	const uint8_t *dst = fib_address(l3, family);
+	lpm_prefetch_node(lpm, dst, lpm_root(lpm, dst));
 }
 
 struct allowedips {
