@@ -67,7 +67,7 @@ void output_offload(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)
 		  (ip->proto == IPPROTO_UDP && m->data_len >= ip->l3_len + UDP_HDR_LEN);
 	uint64_t need = super ? (tcp ? RTE_ETH_TX_OFFLOAD_TCP_TSO : RTE_ETH_TX_OFFLOAD_UDP_TSO)
 			      : (tcp ? RTE_ETH_TX_OFFLOAD_TCP_CKSUM : RTE_ETH_TX_OFFLOAD_UDP_CKSUM);
-	if (l4 && (able & need)) {
+	if (l4 && (able & need) && (!super || m->tso_segsz > 0)) {
 		ask_offload(m, ip);
 		output_l2(g, m, l2);
 	} else if (super) {
