@@ -100,6 +100,7 @@ int cmd_dns(const struct cli *);
 int cmd_explain(const struct cli *);
 int cmd_4via6(const struct cli *);
 int cmd_mtu(const struct cli *);
+int cmd_bench(const struct cli *);
 int cmd_import(const struct cli *);
 int cmd_check(const struct cli *);
 int cmd_genkey(const struct cli *);

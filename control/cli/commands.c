@@ -182,6 +182,16 @@ const struct command commands[] = {
 		"segments leave to the payload: Ethernet's framing and TCP's timestamps counted. "
 		"An MTU that is too large is no mistake but said so, and the fragments counted.",
 		{}, cmd_mtu},
+	{"bench", "compare HOST HOST | serve [PORT]", 1, 3,
+		"Compare what a TCP stream gets over two ways.",
+		"Sends to two addresses, such as one host's in the network and in an overlay, by "
+		"turns, three times each, and tells rates, segment sizes and what was sent again. "
+		"There, 'tailgate bench serve' takes the stream, or any discard service; port 9 "
+		"unless HOST:PORT or PORT says another. Ends with status 1 when the second has "
+		"less than 0.75 of the first, 2 when one of them cannot be reached.",
+		{{"--time", "TIME", "Of each stream, 2s by default."},
+			{"--bind", "IP", "With serve: take streams to this address alone."}},
+		cmd_bench},
 	{"import", "FILE", 1, 1, "Turn a file of wg(8) or wg-quick(8) into tailgate.conf.",
 		"What has no equivalent is named on standard error. Commands in the file are never "
 		"run.",
