@@ -2,11 +2,8 @@
 // plain arrays (nat_model.h): IPv4 and IPv6, 4via6, services, remapped prefixes, ICMP errors,
 // fragments, hairpins, idle flows, other configurations and rules in between.
 #include "tests/unit/nat_model_run.h"
-#include "tests/unit/sanitized.h"
 
-enum {
-	PACKETS = SANITIZED ? 100000 : 1000000,
-};
+enum { PACKETS = 1000000 };
 
 // What must have been met to have been tested.
 static const enum drop_reason met[] = {DROP_FILTER_RULE, DROP_NAT_FRAGMENT, DROP_NAT_PROTOCOL,
