@@ -70,14 +70,6 @@ static inline int teardown(void **)
 	return 0;
 }
 
-static inline struct ip_addr addr(const char *text)
-{
-	struct ip_addr a;
-	if (ip_addr_parse(text, &a) < 0)
-		fail_msg("%s", text);
-	return a;
-}
-
 // -- the mirror, fed with messages ----------------------------------------------------------------
 
 static inline void feed_recorded(const char *command, unsigned nth)
@@ -95,27 +87,14 @@ static inline void feed(struct builder *b)
 static inline void feed_link(uint32_t ifindex, uint32_t mtu, uint8_t mac_end)
 {
 	struct builder b;
-	uint8_t mac[6] = {2, 0, 0, 0, 0, mac_end};
-	struct ifinfomsg *m = begin(&b, RTM_NEWLINK, sizeof(*m));
-	m->ifi_index = (int)ifindex;
-	m->ifi_flags = IFF_UP;
-	mnl_attr_put_strz(b.nh, IFLA_IFNAME, "x");
-	mnl_attr_put_u32(b.nh, IFLA_MTU, mtu);
-	mnl_attr_put(b.nh, IFLA_ADDRESS, sizeof(mac), mac);
+	put_link(&b, ifindex, mtu, mac_end, true);
 	feed(&b);
 }
 
 static inline void feed_neigh(uint32_t ifindex, const char *text, uint16_t state, uint8_t mac_end)
 {
 	struct builder b;
-	uint8_t mac[6] = {6, 0, 0, 0, 0, mac_end};
-	struct ip_addr a = addr(text);
-	struct ndmsg *m = begin(&b, RTM_NEWNEIGH, sizeof(*m));
-	m->ndm_family = a.family == IP_V4 ? AF_INET : AF_INET6;
-	m->ndm_ifindex = (int)ifindex;
-	m->ndm_state = state;
-	put_addr(&b, NDA_DST, &a);
-	mnl_attr_put(b.nh, NDA_LLADDR, sizeof(mac), mac);
+	put_neigh(&b, ifindex, text, state, mac_end);
 	feed(&b);
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <libmnl/libmnl.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <stdalign.h>
 
 #include "dataplane/base/types.h"
@@ -56,4 +58,39 @@ static inline void *begin(struct builder *b, uint16_t type, size_t fixed)
 static inline void put_addr(struct builder *b, uint16_t type, const struct ip_addr *a)
 {
 	mnl_attr_put(b->nh, type, ip_addr_bits(a) / 8, a->bytes);
+}
+
+static inline struct ip_addr addr(const char *text)
+{
+	struct ip_addr a;
+	if (ip_addr_parse(text, &a) < 0)
+		fail_msg("%s", text);
+	return a;
+}
+
+// All of a neighbour.
+static inline void put_neigh(
+	struct builder *b, uint32_t ifindex, const char *text, uint16_t state, uint8_t mac_end)
+{
+	uint8_t mac[6] = {6, 0, 0, 0, 0, mac_end};
+	struct ip_addr a = addr(text);
+	struct ndmsg *m = begin(b, RTM_NEWNEIGH, sizeof(*m));
+	m->ndm_family = a.family == IP_V4 ? AF_INET : AF_INET6;
+	m->ndm_ifindex = (int)ifindex;
+	m->ndm_state = state;
+	put_addr(b, NDA_DST, &a);
+	mnl_attr_put(b->nh, NDA_LLADDR, sizeof(mac), mac);
+}
+
+// All of a link.
+static inline void put_link(
+	struct builder *b, uint32_t ifindex, uint32_t mtu, uint8_t mac_end, bool up)
+{
+	uint8_t mac[6] = {2, 0, 0, 0, 0, mac_end};
+	struct ifinfomsg *m = begin(b, RTM_NEWLINK, sizeof(*m));
+	m->ifi_index = (int)ifindex;
+	m->ifi_flags = up ? IFF_UP : 0;
+	mnl_attr_put_strz(b->nh, IFLA_IFNAME, "x");
+	mnl_attr_put_u32(b->nh, IFLA_MTU, mtu);
+	mnl_attr_put(b->nh, IFLA_ADDRESS, sizeof(mac), mac);
 }

@@ -2,28 +2,10 @@
 //
 //   shared port "va" <== veth ==> shared port "vb"
 //   TUN port "ta" (10.1.0.1) <== the kernel routes ==> TUN port "tb" (10.2.0.1)
+#include "tests/unit/kernel_ports.h"
+
 #include <errno.h>
-#include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
-
-#include "dataplane/port/port.h"
-#include "tests/unit/eal.h"
-#include "tests/unit/frames.h"
-#include "tests/unit/netns.h"
-
-enum {
-	POOL_SIZE = 4096,
-	SUPER_POOL_SIZE = 300,
-	WAIT_MS = 30000,
-};
-
-static struct rte_mempool *pool, *super_pool;
 static struct port *va, *vb, *ta, *tb;
 
 // The largest with their Ethernet header are 65535 bytes: from 65536 on the kernel segments before
@@ -49,20 +31,6 @@ static const struct frame frames[] = {
 static struct rte_mbuf *build(const struct frame *f, struct port *from, struct port *to)
 {
 	return frame_build(f, pool, &from->mac, to->l2 ? &to->mac : NULL);
-}
-
-// One packet, waited for on the port's descriptor; NULL after WAIT_MS.
-static struct rte_mbuf *receive(struct port *p, int wait_ms)
-{
-	struct rte_mbuf *m;
-	struct pollfd fd = {.fd = p->ops->wait_fd(p, 0), .events = POLLIN};
-	for (int round = 0; round < 16; round++) { // other traffic, IPv6's own, wakes too
-		if (port_rx(p, 0, &m, 1) == 1)
-			return m;
-		if (poll(&fd, 1, wait_ms) <= 0)
-			break;
-	}
-	return NULL;
 }
 
 // The next packet that is not the kernel's own (router solicitations and the like).
@@ -458,31 +426,9 @@ static void test_mirror(void **)
 	assert_int_equal(if_nametoindex("mir"), 0);
 }
 
-static struct port *open_port(const char *device, uint16_t id,
-	int (*open)(const struct port_params *, struct port **, char err[static 256]))
-{
-	struct port_params params = {.name = device,
-		.device = device,
-		.id = id,
-		.n_queues = 1,
-		.mtu = 1500,
-		.pool = pool,
-		.super_pool = super_pool};
-	char err[256];
-	struct port *p;
-	if (open(&params, &p, err) != 0) {
-		fprintf(stderr, "%s\n", err);
-		exit(1);
-	}
-	return p;
-}
-
 static int setup(void **)
 {
-	pool = test_pool("pool", POOL_SIZE);
-	super_pool = rte_pktmbuf_pool_create(
-		"super", SUPER_POOL_SIZE, 0, PKT_PRIV_LEN, SUPER_ROOM, SOCKET_ID_ANY);
-	assert_non_null(super_pool);
+	create_pools();
 	netns_run("ip link set lo up");
 	// The kernel routes between the TUNs only: not what the veths carry.
 	netns_run("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.default.forwarding=0 "
@@ -496,15 +442,13 @@ static int setup(void **)
 	return 0;
 }
 
-// Closing gives every buffer back.
 static int teardown(void **)
 {
 	va->ops->close(va);
 	vb->ops->close(vb);
 	ta->ops->close(ta);
 	tb->ops->close(tb);
-	assert_int_equal(rte_mempool_avail_count(pool), POOL_SIZE);
-	assert_int_equal(rte_mempool_avail_count(super_pool), SUPER_POOL_SIZE);
+	check_pools();
 	return 0;
 }
 

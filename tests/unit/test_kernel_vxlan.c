@@ -4,33 +4,17 @@
 //     10.9.0.1                      10.9.0.2, for the kernel just a neighbour
 //        ^
 //   VXLAN device "vx", VNI 9, to 10.9.0.2
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/unit/kernel_ports.h"
 
-#include <cmocka.h>
-#include <errno.h>
-#include <poll.h>
-
-#include "dataplane/port/port.h"
 #include "dataplane/port/vnet.h"
 #include "dataplane/wire/vxlan.h"
-#include "tests/unit/eal.h"
-#include "tests/unit/frames.h"
-#include "tests/unit/netns.h"
 
 enum {
-	POOL_SIZE = 2048,
-	SUPER_POOL_SIZE = 300,
-	WAIT_MS = 2000,
 	// In front of the frame inside.
 	HEAD = ETHER_HDR_LEN + IP4_HDR_LEN + UDP_HDR_LEN + VXLAN_HDR_LEN,
 	NO_DEVICE = 9999,
 };
 
-static struct rte_mempool *pool, *super_pool;
 static struct port *va, *vb;
 static uint32_t vx;
 
@@ -69,22 +53,10 @@ static struct rte_mbuf *for_peer(const struct frame *f)
 	return frame_build(f, pool, &va->mac, &vb->mac);
 }
 
-// The next packet, or NULL after so long.
-static struct rte_mbuf *receive(int wait_ms)
-{
-	struct rte_mbuf *m;
-	struct pollfd fd = {.fd = vb->ops->wait_fd(vb, 0), .events = POLLIN};
-	while (port_rx(vb, 0, &m, 1) == 0) {
-		if (poll(&fd, 1, wait_ms) <= 0)
-			return NULL;
-	}
-	return m;
-}
-
 // What comes is a datagram of VNI 9; then m's data is the frame inside.
 static struct rte_mbuf *receive_frame(void)
 {
-	struct rte_mbuf *m = receive(WAIT_MS);
+	struct rte_mbuf *m = receive(vb, WAIT_MS);
 	assert_non_null(m);
 	const uint8_t *vxlan = rte_pktmbuf_mtod_offset(m, uint8_t *, HEAD - VXLAN_HDR_LEN);
 	assert_memory_equal(vxlan, "\x08\0\0\0\0\0\x09\0", VXLAN_HDR_LEN);
@@ -132,7 +104,7 @@ static void test_wrapped(void **)
 		else
 			expect_segments(f);
 	}
-	assert_null(receive(20));
+	assert_null(receive(vb, 20));
 }
 
 // Below is no offload for what is in a tunnel: the kernel cuts it.
@@ -161,7 +133,7 @@ static void test_bursts(void **)
 		pkts[i] = i % 4 == 0 ? for_peer(small) : for_device(i % 4 == 1 ? large : small, vx);
 	assert_int_equal(port_tx(va, 0, pkts, PORT_BURST), PORT_BURST);
 	for (unsigned i = 0; i < PORT_BURST; i++) {
-		struct rte_mbuf *m = i % 4 == 0 ? receive(WAIT_MS) : receive_frame();
+		struct rte_mbuf *m = i % 4 == 0 ? receive(vb, WAIT_MS) : receive_frame();
 		const struct frame *f = i % 4 == 1 ? large : small;
 		assert_non_null(m);
 		assert_true(frame_payload_is(f, m, true, 0, f->payload));
@@ -207,9 +179,10 @@ static void test_refused(void **)
 		for (unsigned k = 0; k < 6; k++) {
 			enum way way = cases[i].burst[k];
 			if (way == OUT || way == WRAP)
-				rte_pktmbuf_free(way == OUT ? receive(WAIT_MS) : receive_frame());
+				rte_pktmbuf_free(
+					way == OUT ? receive(vb, WAIT_MS) : receive_frame());
 		}
-		assert_null(receive(20));
+		assert_null(receive(vb, 20));
 	}
 }
 
@@ -224,8 +197,8 @@ static void test_vanish(void **)
 		netns_run("%s", ends[i]);
 		assert_int_equal(port_tx(va, 0, pkts, 2), 2);
 		assert_int_equal(va->stats[0].tx_errors - errors, 1);
-		rte_pktmbuf_free(receive(WAIT_MS));
-		assert_null(receive(20));
+		rte_pktmbuf_free(receive(vb, WAIT_MS));
+		assert_null(receive(vb, 20));
 	}
 }
 
@@ -247,29 +220,9 @@ static void test_tun_refuses(void **)
 	ta->ops->close(ta);
 }
 
-static struct port *open_port(const char *device, uint16_t id)
-{
-	struct port_params params = {.name = device,
-		.device = device,
-		.id = id,
-		.n_queues = 1,
-		.pool = pool,
-		.super_pool = super_pool};
-	char err[256];
-	struct port *p;
-	if (port_shared_open(&params, &p, err) != 0) {
-		fprintf(stderr, "%s\n", err);
-		exit(1);
-	}
-	return p;
-}
-
 static int setup(void **)
 {
-	pool = test_pool("pool", POOL_SIZE);
-	super_pool = rte_pktmbuf_pool_create(
-		"super", SUPER_POOL_SIZE, 0, PKT_PRIV_LEN, SUPER_ROOM, SOCKET_ID_ANY);
-	assert_non_null(super_pool);
+	create_pools();
 	netns_run("sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
 	netns_run("ip link add va type veth peer name vb address 02:00:00:00:00:0b; "
 		  "ip link set va up; ip link set vb up");
@@ -277,20 +230,18 @@ static int setup(void **)
 	netns_run("ip neigh add 10.9.0.2 dev va nud permanent lladdr 02:00:00:00:00:0b");
 	netns_run("ip link add vx type vxlan id 9 local 10.9.0.1 remote 10.9.0.2 dev va "
 		  "dstport 4789; ip link set vx up");
-	va = open_port("va", 1);
-	vb = open_port("vb", 2);
+	va = open_port("va", 1, port_shared_open);
+	vb = open_port("vb", 2, port_shared_open);
 	vx = if_nametoindex("vx");
 	assert_int_not_equal(vx, 0);
 	return 0;
 }
 
-// Closing gives every buffer back.
 static int teardown(void **)
 {
 	va->ops->close(va);
 	vb->ops->close(vb);
-	assert_int_equal(rte_mempool_avail_count(pool), POOL_SIZE);
-	assert_int_equal(rte_mempool_avail_count(super_pool), SUPER_POOL_SIZE);
+	check_pools();
 	return 0;
 }
 
