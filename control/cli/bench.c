@@ -127,9 +127,9 @@ int bench_send(const struct bench_target *to, unsigned ms, struct bench_result *
 		return fd;
 	uint64_t begin = now_ms();
 	int rc = stream(fd, ms);
-	uint64_t took = now_ms() - begin;
 	if (rc == 0 && getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &(socklen_t){sizeof(info)}) < 0)
 		rc = -errno;
+	uint64_t took = now_ms() - begin;
 	// Nobody waits for what is still in the buffer.
 	setsockopt(
 		fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
