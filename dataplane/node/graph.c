@@ -229,6 +229,18 @@ void graph_trace_step(struct graph *g, struct rte_mbuf *m, enum node_id node, un
 	memcpy(s->head, rte_pktmbuf_mtod(m, void *), RTE_MIN(sizeof(s->head), m->data_len));
 }
 
+// The peer by its id, which may be another one's meanwhile, whose owner is another worker. False:
+// that was m's end.
+static bool peer_again(struct graph *g, struct rte_mbuf *m)
+{
+	struct pkt *p = pkt_of(m);
+	p->peer = peer_table_get(g->gw->peers, (uint32_t)p->counter);
+	if (p->peer && p->peer->owner == g->id)
+		return true;
+	graph_drop(g, m, DROP_PEER_GONE);
+	return false;
+}
+
 // Pointers that RCU protects do not survive the way between threads: find them again.
 static bool inbox_refresh(struct graph *g, struct rte_mbuf *m)
 {
@@ -247,19 +259,10 @@ static bool inbox_refresh(struct graph *g, struct rte_mbuf *m)
 	case NODE_WG_ROUTE:
 		if (p->from != FROM_SELF || m->pkt_len > 0)
 			return true;
-		// As above: the id may be another peer's.
-		p->peer = peer_table_get(g->gw->peers, (uint32_t)p->counter);
-		if (p->peer && p->peer->owner == g->id)
-			return true;
-		graph_drop(g, m, DROP_PEER_GONE);
-		return false;
+		return peer_again(g, m);
 	case NODE_NAT: // has waited for its next hop
-		p->peer = peer_table_get(g->gw->peers, (uint32_t)p->counter);
 		p->flow = NULL;
-		if (p->peer && p->peer->owner == g->id)
-			return true;
-		graph_drop(g, m, DROP_PEER_GONE);
-		return false;
+		return peer_again(g, m);
 	case NODE_ROUTE:
 		p->nexthop = p->ip.family == IP_V4 ? fib_lookup4(g->gw->fib, l3 + 16)
 						   : fib_lookup6(g->gw->fib, l3 + 24);
