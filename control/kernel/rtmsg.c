@@ -46,34 +46,30 @@ static int message_attrs(const struct nlmsghdr *nh, size_t fixed, struct attrs *
 		len > start ? len - start : 0, out);
 }
 
-static int read_u32(const struct nlattr *a, uint32_t *out)
+// A number of exactly n bytes; out stays as it is without the attribute.
+static int read_fixed(const struct nlattr *a, void *out, size_t n)
 {
 	if (!a)
 		return 0;
-	if (mnl_attr_get_payload_len(a) != sizeof(*out))
+	if (mnl_attr_get_payload_len(a) != n)
 		return -EINVAL;
-	memcpy(out, mnl_attr_get_payload(a), sizeof(*out));
+	memcpy(out, mnl_attr_get_payload(a), n);
 	return 0;
+}
+
+static int read_u32(const struct nlattr *a, uint32_t *out)
+{
+	return read_fixed(a, out, sizeof(*out));
 }
 
 static int read_u16(const struct nlattr *a, uint16_t *out)
 {
-	if (!a)
-		return 0;
-	if (mnl_attr_get_payload_len(a) != sizeof(*out))
-		return -EINVAL;
-	memcpy(out, mnl_attr_get_payload(a), sizeof(*out));
-	return 0;
+	return read_fixed(a, out, sizeof(*out));
 }
 
 static int read_u8(const struct nlattr *a, uint8_t *out)
 {
-	if (!a)
-		return 0;
-	if (mnl_attr_get_payload_len(a) != sizeof(*out))
-		return -EINVAL;
-	*out = *(const uint8_t *)mnl_attr_get_payload(a);
-	return 0;
+	return read_fixed(a, out, sizeof(*out));
 }
 
 // In network order there, in host order here.
