@@ -308,23 +308,7 @@ static json_t *json_row(const struct bench *b, const struct test_case *c, const 
 
 static void start(struct bench *b, const char *aead)
 {
-	char cpu[16];
-	snprintf(cpu, sizeof(cpu), "%d", sched_getcpu());
-	char *argv[] = {"perf_pipeline", "--no-huge", "--no-shconf", "--no-pci", "--no-telemetry",
-		"-m", "256", "-l", cpu, "--log-level=error", NULL};
-	if (rte_eal_init(RTE_DIM(argv) - 1, argv) < 0)
-		rte_panic("cannot start the EAL\n");
-	gw_open(&b->g, 1,
-		&(struct gw_params){.tunnel_mtu = TUNNEL_MTU,
-			.pkts = 8191,
-			.large = 1023,
-			.cache = 256,
-			.transparent = true,
-			.aead = aead});
-	gw_add_peer(&b->g);
-	struct keypair *kp = gw_keypair(&b->g, 1, 1);
-	kp->remote_index = 7;
-	gw_use(&b->g, kp);
+	supply_open(&b->g, "perf_pipeline", aead, TUNNEL_MTU);
 	b->hz = (double)rte_get_tsc_hz();
 	b->mgr = alloc_mb_mgr(0);
 	if (!b->mgr)
@@ -371,11 +355,6 @@ int main(int argc, char **argv)
 			continue;
 		ok &= run_case(&b, &cases[i], rows);
 	}
-	if (argc > 2 && strcmp(argv[2], "-") != 0 &&
-		json_dump_file(rows, argv[2], JSON_INDENT(2)) < 0) {
-		fprintf(stderr, "perf_pipeline: cannot write %s\n", argv[2]);
-		ok = false;
-	}
-	json_decref(rows);
+	ok &= supply_save(rows, argc > 2 ? argv[2] : NULL, "perf_pipeline");
 	return ok ? 0 : 1;
 }

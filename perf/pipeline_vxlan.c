@@ -217,18 +217,7 @@ static struct fib *vxlan_fib(struct gw *g)
 
 static void start(struct bench *b, const char *aead)
 {
-	char cpu[16];
-	snprintf(cpu, sizeof(cpu), "%d", sched_getcpu());
-	char *argv[] = {"perf_pipeline_vxlan", "--no-huge", "--no-shconf", "--no-pci",
-		"--no-telemetry", "-m", "256", "-l", cpu, "--log-level=error", NULL};
-	if (rte_eal_init(RTE_DIM(argv) - 1, argv) < 0)
-		rte_panic("cannot start the EAL\n");
-	gw_open(&b->g, 1,
-		&(struct gw_params){.pkts = 8191, .large = 1023, .cache = 256, .aead = aead});
-	gw_add_peer(&b->g);
-	struct keypair *kp = gw_keypair(&b->g, 1, 1);
-	kp->remote_index = 7;
-	gw_use(&b->g, kp);
+	supply_open(&b->g, "perf_pipeline_vxlan", aead, 0);
 	b->fib[PLAIN] = b->g.gw.fib;
 	b->fib[VXLAN] = vxlan_fib(&b->g);
 	b->hz = (double)rte_get_tsc_hz();
@@ -247,11 +236,5 @@ int main(int argc, char **argv)
 	b.rows = json_array();
 	for (unsigned i = 0; i < RTE_DIM(cases); i++)
 		run_case(&b, &cases[i]);
-	int error = argc > 2 && strcmp(argv[2], "-") != 0
-			    ? json_dump_file(b.rows, argv[2], JSON_INDENT(2))
-			    : 0;
-	if (error < 0)
-		fprintf(stderr, "perf_pipeline_vxlan: cannot write %s\n", argv[2]);
-	json_decref(b.rows);
-	return error < 0 ? 1 : 0;
+	return supply_save(b.rows, argc > 2 ? argv[2] : NULL, "perf_pipeline_vxlan") ? 0 : 1;
 }

@@ -212,3 +212,35 @@ uint8_t *supply_payload(const struct supply *s, const struct test_case *c, unsig
 		return l2 + L2_LEN + seg * SUPER_MSS;
 	return l2 + OUTER_LEN + seg * sealed_len(c) + WG_DATA_HEADER_LEN;
 }
+
+void supply_open(struct gw *g, const char *program, const char *aead, uint16_t tunnel_mtu)
+{
+	char name[64], cpu[16];
+	snprintf(name, sizeof(name), "%s", program);
+	snprintf(cpu, sizeof(cpu), "%d", sched_getcpu());
+	char *argv[] = {name, "--no-huge", "--no-shconf", "--no-pci", "--no-telemetry", "-m", "256",
+		"-l", cpu, "--log-level=error", NULL};
+	if (rte_eal_init(RTE_DIM(argv) - 1, argv) < 0)
+		rte_panic("cannot start the EAL\n");
+	gw_open(g, 1,
+		&(struct gw_params){.tunnel_mtu = tunnel_mtu,
+			.pkts = 8191,
+			.large = 1023,
+			.cache = 256,
+			.transparent = true,
+			.aead = aead});
+	gw_add_peer(g);
+	struct keypair *kp = gw_keypair(g, 1, 1);
+	kp->remote_index = 7;
+	gw_use(g, kp);
+}
+
+bool supply_save(json_t *rows, const char *file, const char *program)
+{
+	bool saved =
+		!file || strcmp(file, "-") == 0 || json_dump_file(rows, file, JSON_INDENT(2)) == 0;
+	if (!saved)
+		fprintf(stderr, "%s: cannot write %s\n", program, file);
+	json_decref(rows);
+	return saved;
+}

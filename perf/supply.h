@@ -3,6 +3,8 @@
 // what was sent is the port's work, done when the worker calls.
 #pragma once
 
+#include <jansson.h>
+
 #include "tests/unit/gateway.h"
 
 enum {
@@ -30,6 +32,11 @@ struct supply {
 	uint64_t sent_packets, sent_bytes, sent_segments;
 };
 
+// The EAL by itself, and the gateway g of one worker with a peer and a key, its buffers where the
+// daemon's lie. tunnel_mtu 0: as in the tests; aead NULL: the best engine.
+void supply_open(struct gw *g, const char *program, const char *aead, uint16_t tunnel_mtu);
+// Rows into a file; NULL or "-": nowhere. Takes them. False: they are not there, which was said.
+bool supply_save(json_t *rows, const char *file, const char *program);
 // Ports in place of lan and wan of g: what they offer depends on the case.
 void supply_attach(struct supply *in, struct supply *out, struct gw *g, const struct test_case *c);
 void supply_detach(struct supply *s);
