@@ -104,15 +104,30 @@ static void show_rule(FILE *out, const json_t *rule, bool allowed)
 		*destination != '\0' ? " to " : "", destination);
 }
 
+// The addresses of an array, of which a client gets one.
+static void show_one_of(FILE *out, const json_t *addresses)
+{
+	size_t i;
+	json_t *address;
+	json_array_foreach(addresses, i, address)
+		fprintf(out, "%s%s", i > 0 ? " or " : " ", json_string_value(address));
+}
+
 static void show_way(FILE *out, const json_t *way)
 {
-	const char *how = show_text(way, "translation"), *from = show_text(way, "from"),
-		   *port = show_text(way, "port");
-	if (*how != '\0')
-		fprintf(out, "  translated: to %s (%s)\n", show_text(way, "to"), how);
+	const json_t *to = json_object_get(way, "to"), *from = json_object_get(way, "from");
+	const char *how = show_text(way, "translation"), *port = show_text(way, "port");
+	if (*how != '\0') {
+		fputs("  translated: to", out);
+		show_one_of(out, to);
+		fprintf(out, "%s (%s)\n", json_array_size(to) > 0 ? "" : " nothing", how);
+	}
 	fprintf(out, "  way: %s%s%s\n", show_text(way, "route"), *port != '\0' ? " " : "", port);
-	if (*from != '\0')
-		fprintf(out, "  leaves as: %s\n", from);
+	if (!json_is_array(from))
+		return;
+	fputs("  leaves as:", out);
+	show_one_of(out, from);
+	fputs(json_array_size(from) > 0 ? "\n" : " nothing: no address, see nat_addresses\n", out);
 }
 
 static void show_routes(FILE *out, const json_t *routes)

@@ -2,9 +2,7 @@
 
 #include <netinet/in.h>
 
-#include "control/tailnet/explain.h"
 #include "control/tailnet/tailnet.h"
-#include "dataplane/table/fib.h"
 
 enum {
 	HTTP_CONFLICT = 409,
@@ -138,87 +136,6 @@ static json_t *rule_json(const struct explanation *e)
 		rule_text(e->chunk, e->rule));
 }
 
-// -- where it would go ----------------------------------------------------------------------------
-
-// What the translation makes of the destination; NULL: nothing, and *to is as it was.
-static const char *translate(
-	const struct nat_config *c, const struct explain_query *q, struct ip_addr *to)
-{
-	for (uint32_t i = 0; c && i < c->n_services; i++) {
-		const struct nat_service *s = &c->service[i];
-		if (ip_addr_equal(&s->vip, to) && s->n_backends &&
-			(s->proto == 0 || s->proto == q->proto) && q->port >= s->port_first &&
-			q->port <= s->port_last) {
-			*to = s->backend[0].addr;
-			return "service";
-		}
-	}
-	for (uint32_t i = 0; c && i < c->n_via; i++) {
-		if (ip_prefix_contains(&c->via[i], to)) {
-			*to = ip_addr_v4(to->bytes + 12);
-			return "4via6";
-		}
-	}
-	for (uint32_t i = 0; c && i < c->n_remap; i++) {
-		const struct nat_remap *r = &c->remap[i];
-		if (!ip_prefix_contains(&r->known, to))
-			continue;
-		for (unsigned bit = 0; bit < r->real.len; bit++) {
-			uint8_t mask = (uint8_t)(0x80 >> bit % 8);
-			to->bytes[bit / 8] = (uint8_t)((to->bytes[bit / 8] & ~mask) |
-						       (r->real.addr.bytes[bit / 8] & mask));
-		}
-		return "remap";
-	}
-	return NULL;
-}
-
-// The address that it leaves with, if it is masqueraded. False: it keeps its own.
-static bool masquerade(
-	const struct nat_config *c, const struct nexthop *nh, uint8_t family, struct ip_addr *out)
-{
-	if (!c || !c->snat || !nh || (nh->type != NH_LINK && nh->type != NH_RESOLVE))
-		return false;
-	*out = (struct ip_addr){.family = IP_NONE};
-	if (nh->port != PORT_NONE)
-		*out = family == IP_V4 ? c->port4[nh->port] : c->port6[nh->port];
-	for (uint32_t i = 0; i < c->n_pool; i++) {
-		if (c->pool[i].family == family) {
-			*out = c->pool[i];
-			break;
-		}
-	}
-	return out->family != IP_NONE;
-}
-
-static json_t *way_json(const struct gateway *gw, const struct explain_query *q)
-{
-	static const char *const types[NH_TYPE_COUNT] = {[NH_DROP] = "blackhole",
-		[NH_REJECT] = "unreachable",
-		[NH_LOCAL] = "this host",
-		[NH_TUNNEL] = "tunnel",
-		[NH_LINK] = "link",
-		[NH_RESOLVE] = "link",
-		[NH_VXLAN] = "vxlan",
-		[NH_KERNEL] = "kernel"};
-	const struct nat_config *c = atomic_load_explicit(&gw->nat, memory_order_acquire);
-	struct ip_addr to = q->dst, from;
-	char text[ADDR_TEXT_LEN];
-	json_t *way = json_object();
-	const char *how = translate(c, q, &to);
-	const struct nexthop *nh = gw->fib ? fib_lookup(gw->fib, &to) : NULL;
-	if (how) {
-		json_object_set_new(way, "translation", json_string(how));
-		json_object_set_new(way, "to", json_string(ip_addr_format(&to, text)));
-	}
-	json_object_set_new(way, "route", json_string(nh ? types[nh->type] : "none"));
-	if (nh && nh->port < gw->n_ports)
-		json_object_set_new(way, "port", json_string(gw->port[nh->port]->name));
-	if (masquerade(c, nh, to.family, &from))
-		json_object_set_new(way, "from", json_string(ip_addr_format(&from, text)));
-	return way;
-}
-
 // -- the answer -----------------------------------------------------------------------------------
 
 static json_t *peer_json(const struct nm_peer *peer)
@@ -270,5 +187,5 @@ void ctl_explain_handle(struct ctl_server *s, struct evhttp_request *req)
 			e.in_force, "verdict", verdicts[e.verdict].name, "why", why_of(&e), "src",
 			ip_addr_format(&q.src, src), "dst", ip_addr_format(&q.dst, dst), "proto",
 			q.proto, "port", q.port, "peer", peer_json(peer), "rule", rule_json(&e),
-			"way", way_json(gw, &q), "routes", routes_json(t)));
+			"way", ctl_explain_way(gw, &q), "routes", routes_json(t)));
 }

@@ -60,12 +60,13 @@ static const struct cli_case cases[] = {
 		{{STATUS, 200, RUNNING},
 			{"GET " EXPLAIN "src=100.64.0.2&dst=10.1.0.5&proto=6&port=80", 200,
 				EXPLAINED("true", "allowed", "the rule",
-					"\"translation\":\"remap\",\"to\":\"10.9.0.5\","
-					"\"from\":\"10.9.0.1\",")}},
+					"\"translation\":\"remap\",\"to\":[\"10.9.0.5\"],"
+					"\"from\":[\"10.9.0.1\",\"10.9.0.2\"],")}},
 		0,
 		"=allowed: the rule\n  peer: b.t.\n"
 		"  rule: number 2 of filter 'base', from 100.64.0.0/24 to *:80\n"
-		"  translated: to 10.9.0.5 (remap)\n  way: link lan\n  leaves as: 10.9.0.1\n",
+		"  translated: to 10.9.0.5 (remap)\n  way: link lan\n  leaves as: 10.9.0.1 or "
+		"10.9.0.2\n",
 		"=", {}},
 	{"explain, denied", {"explain", "100.64.0.2", "10.1.0.5", "icmp"},
 		{{STATUS, 200, RUNNING},
@@ -76,6 +77,17 @@ static const struct cli_case cases[] = {
 		"  nearest rule: number 2 of filter 'base', from 100.64.0.0/24 to *:80\n"
 		"  advertised: 10.3.0.0/16, fd00::/64\n  way: link lan\n",
 		"=", {}},
+	{"explain, a service with nothing behind it", {"explain", "b", "10.1.0.5", "tcp", "80"},
+		{{STATUS, 200, RUNNING}, {"GET " EXPLAIN, 200,
+						 EXPLAINED("true", "allowed", "the rule",
+							 "\"translation\":\"service\",\"to\":[],"
+							 "\"from\":[],")}},
+		0, "  translated: to nothing (service)\n", "=", {}},
+	{"explain, no address to leave with", {"explain", "b", "10.1.0.5", "tcp", "80"},
+		{{STATUS, 200, RUNNING},
+			{"GET " EXPLAIN, 200,
+				EXPLAINED("true", "allowed", "the rule", "\"from\":[],")}},
+		0, "  leaves as: nothing: no address, see nat_addresses\n", "=", {}},
 	{"explain, ICMP over IPv6", {"explain", "fd7a::2", "fd00::5", "icmp"},
 		{{STATUS, 200, RUNNING},
 			{"GET " EXPLAIN "src=fd7a%3A%3A2&dst=fd00%3A%3A5&proto=58&port=0", 200,

@@ -1,0 +1,167 @@
+// Where a packet from a peer would go, and with which addresses: what the workers' nat node decides
+// (dataplane/node/nat_begin.c), told for people.
+#include "control/ctl/explain.h"
+
+#include <netinet/in.h>
+
+#include "dataplane/table/fib.h"
+#include "dataplane/table/vtep.h"
+
+// What the translation makes of the destination.
+struct way {
+	const char *how; // NULL: nothing
+	bool closed;	 // nothing is behind it
+	// All that it may become: which one it is, is up to the client. None but dst: n is 1.
+	struct ip_addr to[NAT_BACKENDS_MAX];
+	unsigned n;
+};
+
+static bool has_ports(uint8_t proto)
+{
+	return proto == IPPROTO_TCP || proto == IPPROTO_UDP;
+}
+
+static bool fits(const struct nat_service *s, const struct explain_query *q)
+{
+	if (!ip_addr_equal(&s->vip, &q->dst))
+		return false;
+	if (s->proto == 0)
+		return s->n_backends > 0 || has_ports(q->proto);
+	return s->proto == q->proto && q->port >= s->port_first && q->port <= s->port_last;
+}
+
+// False: no service has the address, or it leaves this to the host.
+static bool to_service(const struct nat_config *c, const struct explain_query *q, struct way *way)
+{
+	const struct nat_service *s = NULL;
+	for (uint32_t i = 0; !s && i < c->n_services; i++) {
+		if (fits(&c->service[i], q))
+			s = &c->service[i];
+	}
+	if (!s)
+		return false;
+	way->how = "service";
+	way->n = 0;
+	for (unsigned i = 0; i < s->n_backends; i++) {
+		const struct ip_addr *a = &s->backend[i].addr;
+		if (a->family == q->dst.family || q->dst.family == IP_V6)
+			way->to[way->n++] = *a;
+	}
+	way->closed = way->n == 0;
+	return true;
+}
+
+static bool is_unicast4(const uint8_t *a)
+{
+	return a[0] != 0 && a[0] != 127 && a[0] < 224;
+}
+
+static bool to_site(const struct nat_config *c, const struct explain_query *q, struct way *way)
+{
+	for (uint32_t i = 0; i < c->n_via; i++) {
+		if (!ip_prefix_contains(&c->via[i], &q->dst))
+			continue;
+		way->how = "4via6";
+		way->to[0] = ip_addr_v4(q->dst.bytes + 12);
+		way->closed = !is_unicast4(way->to[0].bytes);
+		return true;
+	}
+	return false;
+}
+
+static bool to_real(const struct nat_config *c, const struct explain_query *q, struct way *way)
+{
+	struct ip_addr *to = &way->to[0];
+	for (uint32_t i = 0; i < c->n_remap; i++) {
+		const struct nat_remap *r = &c->remap[i];
+		if (!ip_prefix_contains(&r->known, &q->dst))
+			continue;
+		for (unsigned bit = 0; bit < r->real.len; bit++) {
+			uint8_t mask = (uint8_t)(0x80 >> bit % 8), *at = &to->bytes[bit / 8];
+			*at = (uint8_t)((*at & ~mask) | (r->real.addr.bytes[bit / 8] & mask));
+		}
+		way->how = "remap";
+		return true;
+	}
+	return false;
+}
+
+static struct way way_of(const struct nat_config *c, const struct explain_query *q)
+{
+	struct way way = {.to = {q->dst}, .n = 1};
+	if (c && !to_site(c, q, &way) && !to_service(c, q, &way))
+		(void)to_real(c, q, &way);
+	return way;
+}
+
+static json_t *address_json(const struct ip_addr *a)
+{
+	char text[ADDR_TEXT_LEN];
+	return json_string(ip_addr_format(a, text));
+}
+
+// The address of the link, which may be a VXLAN device in place of a port.
+static const struct ip_addr *of_link(const struct gateway *gw, const struct nat_config *c,
+	const struct nexthop *nh, uint8_t family)
+{
+	if (nh->port != PORT_NONE)
+		return family == IP_V4 ? &c->port4[nh->port] : &c->port6[nh->port];
+	const struct vxlan_device *d =
+		vxlan_device_of(vxlan_devices_get(gw->fib->vteps), nh->ifindex);
+	if (!d)
+		return NULL;
+	return family == IP_V4 ? &d->addr4 : &d->addr6;
+}
+
+// The addresses of which it leaves with one, an empty array where that is missing; NULL: it keeps
+// its own.
+static json_t *masquerade(const struct gateway *gw, const struct nat_config *c,
+	const struct way *way, const struct nexthop *nh)
+{
+	const uint8_t family = way->to[0].family;
+	const bool redirected = way->how && strcmp(way->how, "remap") != 0;
+	if (!c || !(c->snat || redirected) || !nh ||
+		(nh->type != NH_LINK && nh->type != NH_RESOLVE && nh->type != NH_VXLAN))
+		return NULL;
+	json_t *from = json_array();
+	for (uint32_t i = 0; i < c->n_pool; i++) {
+		if (c->pool[i].family == family)
+			json_array_append_new(from, address_json(&c->pool[i]));
+	}
+	const struct ip_addr *own = of_link(gw, c, nh, family);
+	if (json_array_size(from) == 0 && own && own->family == family)
+		json_array_append_new(from, address_json(own));
+	return from;
+}
+
+json_t *ctl_explain_way(const struct gateway *gw, const struct explain_query *q)
+{
+	static const char *const types[NH_TYPE_COUNT] = {[NH_DROP] = "blackhole",
+		[NH_REJECT] = "unreachable",
+		[NH_LOCAL] = "this host",
+		[NH_TUNNEL] = "tunnel",
+		[NH_LINK] = "link",
+		[NH_RESOLVE] = "link",
+		[NH_VXLAN] = "vxlan",
+		[NH_KERNEL] = "kernel"};
+	const struct nat_config *c = atomic_load_explicit(&gw->nat, memory_order_acquire);
+	const struct way way = way_of(c, q);
+	json_t *json = json_object(), *to = json_array(), *from;
+	const struct nexthop *nh = gw->fib && !way.closed ? fib_lookup(gw->fib, &way.to[0]) : NULL;
+	for (unsigned i = 0; way.how && i < way.n; i++)
+		json_array_append_new(to, address_json(&way.to[i]));
+	if (way.how) {
+		json_object_set_new(json, "translation", json_string(way.how));
+		json_object_set(json, "to", to);
+	}
+	json_decref(to);
+	json_object_set_new(json, "route",
+		json_string(way.closed ? "closed"
+			    : nh       ? types[nh->type]
+				       : "none"));
+	if (nh && nh->port < gw->n_ports)
+		json_object_set_new(json, "port", json_string(gw->port[nh->port]->name));
+	if ((from = masquerade(gw, c, &way, nh)))
+		json_object_set_new(json, "from", from);
+	return json;
+}
