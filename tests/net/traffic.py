@@ -9,6 +9,11 @@ spoof SOURCE ADDRESS PORT COUNT  UDP datagrams from an address that is not ours
 flood ADDRESS FIRST LAST [SECONDS]  TCP connections to each of these ports that nobody answers, for
                                  that long; prints how many were begun
 sockets ADDRESS PORT COUNT       UDP sockets that each ask twice; prints how many were answered
+mirror PORT                      answers UDP datagrams with the address and port that they came from
+listen PORT FILE ADDRESS...      asks mirrors at that port from one UDP socket until all have answered, then
+                                 waits for more; FILE has a line "SOURCE SAYS" of each source and datagram
+say SOURCE ADDRESS PORT TEXT     one UDP datagram from an address of ours
+refused ADDRESS PORT             one UDP datagram, and the ICMP error about it has to come in 4 s
 """
 import errno
 import os
@@ -37,6 +42,55 @@ def echo(port):
             s.sendmsg([data], [answer], 0, who)
         except OSError:  # it has gone, or nobody leads there any more
             pass
+
+
+def mirror(port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    s.bind(("0.0.0.0", int(port)))
+    while True:
+        _, ancillary, _, who = s.recvmsg(65536, 64)
+        _, _, to = struct.unpack("I4s4s", ancillary[0][2])
+        answer = (socket.IPPROTO_IP, IP_PKTINFO, struct.pack("I4s4s", 0, to, to))
+        s.sendmsg([f"{who[0]}:{who[1]}".encode()], [answer], 0, who)
+
+
+def listen(port, file, *addresses):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    waiting, lines = set(addresses), []
+    while True:
+        for address in waiting:
+            s.sendto(b"?", (address, int(port)))
+        if not select.select([s], [], [], 0.5 if waiting else None)[0]:
+            continue
+        data, who = s.recvfrom(65536)
+        line = f"{who[0]} {data.decode()}"
+        waiting.discard(who[0])
+        if line not in lines:
+            lines.append(line)
+        with open(file + ".new", "w") as f:
+            f.write("".join(x + "\n" for x in lines))
+        os.rename(file + ".new", file)
+
+
+def say(source, address, port, text):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind((source, 0))
+    s.sendto(text.encode(), (address, int(port)))
+
+
+def refused(address, port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.connect((address, int(port)))
+    s.settimeout(4)
+    s.send(b"x")
+    try:
+        s.recv(64)
+    except ConnectionRefusedError:
+        sys.exit(0)
+    except OSError:
+        pass
+    sys.exit(1)
 
 
 def stream(address, port, file):
@@ -120,4 +174,5 @@ def sockets(address, port, count):
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
-    {f.__name__: f for f in (echo, stream, whole, spoof, flood, sockets)}[sys.argv[1]](*sys.argv[2:])
+    commands = (echo, stream, whole, spoof, flood, sockets, mirror, listen, say, refused)
+    {f.__name__: f for f in commands}[sys.argv[1]](*sys.argv[2:])
