@@ -16,6 +16,7 @@ struct netfilter { // ctl only
 	char table[TABLE_LEN]; // "": there is none
 	char tun[IFNAME_LEN];
 	struct netfilter_params now; // tun points to the above
+	bool valid_mark;	     // the sysctl was 0 and is 1 by us
 };
 
 // Where each chain is called from; no hook when the mode is not on.
@@ -95,6 +96,41 @@ static int run(struct netfilter *n, const char *table, const struct netfilter_pa
 	return -EIO;
 }
 
+// A strict rp_filter heeds the mark that prerouting restores only with this. -1: not to be had, as
+// where /proc is read-only; the doctor says when that matters.
+static const char valid_mark[] = "/proc/sys/net/ipv4/conf/all/src_valid_mark";
+
+static int valid_mark_read(void)
+{
+	FILE *f = fopen(valid_mark, "re");
+	if (!f)
+		return -1;
+	int c = fgetc(f);
+	fclose(f);
+	return c == '0' || c == '1' ? c - '0' : -1;
+}
+
+static bool valid_mark_write(char value)
+{
+	FILE *f = fopen(valid_mark, "we");
+	if (!f)
+		return false;
+	bool put = fputc(value, f) == value;
+	return fclose(f) == 0 && put;
+}
+
+// Set while the rules are in force, and as it was behind them; what is somebody else's stays.
+static void settle_valid_mark(struct netfilter *n, bool on)
+{
+	if (on && !n->valid_mark) {
+		n->valid_mark = valid_mark_read() == 0 && valid_mark_write('1');
+	} else if (!on && n->valid_mark) {
+		n->valid_mark = false;
+		if (valid_mark_read() == 1)
+			(void)!valid_mark_write('0');
+	}
+}
+
 static void table_name(const char *tun, char out[static TABLE_LEN])
 {
 	snprintf(out, TABLE_LEN, "tailgate_host_%.15s", tun);
@@ -132,6 +168,7 @@ int netfilter_set(struct netfilter *n, const struct netfilter_params *p, char er
 	snprintf(n->tun, sizeof(n->tun), "%s", p->tun);
 	n->now = *p;
 	n->now.tun = n->tun;
+	settle_valid_mark(n, p->mode == NETFILTER_ON);
 	return 0;
 }
 
@@ -157,6 +194,7 @@ void netfilter_destroy(struct netfilter *n)
 		const struct netfilter_params off = {.tun = n->tun, .mode = NETFILTER_OFF};
 		(void)!netfilter_set(n, &off, err); // gone already: somebody cleaned up
 	}
+	settle_valid_mark(n, false);
 	nft_ctx_free(n->nft);
 	free(n);
 }

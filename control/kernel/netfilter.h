@@ -4,6 +4,8 @@
 // accept in it does not take back what another table drops.
 //
 // The table belongs to this process, as those of the guard, and goes when it ends, however it ends.
+// With it goes net.ipv4.conf.all.src_valid_mark, which a strict rp_filter needs for the marks: it
+// is set with the mode on, and set back, if it was 0, unless the process is killed.
 #pragma once
 
 #include "dataplane/base/types.h"
@@ -13,8 +15,7 @@ struct netfilter;
 enum netfilter_mode { // numbers of the LocalAPI
 	NETFILTER_OFF,
 	// The chains are there, but nothing leads into them: for rules of the administrator's in
-	// the
-	// same table, which for that is not this process's own.
+	// the same table, which for that is not this process's own.
 	NETFILTER_NO_DIVERT,
 	NETFILTER_ON,
 };

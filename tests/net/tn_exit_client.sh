@@ -41,6 +41,8 @@ tn_policy <<-'JSON'
 	 "nodeAttrs": [{"target": ["*"], "attr": ["suggest-exit-node"]}]}
 JSON
 tn_node alice "$dut"
+# The strictest that hosts have: the ways back to headscale and DERP are those of the marks.
+in_ns alice sysctl -qw net.ipv4.conf.wan.rp_filter=1
 need_node "$peer_kind"
 tn_place bob none
 echo "nameserver $web4" >"/etc/netns/$lab_id-bob/resolv.conf"

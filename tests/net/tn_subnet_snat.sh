@@ -20,6 +20,7 @@ from_lan() { in_ns alice-lan timeout 2 bash -c "echo > /dev/tcp/$(ip4 bob)/7002"
 not_from_lan() { ! from_lan; }
 table() { in_ns alice nft list table inet tailgate_host_tailgate0 2>/dev/null; }
 no_table() { ! table >/dev/null; }
+valid_mark() { [[ $(in_ns alice sysctl -n net.ipv4.conf.all.src_valid_mark) == "$1" ]]; }
 
 lab_begin
 need_node "$dut" "$peer_kind"
@@ -61,10 +62,20 @@ if [[ $dut == tailgate ]]; then
 	show alice set --netfilter-mode=off
 	wait_for 5 no_table
 	refuse ts alice set --netfilter-mode=maybe
+	for before in 1 0; do
+		in_ns alice sysctl -qw net.ipv4.conf.all.src_valid_mark=$before
+		show alice set --netfilter-mode=on
+		wait_for 5 valid_mark 1
+		show alice set --netfilter-mode=off
+		wait_for 5 no_table
+		check "src_valid_mark is as it was: $before" wait_for 5 valid_mark $before
+	done
 	show alice set --netfilter-mode=on --snat-subnet-routes
 	wait_for 5 is_seen 10.88.1.2 10.88.1.1
+	wait_for 5 valid_mark 1
 	show alice down
 	wait_for 5 no_table
+	wait_for 5 valid_mark 0
 	show alice up
 	wait_pong alice bob direct
 	wait_for 30 is_seen 10.88.1.2 10.88.1.1
