@@ -188,6 +188,7 @@ struct config {
 	uint32_t hugepages;		   // enum config_hugepages
 	bool roaming;			   // default of the peers
 	bool mss_clamp;
+	bool fragment; // cut IPv4 packets without DF that the tunnel does not take
 	struct config_udp_ports vxlan_ports; // of VXLAN in the tunnel
 	uint32_t vxlan_depth;		     // levels of VXLAN in VXLAN that are looked into
 	bool coalesce;

@@ -121,6 +121,10 @@ const struct config_key config_keys[] = {
 	{.name = "mss_clamp", TOP(mss_clamp), .type = &type_bool, .number = true,
 		.help = "Lower the MSS of TCP connections to what fits into the tunnel and the path to the "
 			"peer, both ways."},
+	{.name = "fragment", TOP(fragment), .type = &type_bool, .number = true,
+		.help = "Cut IPv4 packets that are larger than the tunnel or the path to the peer takes, "
+			"and allow it (no DF), before they are encrypted. With false their senders are told "
+			"what fits, and have to do it themselves. What has come in fragments is always cut again."},
 	{.name = "vxlan_ports", TOP(vxlan_ports), .type = &type_udp_ports, .min = 1, .max = 65535,
 		.number = 4789 << 16 | 8472, .absent = "[ 4789, 8472 ]", .example = "[ 4789, 8472 ]",
 		.help = "UDP ports of VXLAN that rides in the tunnel, 8472 being flannel's; at most 4. TCP "

@@ -181,6 +181,7 @@ void gateway_tune(struct gateway *gw, const struct config *c)
 {
 	atomic_store(&gw->tunnel_mtu, (uint16_t)c->mtu);
 	atomic_store(&gw->mss_clamp, c->mss_clamp);
+	atomic_store(&gw->fragment, c->fragment);
 	atomic_store(&gw->coalesce, c->coalesce);
 	atomic_store(&gw->vxlan_ports, vxlan_ports(c));
 	atomic_store(&gw->vxlan_depth, (uint8_t)c->vxlan_depth);

@@ -147,13 +147,23 @@ void node_icmp_error(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 	}
 }
 
+// Fragments that we put together ourselves may always be cut again.
+static bool may_not_be_cut(const struct graph *g, const struct ip_info *ip, enum node_id node)
+{
+	if (ip->flags & IP_FLAG_WHOLE)
+		return false;
+	return ip->family == IP_V6 || (ip->flags & IP_FLAG_DF) ||
+	       (node == NODE_WG_ROUTE &&
+		       !atomic_load_explicit(&g->gw->fragment, memory_order_relaxed));
+}
+
 void too_big(struct graph *g, struct rte_mbuf *m, uint16_t mtu, enum node_id node)
 {
 	struct rte_mbuf *out[FRAGMENTS_MAX];
 	struct pkt *p = pkt_of(m);
 	bool v6 = p->ip.family == IP_V6;
 	bool told = icmp_vxlan_too_big(g, m, mtu);
-	bool whole = v6 ? !(p->ip.flags & IP_FLAG_WHOLE) : p->ip.flags & IP_FLAG_DF;
+	bool whole = may_not_be_cut(g, &p->ip, node);
 	if (whole || (pkt_is_super(m) && !(told && pkt_is_tunnel_super(m)))) {
 		icmp_reply(g, m, ICMP_TOO_BIG, mtu);
 		return;

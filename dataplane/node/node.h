@@ -261,6 +261,7 @@ struct gateway {
 	_Atomic uint32_t extra_ports;
 	_Atomic uint16_t tunnel_mtu;	  // ctl: rw, wrk: ro
 	_Atomic bool mss_clamp, coalesce; // ctl: rw, wrk: ro
+	_Atomic bool fragment;		  // ctl: rw, wrk: ro: IPv4 without DF, into the tunnel
 	_Atomic uint8_t vxlan_depth;	  // ctl: rw, wrk: ro
 	_Atomic uint64_t vxlan_ports;	  // ctl: rw, wrk: ro: inside the tunnel; vxlan_ports_pack()
 	_Atomic uint32_t icmp_rate;	  // ctl: rw, wrk: ro: errors per second and worker

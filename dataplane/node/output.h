@@ -214,7 +214,7 @@ bool ecn_decapsulate(const uint8_t *outer, uint8_t *inner, struct ip_info *ip);
 bool icmp_vxlan_too_big(struct graph *g, const struct rte_mbuf *m, uint16_t mtu);
 
 // A packet of more than mtu bytes: an ICMP error (to the host in VXLAN first), or fragments to node
-// where IPv4 allows them.
+// where IPv4 and, into the tunnel, the configuration allow them.
 void too_big(struct graph *g, struct rte_mbuf *m, uint16_t mtu, enum node_id node);
 
 // An empty packet of the graph's own, or NULL (counted): headroom as usual.

@@ -194,6 +194,7 @@ static inline void gw_open(struct gw *g, uint8_t number, const struct gw_params 
 	atomic_store(&gw->wg_port, GW_PORT);
 	atomic_store(&gw->tunnel_mtu, p->tunnel_mtu ? p->tunnel_mtu : GW_MTU);
 	atomic_store(&gw->mss_clamp, true);
+	atomic_store(&gw->fragment, true);
 	atomic_store(&gw->coalesce, true);
 	const struct vxlan_ports vxlan = {{RTE_BE16(VXLAN_PORT), RTE_BE16(VXLAN_PORT_LINUX)}};
 	atomic_store(&gw->vxlan_ports, vxlan_ports_pack(&vxlan));

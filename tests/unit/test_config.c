@@ -31,7 +31,8 @@ static void test_defaults(void **)
 	assert_int_equal(c->listen_port, 41641);
 	assert_int_equal(c->mtu, 1420);
 	assert_string_equal(c->tun, "tailgate0");
-	assert_true(c->routes && c->roaming && c->mss_clamp && c->coalesce && c->guard);
+	assert_true(
+		c->routes && c->roaming && c->mss_clamp && c->fragment && c->coalesce && c->guard);
 	assert_int_equal(c->workers, 1);
 	assert_int_equal(c->vxlan_ports.count, 2);
 	assert_int_equal(c->vxlan_ports.list[0], 4789);
@@ -71,7 +72,8 @@ static void test_every_top_level_key(void **)
 		"listen_port = 0; mtu = 0x500; tun = \"wg7\"; routes = false; roaming = false;\n"
 		"addresses = [ \"10.0.0.1/24\", \"fd00::1/64\" ]; workers = 2; cpus = [ 3, 1 ];\n"
 		"poll = \"busy\"; aead = \"ipsec-mb\"; memory_mb = 16; hugepages = \"require\";\n"
-		"mss_clamp = false; coalesce = false; guard = false; icmp_rate = 0;\n"
+		"mss_clamp = false; fragment = false; coalesce = false; guard = false; icmp_rate = "
+		"0;\n"
 		"vxlan_ports = [ 14789 ]; vxlan_depth = 4;\n"
 		"handshake_rate = 5L; socket = \"/tmp/s\"; metrics = \"[::1]:9641\";\n"
 		"endpoints = [ \"203.0.113.5:41641\", \"[2001:db8::5]:1\" ];\n"
@@ -91,7 +93,8 @@ static void test_every_top_level_key(void **)
 	assert_int_equal(c->listen_port, 0);
 	assert_int_equal(c->mtu, 1280);
 	assert_string_equal(c->tun, "wg7");
-	assert_false(c->routes || c->roaming || c->mss_clamp || c->coalesce || c->guard);
+	assert_false(
+		c->routes || c->roaming || c->mss_clamp || c->fragment || c->coalesce || c->guard);
 	assert_int_equal(c->addresses.count, 2);
 	assert_int_equal(c->addresses.list[0].len, 24);
 	assert_int_equal(c->addresses.list[0].addr.bytes[3], 1); // host bits stay

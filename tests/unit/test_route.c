@@ -314,6 +314,36 @@ static void packets_without_df_are_fragmented(void **state)
 	}
 }
 
+// Where the configuration says so, into the tunnel only; DF or not, their sender is told.
+static void fragments_can_be_refused(void **state)
+{
+	struct two *t = *state;
+	struct flat p, e, frame;
+	const struct row r = {
+		.family = IP_V4, .payload = 1393, .type = 3, .code = 4, .mtu = GW_MTU};
+	for (unsigned no_df = 0; no_df < 2; no_df++) {
+		struct row asked = r;
+		asked.no_df = no_df;
+		atomic_store(&t->a.gw.fragment, false);
+		build(&asked, &p);
+		push_flat(&t->a, GW_LAN, &p);
+		run(&t->a);
+		hop(&p);
+		expect_drops(&t->a, DROP_TOO_BIG, 1);
+		take_icmp(t, &asked, &e);
+		check_icmp(&asked, &p, &e);
+		assert_int_equal(graph_of(&t->a)->counters[COUNTER_FRAGMENTED], 0);
+	}
+	atomic_store(&t->b.gw.fragment, false);
+	t->b.port[GW_LAN]->port.mtu = 1000;
+	build(&(struct row){.way = FROM_PEER, .family = IP_V4, .payload = 1300, .no_df = true}, &p);
+	sealed_raw(t, p.b, p.len, &frame);
+	push_flat(&t->b, GW_WAN, &frame);
+	run(&t->b);
+	hop(&p);
+	check_fragments(&t->b, GW_LAN, &p, 1000);
+}
+
 static void links_have_an_mtu_too(void **state)
 {
 	struct two *t = *state;
@@ -452,6 +482,7 @@ int main(void)
 		two_test(some_packets_are_not_answered),
 		two_test(errors_are_rate_limited),
 		two_test(packets_without_df_are_fragmented),
+		two_test(fragments_can_be_refused),
 		two_test(links_have_an_mtu_too),
 		two_test(paths_have_an_mtu_too),
 		two_test(ipv6_has_its_least_mtu),
