@@ -22,8 +22,8 @@ web_begin() {
 	start web6 inet socat -U "TCP6-LISTEN:80,bind=[$web6],fork,reuseaddr" "SYSTEM:echo \$SOCAT_PEERADDR"
 	wait_for 5 listening inet 80
 }
-seen4() { in_ns "$1" socat -u "TCP4:$web4:80,connect-timeout=2" STDOUT; } # NAME: the address that the server saw
-seen6() { in_ns "$1" socat -u "TCP6:[$web6]:80,connect-timeout=2" STDOUT; }
+seen4() { in_ns "$1" timeout 5 socat -u "TCP4:$web4:80,connect-timeout=2" STDOUT; } # NAME: the address that the server saw
+seen6() { in_ns "$1" timeout 5 socat -u "TCP6:[$web6]:80,connect-timeout=2" STDOUT; }
 is_seen() { [[ $(seen"$2" "$1" 2>/dev/null) == "$3" ]]; } # NAME 4|6 ADDRESS
 lost() { ! seen4 "$1" 2>/dev/null; }
 
