@@ -114,6 +114,14 @@ seen=$(doctor --verify --json | jq -r '[.findings[] | .severity + " " + .evidenc
 check "verified are flannel's file, its bridge and the pods: $seen" \
 	test "$seen" = "ok FLANNEL_MTU=1450, as flannel.1; ok cni0 (1450): fits; ok 1 on cni0 (1450): fit"
 
+say "a leased address is told of, and is no defect"
+on host ip address change 192.168.1.7/24 dev eth0 valid_lft 3600 preferred_lft 3600
+check "as DHCP's" test "$(doctor --json | jq -r '.findings[] | select(.id == "F090") | .severity + " " + .evidence')" = \
+	"info 192.168.1.7 on eth0 is leased (DHCP)"
+finds 0 ""
+on host ip address change 192.168.1.7/24 dev eth0 valid_lft forever preferred_lft forever
+check "set by hand it is not" test -z "$(doctor --json | jq -r '.findings[] | select(.id == "F090")')"
+
 say "a bridge and a pod as they were before"
 on host ip link set cni0 mtu 1230
 on pod ip link set eth0 mtu 1230

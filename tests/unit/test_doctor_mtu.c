@@ -405,6 +405,39 @@ static void test_figures(void **)
 	}
 }
 
+// To be known, and no defect: the lease may be reserved.
+static void test_leased(void **)
+{
+	static struct doctor_mtu_facts facts;
+	static const struct {
+		const char *name, *host;
+		bool leased, v6, said;
+	} cases[] = {
+		{"by hand", "all is right", false, false, false},
+		{"by DHCP", "all is right", true, false, true},
+		{"IPv6, whose addresses have lifetimes anyway", "all is right", true, true, false},
+		{"not below flannel", "a node of a tailnet", true, false, false},
+	};
+	for (unsigned i = 0; i < N(cases); i++) {
+		fill(&facts, host(cases[i].host));
+		struct stack_address *a = &facts.stack.link[0].address[0];
+		a->leased = cases[i].leased;
+		if (cases[i].v6)
+			a->addr.family = IP_V6;
+		json_t *report = doctor_mtu_judge(&facts);
+		const json_t *finding = finding_of(report, "F090");
+		if ((finding != NULL) != cases[i].said)
+			fail_msg("%s", cases[i].name);
+		if (finding != NULL) {
+			assert_string_equal(show_text(finding, "severity"), "info");
+			assert_string_equal(show_text(finding, "evidence"),
+				"192.168.1.7 on eth0 is leased (DHCP)");
+		}
+		assert_int_equal(json_array_size(json_object_get(report, "commands")), 0);
+		json_decref(report);
+	}
+}
+
 // All that is well or to be known goes, but for flannel's file, its bridge, the pods and proxies.
 static void test_verified(void **)
 {
@@ -436,6 +469,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_figures),
+		cmocka_unit_test(test_leased),
 		cmocka_unit_test(test_verified),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
