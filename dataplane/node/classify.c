@@ -13,7 +13,7 @@ static __rte_noinline bool is_extra(const struct graph *g, uint16_t port, enum i
 	return family == IP_V4 && (uint16_t)(port - (extra >> 16)) < (uint16_t)extra;
 }
 
-bool is_wireguard(const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip)
+inline bool is_wireguard(const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip)
 {
 	uint16_t port = atomic_load_explicit(&g->gw->wg_port, memory_order_relaxed);
 	if (ip->proto != IPPROTO_UDP || (ip->flags & IP_FLAG_FRAG) ||
@@ -21,7 +21,7 @@ bool is_wireguard(const struct graph *g, const struct rte_mbuf *m, const struct 
 		return false;
 	const struct rte_udp_hdr *udp =
 		rte_pktmbuf_mtod_offset(m, struct rte_udp_hdr *, ip->l3_len);
-	return udp->dst_port == rte_cpu_to_be_16(port) ||
+	return likely(udp->dst_port == rte_cpu_to_be_16(port)) ||
 	       is_extra(g, rte_be_to_cpu_16(udp->dst_port), ip->family);
 }
 

@@ -6,16 +6,16 @@ static enum node_id eth_input(struct graph *g, struct rte_mbuf *m)
 {
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
 	const struct port *port = g->gw->port[pkt_of(m)->port_in];
-	bool v4 = eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
-	bool ip = m->data_len > L2_LEN &&
-		  (v4 || eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6));
+	bool v4 = eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4);
+	bool ip = v4 || eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6);
 	m->l2_len = L2_LEN;
-	if (unlikely(!ip || !rte_is_same_ether_addr(&eth->dst_addr, &port->mac))) {
+	if (unlikely(!ip || m->data_len <= L2_LEN ||
+		     memcmp(&eth->dst_addr, &port->mac, sizeof(port->mac)) != 0)) {
 		leave_to_kernel(g, m, false);
 		return NODE_COUNT;
 	}
 	const uint8_t *l3 = (const uint8_t *)rte_pktmbuf_adj(m, L2_LEN);
-	if (likely(l3[0] >> 4 == (v4 ? 4 : 6)))
+	if (likely((l3[0] & 0xf0) == (v4 ? 0x40 : 0x60)))
 		return NODE_CLASSIFY;
 	graph_drop(g, m, DROP_IP_MALFORMED);
 	return NODE_COUNT;

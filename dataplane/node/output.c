@@ -80,11 +80,8 @@ void output_offload(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)
 	}
 }
 
-bool ecn_decapsulate(const uint8_t *outer, uint8_t *inner, struct ip_info *ip)
+bool ecn_mark(uint8_t *inner, struct ip_info *ip)
 {
-	uint8_t tos = outer[0] >> 4 == 4 ? outer[1] : (uint8_t)(outer[1] >> 4);
-	if (likely((tos & 3) != 3))
-		return true;
 	if ((ip->tos & 3) == 0)
 		return false;
 	if ((ip->tos & 3) == 3)

@@ -6,47 +6,55 @@
 #include "dataplane/table/lookup.h"
 #include "dataplane/wire/ledger.h"
 
-// The last destination looked up in this burst: packets of a flow come in runs.
-struct fib_cache {
-	uint8_t addr[16];
+// The last address looked up in this burst: packets of a flow come in runs.
+struct last_addr {
+	uint8_t bytes[16];
 	uint8_t family;
-	const struct nexthop *nh;
 };
 
-// Lengths that the compiler knows: a comparison is then two instructions, not a call.
-static inline bool same_addr(const uint8_t *a, const uint8_t *b, uint8_t family)
+// Whether it was not this one; it is from now on. Lengths that the compiler knows: a comparison is
+// then two instructions, not a call.
+static inline bool addr_is_new(struct last_addr *last, const uint8_t *addr, uint8_t family)
 {
-	return family == IP_V4 ? memcmp(a, b, 4) == 0 : memcmp(a, b, 16) == 0;
+	if (likely(family == IP_V4)) {
+		if (likely(last->family == IP_V4 && memcmp(last->bytes, addr, 4) == 0))
+			return false;
+		memcpy(last->bytes, addr, 4);
+	} else {
+		if (likely(last->family == family && memcmp(last->bytes, addr, 16) == 0))
+			return false;
+		memcpy(last->bytes, addr, 16);
+	}
+	last->family = family;
+	return true;
 }
+
+struct fib_cache {
+	struct last_addr dst;
+	const struct nexthop *nh;
+};
 
 static inline const struct nexthop *fib_cached(
 	const struct fib *fib, struct fib_cache *c, const uint8_t *l3, uint8_t family)
 {
-	const uint8_t *dst = l3 + (family == IP_V4 ? 16 : 24);
-	if (c->family != family || !same_addr(c->addr, dst, family)) {
-		memcpy(c->addr, dst, family == IP_V4 ? 4 : 16);
-		c->family = family;
+	const uint8_t *dst = fib_address(l3, family);
+	if (unlikely(addr_is_new(&c->dst, dst, family)))
 		c->nh = family == IP_V4 ? fib_lookup4(fib, dst) : fib_lookup6(fib, dst);
-	}
 	return c->nh;
 }
 
 // The same for the peer whose allowed IPs hold an inner address, given in network order.
 struct peer_cache {
-	uint8_t addr[16];
-	uint8_t family;
+	struct last_addr addr;
 	struct peer *peer;
 };
 
 static inline struct peer *peer_cached(
 	const struct allowedips *allowed, struct peer_cache *c, const uint8_t *addr, uint8_t family)
 {
-	if (c->family != family || !same_addr(c->addr, addr, family)) {
-		memcpy(c->addr, addr, family == IP_V4 ? 4 : 16);
-		c->family = family;
+	if (unlikely(addr_is_new(&c->addr, addr, family)))
 		c->peer = family == IP_V4 ? allowedips_find4(allowed, addr)
 					  : allowedips_find6(allowed, addr);
-	}
 	return c->peer;
 }
 
@@ -91,6 +99,9 @@ static inline bool pkt_is_multicast(const struct rte_mbuf *m, const struct ip_in
 // Its sender left segmentation or checksum to the hardware.
 static inline bool pkt_is_unfinished(const struct rte_mbuf *m)
 {
+	const uint64_t flags = RTE_MBUF_F_RX_LRO | RTE_MBUF_F_RX_L4_CKSUM_MASK;
+	if (likely((m->ol_flags & flags) == 0))
+		return false;
 	return pkt_is_super(m) ||
 	       (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE;
 }
@@ -148,8 +159,7 @@ static inline void output_into_vxlan(struct rte_mbuf *m)
 // pkt.nexthop: whose header it is; NULL: the packet's own.
 static inline enum node_id output_ether(struct graph *g, struct rte_mbuf *m, const uint8_t *l2)
 {
-	m->l2_len = 0;
-	if (l2) {
+	if (likely(l2)) {
 		struct rte_ether_hdr *eth = (struct rte_ether_hdr *)rte_pktmbuf_prepend(m, L2_LEN);
 		if (unlikely(!eth)) {
 			graph_drop(g, m, DROP_NO_MBUF);
@@ -160,6 +170,8 @@ static inline enum node_id output_ether(struct graph *g, struct rte_mbuf *m, con
 			pkt_of(m)->ip.family == IP_V4 ? RTE_ETHER_TYPE_IPV4 : RTE_ETHER_TYPE_IPV6);
 		m->l2_len = L2_LEN;
 		output_into_vxlan(m);
+	} else {
+		m->l2_len = 0;
 	}
 	return NODE_TX;
 }
@@ -205,9 +217,16 @@ static inline void icmp_reply(
 	graph_to(g, NODE_ICMP_ERROR, m);
 }
 
+// The inner packet of one that met congestion is marked, too. False: it must be dropped.
+bool ecn_mark(uint8_t *inner, struct ip_info *ip);
+
 // Congestion marked in the outer IP header reaches the inner one (RFC 6040, 4.2). False: the packet
 // must be dropped.
-bool ecn_decapsulate(const uint8_t *outer, uint8_t *inner, struct ip_info *ip);
+static inline bool ecn_decapsulate(const uint8_t *outer, uint8_t *inner, struct ip_info *ip)
+{
+	uint8_t tos = outer[0] >> 4 == 4 ? outer[1] : (uint8_t)(outer[1] >> 4);
+	return likely((tos & 3) != 3) || ecn_mark(inner, ip);
+}
 // m, of more than mtu bytes, may carry VXLAN: tell the host inside that its packet is too big,
 // where it asked for that (DF, IPv6) and less would fit. m stays the caller's. True: told. False:
 // nothing of the kind, or the rate limit, which is counted.

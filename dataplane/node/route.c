@@ -30,6 +30,20 @@ static __rte_noinline enum node_id cut(
 	return NODE_COUNT;
 }
 
+// Towards nh. False: it may go no further, and has ended.
+static bool take_hop(struct graph *g, struct rte_mbuf *m, const struct nexthop *nh)
+{
+	struct pkt *p = pkt_of(m);
+	if (unlikely(p->from != FROM_SELF &&
+		     !decrement_ttl(rte_pktmbuf_mtod(m, uint8_t *), &p->ip))) {
+		icmp_reply(g, m, ICMP_TTL, 0);
+		return false;
+	}
+	p->nexthop = nh;
+	p->port_out = nh->port;
+	return true;
+}
+
 // Out of a link: does it fit?
 static enum node_id to_link(
 	struct graph *g, struct graph_way *way, struct rte_mbuf **at, const struct nexthop *nh)
@@ -64,10 +78,15 @@ static enum node_id wrapped_by(const struct graph *g, const struct pkt *p, const
 }
 
 // To a host behind a remote VTEP, whose device's MTU counts as well as the way there.
-static enum node_id to_vtep(struct graph *g, struct graph_way *way, struct rte_mbuf **at,
-	const struct nexthop *nh, const struct vtep *v)
+static enum node_id to_vtep(
+	struct graph *g, struct graph_way *way, struct rte_mbuf **at, const struct nexthop *nh)
 {
 	struct pkt *p = pkt_of(*at);
+	const struct vtep *v = vtep_get(g->gw->fib->vteps, nh->vtep);
+	if (unlikely(!v)) // the kernel may know a way, or finds one
+		return to_host(g, *at);
+	if (unlikely(!take_hop(g, *at, nh)))
+		return NODE_COUNT;
 	uint16_t mtu = ledger_lower(v->mtu, nh->mtu);
 	enum node_id next = wrapped_by(g, p, v);
 	p->vtep = v;
@@ -78,28 +97,6 @@ static enum node_id to_vtep(struct graph *g, struct graph_way *way, struct rte_m
 		return NODE_COUNT;
 	}
 	return next;
-}
-
-static enum node_id forward(
-	struct graph *g, struct graph_way *way, struct rte_mbuf **at, const struct nexthop *nh)
-{
-	struct rte_mbuf *m = *at;
-	struct pkt *p = pkt_of(m);
-	const struct vtep *v = NULL;
-	if (nh->type == NH_VXLAN) {
-		v = vtep_get(g->gw->fib->vteps, nh->vtep);
-		if (unlikely(!v)) // the kernel may know a way, or finds one
-			return to_host(g, m);
-	}
-	if (p->from != FROM_SELF && !decrement_ttl(rte_pktmbuf_mtod(m, uint8_t *), &p->ip)) {
-		icmp_reply(g, m, ICMP_TTL, 0);
-		return NODE_COUNT;
-	}
-	p->nexthop = nh;
-	p->port_out = nh->port;
-	if (v)
-		return to_vtep(g, way, at, nh, v);
-	return nh->type == NH_TUNNEL ? NODE_WG_ROUTE : to_link(g, way, at, nh);
 }
 
 static enum node_id route(
@@ -115,11 +112,14 @@ static enum node_id route(
 		icmp_reply(g, m, ICMP_NO_ROUTE, 0);
 		return NODE_COUNT;
 	}
+	if (likely(nh->type == NH_TUNNEL || nh->type == NH_LINK)) {
+		if (unlikely(!take_hop(g, m, nh)))
+			return NODE_COUNT;
+		return nh->type == NH_TUNNEL ? NODE_WG_ROUTE : to_link(g, way, at, nh);
+	}
 	switch (nh->type) {
-	case NH_TUNNEL:
-	case NH_LINK:
 	case NH_VXLAN:
-		return forward(g, way, at, nh);
+		return to_vtep(g, way, at, nh);
 	case NH_LOCAL:
 	case NH_KERNEL:
 		return to_host(g, m);

@@ -10,14 +10,14 @@
 struct tally {
 	struct peer *peer;
 	uint64_t packets, bytes, wire_bytes;
-	bool any, data;
+	bool data;
 	enum node_id next; // where the peer's packets go
 };
 
 static void tally_write(const struct graph *g, struct tally *t)
 {
 	struct peer *peer = t->peer;
-	if (!peer || !t->any)
+	if (!peer || t->wire_bytes == 0)
 		return;
 	peer_count(&peer->rx_packets, t->packets);
 	peer_count(&peer->rx_bytes, t->bytes);
@@ -88,6 +88,26 @@ static bool is_from_path(const struct peer_path *path, const uint8_t *outer)
 	return false;
 }
 
+// Where a datagram in IPv4 came from, and to which of our addresses; as they lie in its headers.
+struct source4 {
+	uint64_t addrs;
+	uint16_t port;
+};
+
+// Whether it came from where the last one did, which it is from now on. IPv6 and options: false.
+static bool is_same_source(struct source4 *last, const uint8_t *outer)
+{
+	struct source4 s;
+	if (outer[0] != 0x45)
+		return false;
+	memcpy(&s.addrs, outer + 12, sizeof(s.addrs));
+	memcpy(&s.port, outer + IP4_HDR_LEN, sizeof(s.port));
+	if (likely(s.addrs == last->addrs && s.port == last->port))
+		return true;
+	*last = s;
+	return false;
+}
+
 // Through a peer relay the source is the relay's.
 static bool is_relayed(const uint8_t *outer)
 {
@@ -97,12 +117,9 @@ static bool is_relayed(const uint8_t *outer)
 
 // The peer moved when an authentic packet comes from elsewhere than we send to. (Paper 2.1) Of a
 // peer in a tailnet that is not followed, but news while it is reached over DERP.
-static void follow(struct graph *g, const struct pkt *p, const uint8_t **last_outer)
+static void follow(struct graph *g, const struct pkt *p)
 {
 	struct peer *peer = p->peer;
-	if (p->outer == *last_outer)
-		return;
-	*last_outer = p->outer;
 	const struct peer_path *path = atomic_load_explicit(&peer->path, memory_order_acquire);
 	if (likely(is_from_path(path, p->outer)) ||
 		p->from == FROM_SELF || // over DERP: its outer header is made up
@@ -126,24 +143,33 @@ static void follow(struct graph *g, const struct pkt *p, const uint8_t **last_ou
 		peer->told_roam = g->now;
 }
 
+// What the burst's packets have in common, mostly.
+struct opened {
+	struct tally tally;
+	struct peer_cache cache;
+	const struct keypair *keypair; // of the last one
+	struct source4 source;	       // likewise
+	bool ask;		       // memory for the next hop, ahead of ROUTE
+};
+
 // An authentic packet, header and tag still on it. Returns its way; NODE_COUNT: it has ended.
-static enum node_id admit(
-	struct graph *g, struct rte_mbuf *m, struct tally *t, struct peer_cache *c)
+static enum node_id admit(struct graph *g, struct rte_mbuf *m, struct opened *o)
 {
 	struct pkt *p = pkt_of(m);
-	t->wire_bytes += m->pkt_len;
-	t->any = true;
-	rte_pktmbuf_adj(m, WG_DATA_HEADER_LEN);
-	m->data_len = (uint16_t)(m->data_len - WG_TAG_LEN);
-	m->pkt_len = m->data_len;
-	if (m->data_len == 0) {
+	struct tally *t = &o->tally;
+	uint16_t len = (uint16_t)(m->data_len - WG_DATA_OVERHEAD);
+	t->wire_bytes += m->data_len;
+	m->data_off += WG_DATA_HEADER_LEN;
+	m->data_len = len;
+	m->pkt_len = len;
+	if (unlikely(len == 0)) {
 		graph_count(g, COUNTER_KEEPALIVES_RX, 1);
 		rte_pktmbuf_free(m);
 		return NODE_COUNT;
 	}
 	uint8_t *inner = rte_pktmbuf_mtod(m, uint8_t *);
 	t->data = true;
-	if (unlikely(ip_parse(inner, m->data_len, &p->ip) < 0)) {
+	if (unlikely(ip_parse(inner, len, &p->ip) < 0)) {
 		graph_drop(g, m, DROP_WG_INNER);
 		return NODE_COUNT;
 	}
@@ -154,9 +180,10 @@ static enum node_id admit(
 		graph_drop(g, m, DROP_IP_CHECKSUM);
 		return NODE_COUNT;
 	}
-	fib_ask_root(g->gw->fib, inner, p->ip.family);
+	if (unlikely(o->ask))
+		fib_ask_root(g->gw->fib, inner, p->ip.family);
 	const uint8_t *src = inner + (p->ip.family == IP_V4 ? 12 : 8);
-	if (unlikely(peer_cached(g->gw->allowed, c, src, p->ip.family) != p->peer)) {
+	if (unlikely(peer_cached(g->gw->allowed, &o->cache, src, p->ip.family) != p->peer)) {
 		graph_drop(g, m, DROP_WG_SOURCE);
 		return NODE_COUNT;
 	}
@@ -213,14 +240,6 @@ static unsigned gather(struct graph *g, struct rte_mbuf **pkts, uint16_t n, stru
 	return kept;
 }
 
-// What the burst's packets have in common, mostly.
-struct opened {
-	struct tally tally;
-	struct peer_cache cache;
-	const struct keypair *keypair; // of the last one
-	const uint8_t *outer;	       // likewise
-};
-
 // A packet that was opened: its way, or NODE_COUNT.
 static enum node_id settle(struct graph *g, struct rte_mbuf *m, bool authentic, struct opened *o)
 {
@@ -235,18 +254,20 @@ static enum node_id settle(struct graph *g, struct rte_mbuf *m, bool authentic, 
 	}
 	if (unlikely(o->keypair != p->keypair)) {
 		o->keypair = p->keypair;
+		o->source = (struct source4){0};
 		tally_switch(g, &o->tally, p->peer);
 		confirm(g, p->keypair);
 		ask_rekey(g, p->keypair);
 	}
-	follow(g, p, &o->outer);
-	return admit(g, m, &o->tally, &o->cache);
+	if (unlikely(!is_same_source(&o->source, p->outer)))
+		follow(g, p);
+	return admit(g, m, o);
 }
 
 void node_wg_decrypt(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct aead_op ops[AEAD_BURST];
-	struct opened o = {0};
+	struct opened o = {.ask = fib_is_large(g->gw->fib)};
 	struct graph_way way = {pkts, NODE_COUNT};
 	unsigned kept = gather(g, pkts, n, ops);
 	if (kept == 0)

@@ -30,13 +30,13 @@ static bool is_data(const struct rte_mbuf *m)
 }
 
 // m's data is a data message. Returns its way; NODE_COUNT: it has ended, or is elsewhere.
-static enum node_id data(
+static __rte_always_inline enum node_id data(
 	struct graph *g, struct rte_mbuf *m, const uint8_t *outer, struct index_cache *cache)
 {
 	const struct wg_data *h = rte_pktmbuf_mtod(m, const struct wg_data *);
 	struct pkt *p = pkt_of(m);
 	uint32_t index = rte_le_to_cpu_32(h->receiver);
-	if (cache->keypair == NULL || cache->index != index)
+	if (unlikely(cache->keypair == NULL || cache->index != index))
 		*cache = (struct index_cache){index, index_lookup(g->gw->index, index)};
 	struct keypair *kp = cache->keypair;
 	if (unlikely(!kp)) {

@@ -15,7 +15,8 @@ enum {
 	TAILS_MAX = 1 << 22,
 	POOL_STEP = 1 << 20, // bytes made accessible at a time; above HUGE_PAGE as many as that
 	NODE_BYTES = LPM_NODE_ENTRIES * sizeof(uint32_t),
-	LEVELS_MAX = 15, // 16 bits, then 14 times 8
+	LEVELS_MAX = 15,       // 16 bits, then 14 times 8
+	LARGE_BYTES = 1 << 20, // more than a core's caches spare for a table
 	LENGTHS = 129,
 };
 
@@ -163,6 +164,11 @@ static uint32_t pool_take(struct pool *pool)
 	pool->free_head = pool->next[i];
 	pool->free--;
 	return i;
+}
+
+static size_t pool_used(const struct pool *pool)
+{
+	return (pool->touched - pool->free) * pool->size;
 }
 
 struct retired {
@@ -374,6 +380,14 @@ static bool set_below(
 	return false;
 }
 
+// Tell workers whether they do well to ask memory ahead of a lookup.
+static void note_size(struct lpm *l)
+{
+	bool large = pool_used(&l->control->nodes) + pool_used(&l->control->tails) > LARGE_BYTES;
+	if (large != atomic_load_explicit(&l->large, memory_order_relaxed))
+		atomic_store_explicit(&l->large, large, memory_order_relaxed);
+}
+
 int lpm_set(struct lpm *l, const struct ip_prefix *p, uint32_t value)
 {
 	struct lpm_control *c = l->control;
@@ -391,10 +405,11 @@ int lpm_set(struct lpm *l, const struct ip_prefix *p, uint32_t value)
 	if (error)
 		return error;
 	c->lengths[p->len] += c->exact.count - count;
-	if (set_below(l, &w, level, p, value))
-		return 0;
-	unsigned depth = p->len - base_of(level);
-	cover(l, w.node[level], level, p, 0, depth, leaf(depth, value));
+	if (!set_below(l, &w, level, p, value)) {
+		unsigned depth = p->len - base_of(level);
+		cover(l, w.node[level], level, p, 0, depth, leaf(depth, value));
+	}
+	note_size(l);
 	return 0;
 }
 
@@ -429,6 +444,7 @@ int lpm_clear(struct lpm *l, const struct ip_prefix *p)
 		retire(l, &l->control->tails, e & LPM_VALUE_MAX);
 	}
 	collapse(l, &w, p);
+	note_size(l);
 	return 0;
 }
 

@@ -23,10 +23,10 @@ uint64_t csum_mbuf(const struct rte_mbuf *m, uint32_t offset, uint32_t len, uint
 // A partial sum as 16 bits, not complemented; 0 only when every word was 0.
 static inline uint16_t csum_fold(uint64_t sum)
 {
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)((sum & 0xffff) + (sum >> 16));
+	// A number and itself with swapped halves: the upper half is then their sum, the carry of
+	// the lower half's included.
+	uint32_t half = (uint32_t)((sum + (sum << 32 | sum >> 32)) >> 32);
+	return (uint16_t)((half + (half << 16 | half >> 16)) >> 16);
 }
 
 // What goes into the checksum field of IPv4, TCP, ICMP.

@@ -79,8 +79,8 @@ static inline uint64_t vxlan_ports_pack(const struct vxlan_ports *p)
 
 static inline bool vxlan_is_port(uint64_t packed, rte_be16_t port)
 {
-	struct vxlan_ports p;
-	memcpy(&p, &packed, sizeof(p));
-	return port != 0 &&
-	       (port == p.port[0] || port == p.port[1] || port == p.port[2] || port == p.port[3]);
+	// All at once: a difference of 0 is one that taking 1 away makes negative.
+	const uint64_t ones = UINT64_C(0x0001000100010001);
+	uint64_t differences = packed ^ port * ones;
+	return port != 0 && ((differences - ones) & ~differences & ones << 15) != 0;
 }
