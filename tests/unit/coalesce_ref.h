@@ -174,10 +174,7 @@ static inline enum gro_verdict add(uint64_t key, uint32_t padding)
 	sent[n_sent].padding = padding;
 	memset(p->b + p->len, 0xee, padding);
 	struct rte_mbuf *m = flow_mbuf(pool, p->b, p->len + padding, 0, 0);
-	struct ip_info info;
-	assert_int_equal(ip_parse_chain(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len,
-				 m->pkt_len, &info),
-		0);
+	struct ip_info info = flow_parse(m);
 	enum gro_verdict verdict = gro_add(gro, m, &info, key);
 	bool bad = ref_candidate(p) && !ref_csum_ok(p);
 	assert_int_equal(verdict, bad ? GRO_BAD_CSUM : GRO_TAKEN);

@@ -236,3 +236,13 @@ static inline void flow_flat(const struct rte_mbuf *m, struct flat *out)
 		out->len += m->data_len;
 	}
 }
+
+// What the headers of an unbroken packet say, the outer IP header first.
+static inline struct ip_info flow_parse(const struct rte_mbuf *m)
+{
+	struct ip_info info;
+	if (ip_parse_chain(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, m->pkt_len, &info) !=
+		0)
+		abort();
+	return info;
+}

@@ -180,13 +180,11 @@ static inline void hop(struct flat *p)
 // Write the checksum that a sender left to the port.
 static inline void wire_checksum(struct rte_mbuf *m)
 {
-	struct ip_info ip;
 	uint64_t asks = m->ol_flags & RTE_MBUF_F_TX_L4_MASK;
 	if (!asks)
 		return;
 	rte_pktmbuf_adj(m, L2_LEN);
-	assert_int_equal(
-		ip_parse_chain(rte_pktmbuf_mtod(m, uint8_t *), m->data_len, m->pkt_len, &ip), 0);
+	struct ip_info ip = flow_parse(m);
 	assert_int_equal(gso_csum_complete(m, &ip), 0);
 	rte_pktmbuf_prepend(m, L2_LEN);
 }

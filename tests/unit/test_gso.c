@@ -16,15 +16,6 @@ static struct rte_mempool *super_pool, *pool, *tiny_pool;
 static struct rte_mbuf *out[OUT_MAX];
 static struct flat flat, expected, got;
 
-static struct ip_info parse(const struct rte_mbuf *m)
-{
-	struct ip_info info;
-	assert_int_equal(ip_parse_chain(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len,
-				 rte_pktmbuf_pkt_len(m), &info),
-		0);
-	return info;
-}
-
 static void no_leak(void)
 {
 	assert_int_equal(rte_mempool_avail_count(super_pool), SUPERS);
@@ -50,7 +41,7 @@ static void check_segment(const struct rte_mbuf *m, uint32_t mss, uint32_t n)
 static void check(uint32_t mss, uint32_t first, uint32_t piece, unsigned k)
 {
 	struct rte_mbuf *super = flow_mbuf(super_pool, flat.b, flat.len, first, piece);
-	struct ip_info info = parse(super);
+	struct ip_info info = flow_parse(super);
 	super->tso_segsz = (uint16_t)mss;
 	super->port = 5;
 	uint32_t n = 0, want = (info.total_len - flow_hdr_len(flat.b) + mss - 1) / mss;
@@ -180,7 +171,7 @@ static void test_options_copied(void **)
 	flat.len += 8;
 	put16(flat.b + 4, flat.len - 40);
 	struct rte_mbuf *super = flow_mbuf(super_pool, flat.b, flat.len, 0, 0);
-	struct ip_info info = parse(super);
+	struct ip_info info = flow_parse(super);
 	super->tso_segsz = 1500;
 	assert_int_equal(gso_segment(super, &info, pool, out, OUT_MAX), 2);
 	for (unsigned i = 0; i < 2; i++) {
@@ -205,7 +196,7 @@ static void test_padding_left_out(void **)
 {
 	flow_build(&(struct spec){.payload = 3000}, &flat);
 	struct rte_mbuf *super = flow_mbuf(super_pool, flat.b, flat.len + 13, 0, 1000);
-	struct ip_info info = parse(super);
+	struct ip_info info = flow_parse(super);
 	super->tso_segsz = 1000;
 	assert_int_equal(gso_segment(super, &info, pool, out, OUT_MAX), 3);
 	for (unsigned i = 0; i < 3; i++)
@@ -250,7 +241,7 @@ static void test_refusals(void **)
 		if (cases[i].set_at >= 0)
 			flat.b[cases[i].set_at] = (uint8_t)cases[i].set_to;
 		struct rte_mbuf *super = flow_mbuf(super_pool, flat.b, flat.len, cases[i].first, 0);
-		struct ip_info info = parse(super);
+		struct ip_info info = flow_parse(super);
 		rte_pktmbuf_lastseg(super)->data_len -= cases[i].cut;
 		super->tso_segsz = (uint16_t)cases[i].mss;
 		int err = gso_segment(super, &info, pool, out, OUT_MAX);
@@ -266,7 +257,7 @@ static void test_pool_empty(void **)
 {
 	flow_build(&(struct spec){.payload = 4000}, &flat);
 	struct rte_mbuf *super = flow_mbuf(super_pool, flat.b, flat.len, 0, 0);
-	struct ip_info info = parse(super);
+	struct ip_info info = flow_parse(super);
 	super->tso_segsz = 1000;
 	assert_int_equal(gso_segment(super, &info, tiny_pool, out, OUT_MAX), -ENOMEM);
 	assert_int_equal(rte_mempool_avail_count(tiny_pool), 3);
@@ -306,7 +297,7 @@ static void test_csum_complete(void **)
 		memset(flat.b + expected.len, 0xaa, 7);
 		struct rte_mbuf *m = flow_mbuf(super_pool, flat.b, expected.len + i % 8,
 			60 + flow_random(&rnd) % 2, 7 + flow_random(&rnd) % 1999);
-		struct ip_info info = parse(m);
+		struct ip_info info = flow_parse(m);
 		assert_int_equal(gso_csum_complete(m, &info), 0);
 		flow_flat(m, &got);
 		assert_memory_equal(got.b, expected.b, expected.len);
@@ -322,7 +313,7 @@ static void test_csum_zero(void **)
 	uint32_t csum = get16(flat.b + 26), data = get16(flat.b + 28);
 	put16(flat.b + 28, flow_sum((uint8_t[]){(uint8_t)(csum >> 8), (uint8_t)csum}, 2, data));
 	struct rte_mbuf *m = flow_mbuf(super_pool, flat.b, flat.len, 0, 0);
-	struct ip_info info = parse(m);
+	struct ip_info info = flow_parse(m);
 	assert_int_equal(gso_csum_complete(m, &info), 0);
 	flow_flat(m, &got);
 	assert_int_equal(get16(got.b + 26), 0xffff);
@@ -360,7 +351,7 @@ static void test_csum_refusals(void **)
 		if (cases[i].set_at >= 0)
 			flat.b[cases[i].set_at] = (uint8_t)cases[i].set_to;
 		struct rte_mbuf *m = flow_mbuf(super_pool, flat.b, flat.len, cases[i].first, 0);
-		struct ip_info info = parse(m);
+		struct ip_info info = flow_parse(m);
 		m->data_len -= cases[i].cut;
 		flow_flat(m, &expected);
 		int err = gso_csum_complete(m, &info);

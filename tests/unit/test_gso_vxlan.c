@@ -42,15 +42,6 @@ static void load(const json_t *c, struct flat *p)
 	l3[flow_is_v4(l3) ? 8 : 7]--;
 }
 
-static struct ip_info parse(const struct rte_mbuf *m)
-{
-	struct ip_info info;
-	assert_int_equal(ip_parse_chain(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len,
-				 rte_pktmbuf_pkt_len(m), &info),
-		0);
-	return info;
-}
-
 static void no_leak(void)
 {
 	assert_int_equal(rte_mempool_avail_count(super_pool), SUPERS);
@@ -68,7 +59,7 @@ static void check(const json_t *c, uint32_t first, uint32_t piece)
 	assert_int_equal(super->packet_type, VNET_TUNNEL_TCP);
 	assert_int_equal(super->tso_segsz, h.gso_size);
 	rte_pktmbuf_adj(super, ETH);
-	struct ip_info info = parse(super);
+	struct ip_info info = flow_parse(super);
 	assert_int_equal(gso_hdr_len(super, &info), h.hdr_len - ETH);
 	int n = gso_segment(super, &info, pool, out, OUT_MAX);
 	assert_int_equal(n, json_array_size(segments));
@@ -148,7 +139,7 @@ static void refused(void **)
 		super->packet_type = VNET_TUNNEL_TCP;
 		super->tso_segsz = vnet_of(c).gso_size;
 		rte_pktmbuf_adj(super, ETH);
-		struct ip_info info = parse(super);
+		struct ip_info info = flow_parse(super);
 		rte_pktmbuf_lastseg(super)->data_len -= refusals[i].cut;
 		print_message("%s\n", refusals[i].name);
 		assert_int_equal(gso_segment(super, &info, pool, out, OUT_MAX), -EINVAL);

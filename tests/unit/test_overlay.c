@@ -51,22 +51,29 @@ static void build(unsigned i, uint8_t from, uint8_t to, bool clamped, struct fla
 	flow_finish(p->b, p->len);
 }
 
+// What A holds goes through the tunnel and leaves B's LAN as want, hops routers further on.
+static void arrives_as(struct two *t, struct flat *want, unsigned hops)
+{
+	struct flat got;
+	run(&t->a);
+	carry(&t->a, &t->b);
+	run(&t->b);
+	assert_true(take_flat(&t->b, GW_LAN, &got));
+	while (hops-- > 0)
+		hop(want);
+	assert_flat_equal(&got, want);
+}
+
 static void into_the_tunnel(struct two *t, bool clamped)
 {
 	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
-		struct flat p, want, got;
+		struct flat p, want;
 		t->b.gw.mss_clamp = false;
 		build(i, 1, 2, false, &p);
 		build(i, 1, 2, clamped, &want);
 		print_message("%s\n", rows[i].name);
 		push_flat(&t->a, GW_LAN, &p);
-		run(&t->a);
-		carry(&t->a, &t->b);
-		run(&t->b);
-		assert_true(take_flat(&t->b, GW_LAN, &got));
-		hop(&want);
-		hop(&want);
-		assert_flat_equal(&got, &want);
+		arrives_as(t, &want, 2);
 	}
 }
 
@@ -87,16 +94,11 @@ static void syns_out_of_the_tunnel_are_clamped(void **state)
 	struct two *t = *state;
 	t->a.gw.mss_clamp = false;
 	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
-		struct flat p, want, got;
+		struct flat p, want;
 		build(i, 1, 2, false, &p);
 		build(i, 1, 2, true, &want);
 		push_flat(&t->a, GW_HOST, &p);
-		run(&t->a);
-		carry(&t->a, &t->b);
-		run(&t->b);
-		assert_true(take_flat(&t->b, GW_LAN, &got));
-		hop(&want);
-		assert_flat_equal(&got, &want);
+		arrives_as(t, &want, 1);
 	}
 }
 
@@ -120,18 +122,13 @@ static void partial_checksums_stay_right(void **state)
 {
 	struct two *t = *state;
 	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
-		struct flat p, want, got;
+		struct flat p, want;
 		build(i, 1, 2, false, &p);
 		build(i, 1, 2, true, &want);
 		uint32_t l3 = flow_l3_len(p.b);
 		put16(p.b + l3 + 16, flow_pseudo_sum(p.b, p.len - l3));
 		push_super(&t->a, GW_HOST, &p, 0);
-		run(&t->a);
-		carry(&t->a, &t->b);
-		run(&t->b);
-		assert_true(take_flat(&t->b, GW_LAN, &got));
-		hop(&want);
-		assert_flat_equal(&got, &want);
+		arrives_as(t, &want, 1);
 	}
 }
 
@@ -139,20 +136,14 @@ static void partial_checksums_stay_right(void **state)
 static void fragments_are_left_alone(void **state)
 {
 	struct two *t = *state;
-	struct flat p, want, got;
+	struct flat p, want;
 	build(0, 1, 2, false, &p);
 	put16(p.b + 6, 5);
 	put16(p.b + 10, 0);
 	put16(p.b + 10, ~flow_sum(p.b, 20, 0));
 	want = p;
 	push_flat(&t->a, GW_LAN, &p);
-	run(&t->a);
-	carry(&t->a, &t->b);
-	run(&t->b);
-	assert_true(take_flat(&t->b, GW_LAN, &got));
-	hop(&want);
-	hop(&want);
-	assert_flat_equal(&got, &want);
+	arrives_as(t, &want, 2);
 	assert_int_equal(graph_of(&t->a)->counters[COUNTER_MSS_CLAMPED], 0);
 }
 
@@ -213,7 +204,7 @@ static void the_path_to_the_peer_counts(void **state)
 	struct two *t = *state;
 	for (unsigned i = 0; i < RTE_DIM(paths) * 2; i++) {
 		bool out = i & 1;
-		struct flat p, want, got;
+		struct flat p, want;
 		print_message("%s, %s\n", paths[i / 2].name, out ? "out of the tunnel" : "into it");
 		set_path_mtu(&t->a, out ? 0 : paths[i / 2].mtu, paths[i / 2].least6);
 		set_path_mtu(&t->b, out ? paths[i / 2].mtu : 0, paths[i / 2].least6);
@@ -222,13 +213,7 @@ static void the_path_to_the_peer_counts(void **state)
 		syn_of(paths[i / 2].family, 1460, &p);
 		syn_of(paths[i / 2].family, paths[i / 2].becomes, &want);
 		push_flat(&t->a, GW_LAN, &p);
-		run(&t->a);
-		carry(&t->a, &t->b);
-		run(&t->b);
-		assert_true(take_flat(&t->b, GW_LAN, &got));
-		hop(&want);
-		hop(&want);
-		assert_flat_equal(&got, &want);
+		arrives_as(t, &want, 2);
 	}
 }
 
