@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Two gateways stand for the same LAN. Draining the one that serves it moves a stream of UDP, a
-# datagram each millisecond, to the other with a gap of less than 200 ms; called off, it serves again
-# or stands by; with --stop the daemon ends and the other goes on.
+# Two gateways stand for the same LAN. The one that serves it answers headscale's probes while it
+# forwards all that it can. Draining it moves a stream of UDP, a datagram each millisecond, to the other
+# with a gap of less than 200 ms; called off, it serves again or stands by; with --stop the daemon ends
+# and the other goes on.
 # timeout: 150
 # sanitizer: no
 #
@@ -13,6 +14,12 @@ source ./tailnet.sh
 
 # shellcheck source=tests/net/twins.bash
 source ./twins.bash
+# Of 10 s and 5 s, so that there are some within the test.
+tn_headscale='node: {routes: {ha: {probe_interval: 2s, probe_timeout: 1s}}}'
+
+answered() { # NAME: probes, as headscale saw it
+	grep -c "path=/machine/ping-response .*remote=10.77.0.$((10 + tn_number[$1])):" "$lab_dir/headscale.log" || true
+}
 
 lab_begin
 need_node tailgate
@@ -30,6 +37,15 @@ show "$first" routes
 show "$second" routes
 stands_by() { grep -q "stands by" <(ts "$1" routes); }
 wait_for 10 stands_by "$second"
+
+say "probes under full load"
+before=$(answered "$first")
+iperf_server shared
+iperf carol $host -t 7 >"$lab_dir/iperf.json"
+echo "$(jq '.end.sum_received.bits_per_second / 1e6 | floor' "$lab_dir/iperf.json") Mbit/s, $(($(answered "$first") - before)) probes answered"
+check "several were answered" test "$(answered "$first")" -ge $((before + 2))
+check "$first goes on serving" serves "$first"
+stop iperf-server
 
 say "drain $first under a stream"
 twins_stream
