@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 
+#include "dataplane/base/via6.h"
 #include "dataplane/table/fib.h"
 #include "dataplane/table/vtep.h"
 
@@ -51,11 +52,6 @@ static bool to_service(const struct nat_config *c, const struct explain_query *q
 	return true;
 }
 
-static bool is_unicast4(const uint8_t *a)
-{
-	return a[0] != 0 && a[0] != 127 && a[0] < 224;
-}
-
 static bool to_site(const struct nat_config *c, const struct explain_query *q, struct way *way)
 {
 	for (uint32_t i = 0; i < c->n_via; i++) {
@@ -63,7 +59,7 @@ static bool to_site(const struct nat_config *c, const struct explain_query *q, s
 			continue;
 		way->how = "4via6";
 		way->to[0] = ip_addr_v4(q->dst.bytes + 12);
-		way->closed = !is_unicast4(way->to[0].bytes);
+		way->closed = !via6_is_target(way->to[0].bytes);
 		return true;
 	}
 	return false;

@@ -1,4 +1,5 @@
 // What is to become of a packet that no flow is known for: where it goes, and from whom.
+#include "dataplane/base/via6.h"
 #include "dataplane/node/nat_packet.h"
 
 static struct ip_addr address(const uint8_t *bytes, uint8_t family)
@@ -88,14 +89,6 @@ static void to_site(struct nat_key *outside)
 		outside->proto = IPPROTO_ICMP;
 }
 
-// Unicast of other machines: what may stand behind a translation.
-static bool is_unicast(const struct nat_key *k)
-{
-	if (k->family == IP_V4)
-		return k->remote[0] != 0 && k->remote[0] != 127 && k->remote[0] < 224;
-	return k->remote[0] != 0xff && (tuple_word(k->remote) | k->remote[8]) != 0;
-}
-
 // What a destination becomes.
 enum redirect {
 	TO_ITSELF,
@@ -113,7 +106,7 @@ static enum redirect redirect(
 	uint8_t real[16];
 	if (is_via(c, outside)) {
 		to_site(outside);
-		return is_unicast(outside) ? TO_SITE : TO_NOBODY;
+		return via6_is_target(outside->remote) ? TO_SITE : TO_NOBODY;
 	}
 	if (c->n_services > 0 && (s = service_of(c, outside)))
 		return to_backend(g->nat, s, outside) ? TO_BACKEND : TO_CLOSED;

@@ -3,7 +3,8 @@
 // packets; what comes out must be the same bytes, or end for the same reason.
 //
 // Gateway A of gateway.h; its peer has 10.2.0.0/16 and fd02::/16. Network: 10.1.0.2 and fd01::2 on
-// lan, 192.0.2.2 and 2001:db8::2 on wan. Services, remapped prefixes and 4via6: model_config().
+// lan, 192.0.2.2 and 2001:db8::2 on wan; so are 169.254.0.0/16 and 100.64.0.0/24. Services,
+// remapped prefixes and 4via6: model_config().
 #pragma once
 
 #include "dataplane/node/output.h"
@@ -367,6 +368,8 @@ static inline void m_open(struct model *m, struct gw *g)
 	gw_add_peer(g);
 	gw_route(g, "198.51.100.0/24", NH_LINK, GW_WAN, 2);
 	gw_route(g, "198.51.100.1/32", NH_LOCAL, PORT_NONE, 0);
+	gw_route(g, "169.254.0.0/16", NH_LINK, GW_WAN, 2);
+	gw_route(g, "100.64.0.0/24", NH_LINK, GW_WAN, 2);
 	atomic_store(&g->peer->filtered, true);
 	m_graph(m)->fn[NODE_OVERLAY] = m_collect;
 	m_graph(m)->fn[NODE_ICMP_ERROR] = m_answer;

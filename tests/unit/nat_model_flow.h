@@ -84,7 +84,8 @@ static inline enum nexthop_type m_route(const uint8_t *a, uint8_t family, uint16
 	if (m_starts(a, "\x0a\1\0", 3))
 		return NH_LINK;
 	*port = GW_WAN;
-	if (m_starts(a, "\xc0\0\2\2", 4) || m_starts(a, "\xc6\x33\x64", 3))
+	if (m_starts(a, "\xc0\0\2\2", 4) || m_starts(a, "\xc6\x33\x64", 3) ||
+		m_starts(a, "\xa9\xfe", 2) || m_starts(a, "\x64\x40\0", 3))
 		return NH_LINK;
 	return m_starts(a, "\x0a\2", 2) ? NH_TUNNEL : NH_TYPE_COUNT;
 }

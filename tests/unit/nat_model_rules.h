@@ -22,7 +22,9 @@ static inline struct mplan m_plan(const struct model *m, const struct mkey *k)
 		plan.redirected = true;
 		memset(to->remote, 0, 16);
 		memcpy(to->remote, k->remote + 12, 4);
-		nobody = to->remote[0] == 0 || to->remote[0] == 127 || to->remote[0] >= 224;
+		nobody = to->remote[0] == 0 || to->remote[0] == 127 || to->remote[0] >= 224 ||
+			 m_starts(to->remote, "\xa9\xfe", 2) ||
+			 (to->remote[0] == 100 && to->remote[1] / 64 == 1);
 	} else if (all && k->family == IP_V4 && m_starts(k->remote, "\x0a\x58\0\1", 4) &&
 		   k->proto == IPPROTO_TCP && (k->rport == 80 || k->rport == 81)) {
 		plan.redirected = true;
