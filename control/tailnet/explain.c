@@ -118,10 +118,10 @@ static bool is_in_force(const struct explain_query *q, const struct rules *rules
 					     : RULE_ALL_PORTS);
 }
 
-static bool is_own(const struct netmap *nm, const struct ip_addr *a)
+static bool is_of(const struct nm_node *node, const struct ip_addr *a)
 {
-	for (uint32_t i = 0; i < nm->self->n_addresses; i++) {
-		if (ip_addr_equal(&nm->self->addresses[i].addr, a))
+	for (uint32_t i = 0; i < node->n_addresses; i++) {
+		if (ip_addr_equal(&node->addresses[i].addr, a))
 			return true;
 	}
 	return false;
@@ -143,9 +143,11 @@ void explain(struct explanation *out, const struct explain_query *q, const struc
 		return;
 	}
 	bool jailed = peer && peer->node->jailed, scope = is_out_of_scope(&q->dst);
-	out->verdict = missing[walk(nm, q, peer ? peer->node : NULL, out)];
+	// Hosts behind a peer do not have what it has.
+	const struct nm_node *node = peer && is_of(peer->node, &q->src) ? peer->node : NULL;
+	out->verdict = missing[walk(nm, q, node, out)];
 	out->in_force = !scope && peer && is_in_force(q, rules, jailed);
-	if (is_own(nm, &q->src))
+	if (is_of(nm->self, &q->src))
 		out->verdict = EXPLAIN_OWN_SOURCE;
 	else if (!peer)
 		out->verdict = EXPLAIN_UNKNOWN_SOURCE;
@@ -158,6 +160,6 @@ void explain(struct explanation *out, const struct explain_query *q, const struc
 	else if (jailed)
 		out->verdict = EXPLAIN_JAILED;
 	else if (out->verdict != EXPLAIN_ALLOWED && out->in_force && q->proto == IPPROTO_TCP &&
-		 is_own(nm, &q->dst))
+		 is_of(nm->self, &q->dst))
 		out->verdict = EXPLAIN_PEERAPI;
 }

@@ -120,6 +120,23 @@ static void each_row(void **)
 	netmap_destroy(nm);
 }
 
+// A host behind a peer that has the capability has none itself, as the compiled rules see it.
+static void behind_a_peer(void **)
+{
+	struct netmap *nm = new_netmap();
+	struct explanation e;
+	apply(nm, map);
+	struct rules *r = compile(nm, false);
+	const struct ip_addr node = addr("100.64.0.2");
+	const struct explain_query q = {addr("10.88.2.5"), addr("10.1.0.5"), IPPROTO_TCP, 8080};
+	explain(&e, &q, nm, netmap_peer_by_addr(nm, &node), r);
+	assert_int_equal(e.verdict, EXPLAIN_NO_SOURCE);
+	assert_false(e.in_force);
+	assert_null(e.source);
+	rules_destroy(r);
+	netmap_destroy(nm);
+}
+
 static void which_source_and_destination(void **)
 {
 	struct netmap *nm = new_netmap();
@@ -202,6 +219,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_row),
+		cmocka_unit_test(behind_a_peer),
 		cmocka_unit_test(which_source_and_destination),
 		cmocka_unit_test(shields_and_no_rules),
 		cmocka_unit_test(what_is_granted),
