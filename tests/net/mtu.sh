@@ -33,8 +33,13 @@ if [[ $dut == tailgate ]]; then
 fi
 
 say "exactly the MTU passes"
+capture full wan br "ip[2:2] == 1480 and udp"
+capture fuller wan br "ip[2:2] > 1480"
 ping_lossless client 10.2.0.2 -M "do" -c 3 -i 0.02 -s $((1420 - 28))
 ping_lossless client fd02::2 -M "do" -c 3 -i 0.02 -s $((1420 - 48))
+
+check "outside it is 60 bytes more" test "$(captured full)" -ge 6
+check "the padding never makes it more than that" test "$(captured fuller)" = 0
 
 say "a byte more is too big"
 too_big 10.2.0.2 $((1421 - 28)) 1420
