@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sodium.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,92 +18,6 @@
 #define WORD "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-*"
 
 enum { FILE_SIZE_MAX = 256 << 20 }; // bytes; the limits on peers and networks come far earlier
-
-static void error_fill(struct config_error *err, const char *file, unsigned line, const char *key,
-	const char *format, va_list args)
-{
-	memset(err, 0, sizeof(*err));
-	snprintf(err->file, sizeof(err->file), "%s", file);
-	snprintf(err->key, sizeof(err->key), "%s", key);
-	err->line = line;
-	vsnprintf(err->message, sizeof(err->message), format, args);
-	// What is quoted from the file goes to a terminal or a log: one line, no escapes.
-	for (char *c = err->message; *c; c++) {
-		if (iscntrl((unsigned char)*c))
-			*c = '?';
-	}
-}
-
-static void setting_path(const config_setting_t *s, char *text, size_t size)
-{
-	text[0] = '\0';
-	if (!s || !s->parent)
-		return;
-	setting_path(s->parent, text, size);
-	size_t n = strlen(text);
-	if (s->name)
-		snprintf(text + n, size - n, "%s%s", n > 0 ? "." : "", s->name);
-	else
-		snprintf(text + n, size - n, "[%d]", config_setting_index(s));
-}
-
-int reader_refuse(struct config_reader *r, const config_setting_t *s, const char *format, ...)
-{
-	char key[CONFIG_ERROR_KEY_LEN];
-	va_list args;
-	setting_path(s, key, sizeof(key));
-	va_start(args, format);
-	error_fill(r->err, r->path, s ? s->line : 0, key, format, args);
-	va_end(args);
-	return -EINVAL;
-}
-
-int reader_refuse_member(struct config_reader *r, const config_setting_t *group, const char *name,
-	const char *format, ...)
-{
-	char key[CONFIG_ERROR_KEY_LEN];
-	const config_setting_t *s = config_setting_get_member(group, name);
-	va_list args;
-	setting_path(group, key, sizeof(key));
-	size_t n = strlen(key);
-	snprintf(key + n, sizeof(key) - n, "%s%s", n > 0 ? "." : "", name);
-	va_start(args, format);
-	error_fill(r->err, r->path, s ? s->line : group->line, key, format, args);
-	va_end(args);
-	return -EINVAL;
-}
-
-static int refuse_line(struct config_reader *r, unsigned line, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-static int refuse_line(struct config_reader *r, unsigned line, const char *format, ...)
-{
-	va_list args;
-	va_start(args, format);
-	error_fill(r->err, r->path, line, "", format, args);
-	va_end(args);
-	return -EINVAL;
-}
-
-const char *reader_kind(const config_setting_t *s)
-{
-	switch (s->type) {
-	case CONFIG_TYPE_GROUP:
-		return "a group { }";
-	case CONFIG_TYPE_INT:
-	case CONFIG_TYPE_INT64:
-		return "a number";
-	case CONFIG_TYPE_FLOAT:
-		return "a number with a fraction";
-	case CONFIG_TYPE_STRING:
-		return "a string";
-	case CONFIG_TYPE_BOOL:
-		return "true or false without quotes";
-	case CONFIG_TYPE_ARRAY:
-		return "an array [ ]";
-	default:
-		return "a list ( )";
-	}
-}
 
 static int read_unknown(
 	struct config_reader *r, enum config_section section, const config_setting_t *s)
@@ -244,7 +157,7 @@ static int scan(struct config_reader *r, const char *text)
 	for (const char *start = text; start; start = strchr(start, '\n'), line++) {
 		start += line > 1; // past the end of the line before
 		if (is_include(start))
-			return refuse_line(
+			return reader_refuse_line(
 				r, line, "@include is not possible; put everything into one file");
 	}
 	for (line = 1; *next;) {
@@ -253,13 +166,13 @@ static int scan(struct config_reader *r, const char *text)
 		if (*next == '"' || *next == '#' || comment) {
 			const char *end = scan_skip(next, &line);
 			if (!end)
-				return refuse_line(r, start, "this %s has no end",
+				return reader_refuse_line(r, start, "this %s has no end",
 					*next == '"' ? "string" : "comment");
 			next = end;
 		} else if (isdigit((unsigned char)*next)) {
 			const char *end = scan_number(next);
 			if (!end)
-				return refuse_line(r, line, "%.*s is too large a number",
+				return reader_refuse_line(r, line, "%.*s is too large a number",
 					(int)strspn(next, "0123456789abcdefABCDEFxX"), next);
 			next = end;
 		} else if (isalpha((unsigned char)*next)) {
@@ -290,7 +203,7 @@ static int read_tree(struct config_reader *r, const char *text)
 	if (!config_read_string(&r->tree, text)) {
 		const char *reason = config_error_text(&r->tree);
 		bool syntax = !reason || strcmp(reason, "syntax error") == 0;
-		return refuse_line(r, (unsigned)config_error_line(&r->tree), "%s",
+		return reader_refuse_line(r, (unsigned)config_error_line(&r->tree), "%s",
 			syntax ? "syntax error, here or at the end of the line before" : reason);
 	}
 	rc = read_group(r, SECTION_TOP, r->tree.root, r->config);
@@ -307,7 +220,7 @@ static int parse(const char *text, const char *path, mode_t mode, struct config 
 	struct config_reader r = {.err = err, .path = path, .mode = mode};
 	r.config = config_create();
 	if (!r.config) {
-		(void)refuse_line(&r, 0, "out of memory");
+		(void)reader_refuse_line(&r, 0, "out of memory");
 		return -ENOMEM;
 	}
 	config_init(&r.tree);
@@ -352,13 +265,13 @@ static int load_fd(int fd, const char *path, struct config **out, struct config_
 	struct config_reader r = {.err = err, .path = path};
 	struct stat st;
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return refuse_line(&r, 0, "is not a regular file");
+		return reader_refuse_line(&r, 0, "is not a regular file");
 	if (st.st_size > FILE_SIZE_MAX)
-		return refuse_line(&r, 0, "is larger than %d MiB", FILE_SIZE_MAX >> 20);
+		return reader_refuse_line(&r, 0, "is larger than %d MiB", FILE_SIZE_MAX >> 20);
 	char *text = file_text(fd, (size_t)st.st_size);
 	if (!text) {
 		int e = errno;
-		(void)refuse_line(&r, 0, "cannot be read: %s", strerror(e));
+		(void)reader_refuse_line(&r, 0, "cannot be read: %s", strerror(e));
 		return -e;
 	}
 	int rc = parse(text, path, st.st_mode, out, err);
@@ -374,7 +287,7 @@ int config_load(const char *path, struct config **out, struct config_error *err)
 	if (fd < 0) {
 		int e = errno;
 		struct config_reader r = {.err = err, .path = path};
-		(void)refuse_line(&r, 0, "cannot be opened: %s", strerror(e));
+		(void)reader_refuse_line(&r, 0, "cannot be opened: %s", strerror(e));
 		return -e;
 	}
 	int rc = load_fd(fd, path, out, err);

@@ -21,6 +21,10 @@ int reader_refuse(struct config_reader *r, const config_setting_t *s, const char
 int reader_refuse_member(struct config_reader *r, const config_setting_t *group, const char *name,
 	const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+// The same about a line, where there is no setting yet.
+int reader_refuse_line(struct config_reader *r, unsigned line, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
 // "a string", "a number": what somebody wrote.
 const char *reader_kind(const config_setting_t *s);
 
