@@ -111,8 +111,8 @@ static void sort(
 		order[ranks[i]] = (uint8_t)i;
 }
 
-// The fields once more, in the order of the packets.
-static void gather_all(struct work *w)
+// The fields once more, in the order of the packets, for up to AEAD_BURST of them.
+static void gather_many(struct work *w)
 {
 	const __m512i low_half = _mm512_set1_epi64(UINT32_MAX);
 
@@ -133,6 +133,37 @@ static void gather_all(struct work *w)
 	}
 }
 
+// One field of up to 32 packets: cheaper than gathers, as long as it fits four registers.
+static inline void permute_field(
+	uint64_t field[static AEAD_BURST], const uint8_t order[static AEAD_BURST], unsigned n)
+{
+	const __m512i a = _mm512_loadu_si512(field), b = _mm512_loadu_si512(field + 8);
+	const __m512i c = _mm512_loadu_si512(field + 16), d = _mm512_loadu_si512(field + 24);
+
+	for (unsigned i = 0; i < n; i += 8) {
+		const __m512i at =
+			_mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)(order + i)));
+		const __mmask8 high = _mm512_test_epi64_mask(at, _mm512_set1_epi64(16));
+
+		_mm512_storeu_si512(field + i,
+			_mm512_mask_blend_epi64(high, _mm512_permutex2var_epi64(a, at, b),
+				_mm512_permutex2var_epi64(c, at, d)));
+	}
+}
+
+static void gather_all(struct work *w)
+{
+	if (w->n > 32) {
+		gather_many(w);
+		return;
+	}
+	permute_field(w->data, w->order, w->n);
+	permute_field(w->len, w->order, w->n);
+	permute_field(w->nonce, w->order, w->n);
+	if (!w->only_key)
+		permute_field(w->key, w->order, w->n);
+}
+
 static void begin(struct work *w, const struct aead_op ops[], unsigned n)
 {
 	static const uint32_t sigma[] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
@@ -141,7 +172,10 @@ static void begin(struct work *w, const struct aead_op ops[], unsigned n)
 	w->n = n;
 	w->skip = 0;
 	w->lanes_used = 0;
-	w->picked_used = false;
+	w->picked_used = 0;
+	w->spare_used = false;
+	w->dealt = w->dealt_packets = w->prepared = w->absorbed = 0;
+	w->powers_set = w->powers_full = 0;
 	w->cursor = (struct chacha_cursor){0};
 	w->set_key[0] = w->set_key[1] = NULL;
 	order_as_they_come(w->order);
@@ -172,8 +206,8 @@ static inline __attribute__((always_inline)) void wipe_vectors(void *memory, uns
 	asm volatile("" : : "r"(memory) : "memory");
 }
 
-// What compilers spilled: the deepest frames, absorb_group's and those of what it calls, are 2 KB.
-// Bytes, for an array of vectors would leave a gap where it is aligned.
+// What compilers spilled: the deepest frames, mixed_group's and those of what it calls, are 2.5
+// KB. Bytes, for an array of vectors would leave a gap where it is aligned.
 static __attribute__((noinline)) void wipe_stack(void)
 {
 	uint8_t below[4096];
@@ -190,14 +224,17 @@ static inline __attribute__((always_inline)) void wipe(struct work *w)
 	for (unsigned i = 0; i < sets; i++) {
 		wipe_vectors(w->state[i] + 4, CHACHA_WORDS / 2);
 		wipe_vectors(w->stream[i], CHACHA_WORDS);
-		wipe_vectors(w->spare + i * SET, SET);
+		if (w->spare_used)
+			wipe_vectors(w->spare + i * SET, SET);
 	}
 	for (unsigned i = 0; i < POLY_KEY_WORDS; i++) // stored 16 at a time
 		wipe_vectors(w->poly_key[i], (eights + 1) / 2);
-	wipe_vectors(w->powers, sizeof(w->powers[0]) / sizeof(__m512i) *
-					(eights < POLY_POWERS ? eights : POLY_POWERS));
-	if (w->picked_used)
-		wipe_vectors(w->picked, sizeof(w->picked) / (sizeof(__m512i)));
+	for (unsigned i = 0; i < POLY_POWERS && i < eights; i++)
+		wipe_vectors(&w->powers[i],
+			sizeof(w->powers[0]) / sizeof(__m512i) / (i < w->powers_full ? 1 : 2));
+	for (unsigned i = 0; i < 2; i++)
+		if (w->picked_used >> i & 1)
+			wipe_vectors(&w->picked[i], sizeof(w->picked[0]) / sizeof(__m512i));
 	for (unsigned i = 0; i < 3; i++) // stored where a packet is the last, too
 		wipe_vectors(w->sums[i], eights + 1);
 	wipe_vectors(w->tags, eights * 2);
@@ -223,6 +260,7 @@ static void seal(void *state, const struct aead_op ops[], unsigned n)
 
 	begin(w, ops, n);
 	for (unsigned turn = 0; (l = next_lanes(w, turn)); turn++) {
+		aead_avx512_deal_ahead(w, 1);
 		aead_avx512_rounds(w, l);
 		aead_avx512_xor(w, l);
 	}
@@ -267,6 +305,8 @@ static uint64_t open(void *state, const struct aead_op ops[], unsigned n)
 
 	begin(w, ops, n);
 	for (unsigned turn = 0; (l = next_lanes(w, turn)); turn++) {
+		if (l->n_keys)
+			aead_avx512_deal_ahead(w, 2);
 		aead_avx512_rounds(w, l);
 		if (l->n_keys && l->keys_until == n) {
 			aead_avx512_poly(w);

@@ -28,7 +28,7 @@ enum {
 	POLY_BLOCK = 16,
 	POLY_WINDOW = 64, // what a lane takes in one step: 4 blocks
 	POLY_LANES = 8,
-	POLY_AHEAD = 4,	    // groups that are dealt before they are worked on
+	POLY_AHEAD = 8,	    // groups that are dealt before they are worked on
 	POLY_POWERS = 4,    // eights of packets whose powers of r are kept
 	POLY_KEY_WORDS = 8, // r, then s, little-endian words
 };
@@ -43,10 +43,16 @@ struct fe_factor {
 	__m512i r0, r1, r2, s1, s2;
 };
 
-// What multiplies the blocks of a window, the last one first: r to r^4 of eight packets, or for
-// lanes that share packets whatever brings their windows to where they belong.
+// What multiplies the blocks of a window: r to r^4 of eight packets.
 struct poly_powers {
 	struct fe_factor r1, r2, r3, r4;
+};
+
+// Of a group whose lanes are not eight neighbours in a row: where k share a packet r4 is r^(4 k).
+// end: what brings the sums of packets that are not of one length to their ends.
+struct poly_picked {
+	struct poly_powers powers;
+	struct fe_factor end;
 };
 
 // The data of lane i is 64 bytes at at[i]; a lane with less is in tails and works in spare[i].
@@ -79,14 +85,14 @@ struct poly_group {
 	__m512i len;	   // of the packet
 	__m512i data;	   // address of the packet
 	__m512i pick;	   // packet of the lane, from the vector of positions on that first lies in
-	__m512i lead;	   // first lane of the lane's packet
 	__m512i behind;	   // windows between the lane's last one and the packet's
 	__m512i begin;	   // the lane's first step that is not all before its packet
 	unsigned steps;	   // of the longest lane
 	unsigned first, n; // packets
-	bool equal;	   // eight packets of one length?
+	bool equal;	   // packets of one length?
+	bool tiny;	   // and is_tiny?
 	bool shared;	   // does any packet have several lanes?
-	bool lone;	   // does each lane begin with the last block of its first window?
+	bool lone;	   // equal, and lanes begin with the last block of their first window?
 	__mmask8 wide[3];  // lanes of packets with more than 1, 2, 4 lanes
 	__mmask8 leads;	   // lanes that are the first of a packet
 };
@@ -94,8 +100,8 @@ struct poly_group {
 struct work {
 	__m512i state[2][CHACHA_WORDS]; // initial words
 	__m512i stream[2][CHACHA_WORDS];
-	struct poly_powers powers[POLY_POWERS]; // of positions 8 i on in i % POLY_POWERS
-	struct poly_powers picked[2]; // of a group's lanes: in the last step, in those before
+	struct poly_powers powers[POLY_POWERS];	   // of positions 8 i on in i % POLY_POWERS
+	struct poly_picked picked[2];		   // of the lanes of groups, in turn
 	uint64_t sums[3][AEAD_BURST + POLY_LANES]; // limbs by position, before s is added
 	struct poly_group groups[POLY_AHEAD];
 	__m512i spare[LANES];
@@ -109,15 +115,36 @@ struct work {
 	unsigned n;
 	unsigned n_data;     // positions before this one have data
 	unsigned lanes_used; // at most, to be wiped
-	bool picked_used;
-	uint64_t skip;		       // packets (by position) whose data is left alone
-	const uint8_t *only_key;       // of all packets, or NULL
-	const uint8_t *set_key[2];     // what state has for all lanes of a set, or NULL
-	uint8_t order[AEAD_BURST + 8]; // longest first; room to load eight
+	bool spare_used;
+	unsigned picked_used;		  // a bit for each
+	unsigned dealt, dealt_packets;	  // groups, and packets in them
+	unsigned prepared, absorbed;	  // groups
+	unsigned powers_set, powers_full; // eights; those with all four powers
+	uint64_t skip;			  // packets (by position) whose data is left alone
+	const uint8_t *only_key;	  // of all packets, or NULL
+	const uint8_t *set_key[2];	  // what state has for all lanes of a set, or NULL
+	uint8_t order[AEAD_BURST + 8];	  // longest first; room to load eight
 	// Of the operations, in this order, for vectors.
 	uint64_t data[AEAD_BURST + 8], len[AEAD_BURST + 8], nonce[AEAD_BURST + 8];
 	uint64_t key[AEAD_BURST + 8]; // not of only_key
 };
+
+static inline struct poly_powers *powers_of(struct work *w, unsigned eight)
+{
+	return &w->powers[eight % POLY_POWERS];
+}
+
+// Has the group other lanes than the eight packets in which it begins?
+static inline bool has_picked(const struct poly_group *g)
+{
+	return !g->equal || g->first % POLY_LANES;
+}
+
+// Of four blocks, or none: what Poly1305 does with r and r^2 alone where all are of this length.
+static inline bool is_tiny(uint64_t len)
+{
+	return !len || (len > CHACHA_BLOCK - POLY_BLOCK && len <= CHACHA_BLOCK);
+}
 
 static_assert(sizeof(((struct work *)0)->tags) == AEAD_BURST * AEAD_TAG_LEN);
 
@@ -128,6 +155,13 @@ void aead_avx512_rounds(struct work *w, const struct chacha_lanes *l);
 // Keystream onto the data of the lanes.
 void aead_avx512_xor(struct work *w, const struct chacha_lanes *l);
 void aead_avx512_wipe_registers(void);
+// Deal up to n groups of the lanes of Poly1305, ahead of that.
+void aead_avx512_deal_ahead(struct work *w, unsigned n);
+// Powers of r for the group that is next, and for the one after it, which wait for each other while
+// others are worked on.
+void aead_avx512_powers(struct work *w);
+// Tags, w->tags, from the sums.
+void aead_avx512_tags(struct work *w);
 // Tags of all packets, w->tags, from w->poly_key and the data as it is now.
 void aead_avx512_poly(struct work *w);
 // The group that begins with packet first of the order.

@@ -361,6 +361,8 @@ void aead_avx512_xor(struct work *w, const struct chacha_lanes *l)
 		const __mmask64 mask = (UINT64_C(1) << l->tails[i].len) - 1;
 		w->spare[l->tails[i].lane] = _mm512_maskz_loadu_epi8(mask, l->tails[i].at);
 	}
+	// Lanes without 64 bytes of data.
+	w->spare_used |= l->n_tails || l->n_keys % SET || l->n % SET || w->skip;
 	for (unsigned set = 0; set * SET < l->n; set++)
 		if (l->n_keys < (set + 1) * SET)
 			xor_set(l, w->stream[set], set);

@@ -56,26 +56,57 @@ static inline struct deal deal_from(
 	return d;
 }
 
-// The deal that gets most windows done in a step. Each group takes about 3 steps more, and one
-// with shared lanes another 2, for the powers of r.
+// The doublings with which most windows are done in a step; the fewest, where some are as good.
+// Each group takes about 3 steps more, and one with shared lanes another 3, for the powers of r.
+// Quarter i of a vector has the eight packets with i doublings.
+static inline unsigned best_doublings(__m512i windows, __mmask8 there)
+{
+	const __m512i ones = _mm512_set1_epi16(1);
+	const __m512i doublings =
+		_mm512_set_epi64(0x0003000300030003, 0x0003000300030003, 0x0002000200020002,
+			0x0002000200020002, 0x0001000100010001, 0x0001000100010001, 0, 0);
+	const __m512i first_words =
+		_mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+	const __m128 more = _mm_setr_ps(3, 6, 6, 6);
+	// Longer packets than there are: a worse deal, but a deal.
+	const __m128i eight = _mm512_cvtusepi64_epi16(
+		_mm512_min_epu64(windows, _mm512_set1_epi64(INT16_MAX / 8)));
+	const __m512i w = _mm512_broadcast_i32x4(_mm_maskz_mov_epi16(there, eight));
+	const __m512i longest = _mm512_broadcastw_epi16(eight);
+	const __m512i steps = _mm512_srlv_epi16(
+		_mm512_add_epi16(
+			longest, _mm512_sub_epi16(_mm512_sllv_epi16(ones, doublings), ones)),
+		doublings);
+	__m512i k = ones, until, done;
+	__m128i cost;
+	__m128 rate, best;
+
+	for (unsigned i = 0; i < 3; i++)
+		k = _mm512_mask_add_epi16(
+			k, _mm512_cmpgt_epi16_mask(w, _mm512_slli_epi16(steps, i)), k, k);
+	until = _mm512_add_epi16(k, _mm512_bslli_epi128(k, 2));
+	until = _mm512_add_epi16(until, _mm512_bslli_epi128(until, 4));
+	until = _mm512_add_epi16(until, _mm512_bslli_epi128(until, 8));
+	done = _mm512_maskz_mov_epi16(
+		_mm512_cmple_epi16_mask(until, _mm512_set1_epi16(POLY_LANES)), w);
+	done = _mm512_madd_epi16(done, ones);
+	done = _mm512_add_epi32(done, _mm512_shuffle_epi32(done, 0x4e));
+	done = _mm512_add_epi32(done, _mm512_shuffle_epi32(done, 0xb1));
+	done = _mm512_permutexvar_epi32(first_words, done);
+	cost = _mm512_castsi512_si128(_mm512_permutexvar_epi32(
+		first_words, _mm512_and_si512(steps, _mm512_set1_epi32(UINT16_MAX))));
+	rate = _mm_div_ps(_mm_cvtepi32_ps(_mm512_castsi512_si128(done)),
+		_mm_add_ps(_mm_cvtepi32_ps(cost), more));
+	best = _mm_max_ps(rate, _mm_shuffle_ps(rate, rate, 0x4e));
+	best = _mm_max_ps(best, _mm_shuffle_ps(best, best, 0xb1));
+	return (unsigned)__builtin_ctz((unsigned)_mm_movemask_ps(_mm_cmpeq_ps(rate, best)));
+}
+
 static inline struct deal deal_lanes(__m512i windows, __mmask8 there)
 {
-	enum { STEPS = 3, STEPS_SHARED = 2 };
 	const unsigned longest = (unsigned)_mm_cvtsi128_si32(_mm512_castsi512_si128(windows));
-	uint64_t best_done = 0, best_cost = 1;
-	unsigned best = 0;
 
-	for (unsigned doublings = 0; doublings <= 3; doublings++) {
-		const struct deal d = deal_from(windows, there, longest, doublings);
-		const uint64_t done = (uint64_t)_mm512_mask_reduce_add_epi64(d.taken, windows);
-		const uint64_t cost = d.steps + STEPS + (doublings ? STEPS_SHARED : 0);
-		const bool better = done * best_cost > best_done * cost;
-
-		best = better ? doublings : best;
-		best_done = better ? done : best_done;
-		best_cost = better ? cost : best_cost;
-	}
-	return deal_from(windows, there, longest, best);
+	return deal_from(windows, there, longest, best_doublings(windows, there));
 }
 
 // The vectors of a group: what its lanes are. Idle ones do again what the last packet's first lane
@@ -97,7 +128,6 @@ static inline void set_lanes(
 			doublings, g->wide[i], doublings, _mm512_set1_epi64(1));
 	}
 	g->pick = _mm512_add_epi64(packet, _mm512_set1_epi64(g->first % POLY_LANES));
-	g->lead = _mm512_sub_epi64(iota64(), j);
 	g->behind = _mm512_sub_epi64(_mm512_sub_epi64(k, _mm512_set1_epi64(1)), j);
 	g->stride = _mm512_slli_epi64(k, 6);
 	g->len = _mm512_permutexvar_epi64(packet, len);
@@ -138,6 +168,7 @@ static inline void deal_equal(
 	g->equal = true;
 	g->shared = false;
 	g->lone = steps > 1 && off == POLY_BLOCK - POLY_WINDOW;
+	g->tiny = is_tiny((uint64_t)_mm_cvtsi128_si64(_mm512_castsi512_si128(len)));
 	g->leads = there;
 }
 
@@ -150,7 +181,7 @@ static inline void deal_mixed(
 	g->steps = d.steps;
 	g->n = (unsigned)__builtin_popcount(d.taken);
 	g->equal = false;
-	g->lone = false;
+	g->lone = g->tiny = false;
 	g->leads = (__mmask8)_mm512_mask_reduce_or_epi64(
 		d.taken, _mm512_sllv_epi64(_mm512_set1_epi64(1), _mm512_sub_epi64(d.until, d.k)));
 	set_lanes(g, w, &d, lanes);

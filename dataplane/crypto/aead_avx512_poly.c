@@ -1,136 +1,12 @@
 // Poly1305 in eight lanes, radix 2^44, with IFMA.
 //
-// A lane takes windows of four blocks: h = (h + m0) r^4 + m1 r^3 + m2 r^2 + m3 r. When k lanes
-// share a packet each takes every k-th window, with r^(4 k) to r^(4 k - 3), and its last one with
-// what brings it to the packet's end. Messages are aligned at their ends: all lanes finish
-// together, and what a lane lacks at the front is zero. The powers of r are made, and the sums
-// finished, for eight neighbours in the order of packets at a time, however the lanes are dealt out
-// between.
+// A lane takes windows of four blocks: h = (h + m0) r^4 + m1 r^3 + m2 r^2 + m3 r. In a group of
+// packets that are not of one length it is h = h r^4 + m0 r^3 + m1 r^2 + m2 r + m3, and what is
+// missing comes last: when k lanes share a packet each takes every k-th window, with r^(4 k)
+// instead of r^4, and in the end r for the last block and r^4 for each window behind its last one.
+// Messages are aligned at their ends: all lanes finish together, and what a lane lacks at the front
+// is zero.
 #include "dataplane/crypto/aead_avx512_field.h"
-
-// 64-bit values of eight packets from two words of the Poly1305 keys.
-static inline __m512i key_values(const struct work *w, unsigned first, unsigned word)
-{
-	const __m256i lo = _mm256_loadu_si256((const __m256i *)(w->poly_key[word] + first));
-	const __m256i hi = _mm256_loadu_si256((const __m256i *)(w->poly_key[word + 1] + first));
-
-	return _mm512_or_si512(
-		_mm512_cvtepu32_epi64(lo), _mm512_slli_epi64(_mm512_cvtepu32_epi64(hi), 32));
-}
-
-static inline struct fe key_r(const struct work *w, unsigned first)
-{
-	const __m512i lo =
-		_mm512_and_si512(key_values(w, first, 0), _mm512_set1_epi64(0x0ffffffc0fffffff));
-	const __m512i hi =
-		_mm512_and_si512(key_values(w, first, 2), _mm512_set1_epi64(0x0ffffffc0ffffffc));
-
-	return fe_load(lo, hi, _mm512_setzero_si512());
-}
-
-static inline struct poly_powers *powers_of(struct work *w, unsigned eight)
-{
-	return &w->powers[eight % POLY_POWERS];
-}
-
-// r to r^4 of packets 8 i on, and, side by side, of the eight after them.
-static __attribute__((noinline)) void set_powers(struct work *w, unsigned i, bool two)
-{
-	struct poly_powers *p = powers_of(w, i), *q = powers_of(w, i + 1);
-	struct fe r[2], r2[2], r3[2], r4[2];
-
-	r[0] = key_r(w, POLY_LANES * i);
-	factor_set(&p->r1, r[0]);
-	if (two) {
-		r[1] = key_r(w, POLY_LANES * (i + 1));
-		factor_set(&q->r1, r[1]);
-	}
-	r2[0] = mul(r[0], &p->r1);
-	if (two)
-		r2[1] = mul(r[1], &q->r1);
-	factor_set(&p->r2, r2[0]);
-	r3[0] = mul(r2[0], &p->r1);
-	r4[0] = mul(r2[0], &p->r2);
-	if (two) {
-		factor_set(&q->r2, r2[1]);
-		r3[1] = mul(r2[1], &q->r1);
-		r4[1] = mul(r2[1], &q->r2);
-		factor_set(&q->r3, r3[1]);
-		factor_set(&q->r4, r4[1]);
-	}
-	factor_set(&p->r3, r3[0]);
-	factor_set(&p->r4, r4[0]);
-}
-
-#define PICK(r, x) to->r.x = _mm512_permutex2var_epi64(low->r.x, g->pick, high->r.x)
-#define PICK_FACTOR(r) PICK(r, r0), PICK(r, r1), PICK(r, r2), PICK(r, s1), PICK(r, s2)
-// The powers for the lanes of a group, from the eight that it begins in and from the next.
-static inline void pick_powers(struct poly_powers *to, const struct poly_powers *low,
-	const struct poly_powers *high, const struct poly_group *g)
-{
-	PICK_FACTOR(r1);
-	PICK_FACTOR(r2);
-	PICK_FACTOR(r3);
-	PICK_FACTOR(r4);
-}
-#undef PICK_FACTOR
-#undef PICK
-
-static inline __mmask8 bit_lanes(__m512i x, unsigned bit)
-{
-	return _mm512_test_epi64_mask(x, _mm512_set1_epi64(1LL << bit));
-}
-
-static inline struct fe factor_value(const struct fe_factor *f)
-{
-	return (struct fe){f->r0, f->r1, f->r2};
-}
-
-// r^(4 behind).
-static inline struct fe power_behind(const struct fe_factor *r4, const struct poly_group *g)
-{
-	const struct fe one = fe_one();
-	struct fe power = fe_select(bit_lanes(g->behind, 0), one, factor_value(r4)), r8;
-	struct fe_factor f;
-
-	if (!g->wide[1])
-		return power;
-	r8 = mul(factor_value(r4), r4);
-	factor_set(&f, fe_select(bit_lanes(g->behind, 1), one, r8));
-	power = mul(power, &f);
-	if (!g->wide[2])
-		return power;
-	factor_set(&f, fe_select(bit_lanes(g->behind, 2), one, square(r8)));
-	return mul(power, &f);
-}
-
-static inline void factor_lead(struct fe_factor *to, const struct fe_factor *f, __m512i lead)
-{
-	to->r0 = _mm512_permutexvar_epi64(lead, f->r0);
-	to->r1 = _mm512_permutexvar_epi64(lead, f->r1);
-	to->r2 = _mm512_permutexvar_epi64(lead, f->r2);
-	to->s1 = _mm512_permutexvar_epi64(lead, f->s1);
-	to->s2 = _mm512_permutexvar_epi64(lead, f->s2);
-}
-
-// For lanes that share packets: end, r to r^4 as picked, is multiplied by r^(4 behind). The first
-// lane of k is k - 1 windows behind, so that its powers are what all of them need from one of their
-// windows to the next.
-static inline void share_powers(
-	struct poly_powers *end, struct poly_powers *run, const struct poly_group *g)
-{
-	struct fe_factor f;
-
-	factor_set(&f, power_behind(&end->r4, g));
-	factor_set(&end->r1, mul(factor_value(&end->r1), &f));
-	factor_set(&end->r2, mul(factor_value(&end->r2), &f));
-	factor_set(&end->r3, mul(factor_value(&end->r3), &f));
-	factor_set(&end->r4, mul(factor_value(&end->r4), &f));
-	factor_lead(&run->r1, &end->r1, g->lead);
-	factor_lead(&run->r2, &end->r2, g->lead);
-	factor_lead(&run->r3, &end->r3, g->lead);
-	factor_lead(&run->r4, &end->r4, g->lead);
-}
 
 // Windows of eight lanes: rows as loaded; blocks, their low and high halves lane by lane.
 struct rows {
@@ -191,15 +67,30 @@ static inline struct fe absorb(
 	return carry(sums_add(sums_add(d, e), f));
 }
 
+// The same where the factors of the last blocks come last.
+static inline struct fe absorb_mixed(
+	const struct poly_powers *p, struct fe h, struct blocks b, struct pads pad)
+{
+	const struct fe last = fe_load(b.lo3, b.hi3, pad.p3);
+	const struct sums none = {0};
+	struct sums d = {.lo0 = last.l0, .lo1 = last.l1, .lo2 = last.l2}, e, f;
+
+	d = mul_add(d, fe_load(b.lo2, b.hi2, pad.p2), &p->r1);
+	e = mul_add(none, fe_load(b.lo1, b.hi1, pad.p1), &p->r2);
+	d = mul_add(d, fe_load(b.lo0, b.hi0, pad.p0), &p->r3);
+	f = mul_add(none, h, &p->r4);
+	return carry(sums_add(sums_add(d, e), f));
+}
+
 static inline __m512i row(uintptr_t at, uintptr_t off)
 {
 	return _mm512_loadu_si512((const void *)(at + off));
 }
 
 // Steps in which a lane has a whole window, or, where it is not busy, has not begun and reads
-// zeros. strided: lanes do not all go on by one window.
+// zeros. mixed: packets of different lengths.
 static inline struct fe whole_steps(const struct poly_powers *p, const struct poly_group *g,
-	struct fe h, unsigned from, unsigned until, __mmask8 busy, bool strided)
+	struct fe h, unsigned from, unsigned until, __mmask8 busy, bool mixed)
 {
 	static const uint8_t nothing[POLY_WINDOW] __attribute__((aligned(64)));
 	const __m512i bit = _mm512_maskz_set1_epi64(busy, 1LL << 40);
@@ -208,11 +99,13 @@ static inline struct fe whole_steps(const struct poly_powers *p, const struct po
 
 	_mm512_storeu_si512(at, _mm512_mask_add_epi64(idle, busy, g->data, g->off));
 	_mm512_storeu_si512(step, _mm512_maskz_mov_epi64(busy, g->stride));
-#define ROW(i) row(at[i], s *(strided ? step[i] : POLY_WINDOW))
+#define ROW(i) row(at[i], s *(mixed ? step[i] : POLY_WINDOW))
 	for (uintptr_t s = from; s < until; s++) {
 		const struct rows r = {
 			ROW(0), ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7)};
-		h = absorb(p, h, transpose(r), (struct pads){bit, bit, bit, bit});
+		const struct pads pads = {bit, bit, bit, bit};
+		h = mixed ? absorb_mixed(p, h, transpose(r), pads)
+			  : absorb(p, h, transpose(r), pads);
 	}
 #undef ROW
 	return h;
@@ -227,8 +120,8 @@ static inline __m512i pad_at(__m512i off, int block)
 
 // A step in which some lane's window begins before its packet, or ends behind it: these bytes are
 // masked off. end: the last one, with the block of the lengths.
-static inline struct fe partial_step(
-	const struct poly_powers *p, const struct poly_group *g, struct fe h, unsigned s, bool end)
+static inline struct fe partial_step(const struct poly_powers *p, const struct poly_group *g,
+	struct fe h, unsigned s, bool end, bool mixed)
 {
 	const __m512i ones = _mm512_set1_epi64(-1), zero = _mm512_setzero_si512();
 	const __m512i off =
@@ -238,6 +131,7 @@ static inline struct fe partial_step(
 	uintptr_t at[POLY_LANES];
 	uint64_t mask[POLY_LANES];
 	struct blocks b;
+	struct pads pads;
 
 	_mm512_storeu_si512(mask, _mm512_andnot_si512(_mm512_sllv_epi64(ones, until),
 					  _mm512_sllv_epi64(ones, before)));
@@ -249,16 +143,14 @@ static inline struct fe partial_step(
 	if (end) // no additional data, then the length
 		b.hi3 = _mm512_mask_or_epi64(
 			b.hi3, _mm512_testn_epi64_mask(g->behind, g->behind), b.hi3, g->len);
-	return absorb(p, h, b,
-		(struct pads){pad_at(off, 0), pad_at(off, 1), pad_at(off, 2), pad_at(off, 3)});
+	pads = (struct pads){pad_at(off, 0), pad_at(off, 1), pad_at(off, 2), pad_at(off, 3)};
+	return mixed ? absorb_mixed(p, h, b, pads) : absorb(p, h, b, pads);
 }
 
-// The last step of eight packets of one length that is not the first one, too: no window begins
-// before its packet, and all have the same bytes masked off.
-static inline struct fe equal_end(
-	const struct poly_powers *p, const struct poly_group *g, struct fe h)
+// The blocks of the last step of packets of one length where it is not the first one, too: no
+// window begins before its packet, and all have the same bytes masked off.
+static inline struct blocks end_blocks(const struct poly_group *g)
 {
-	const __m512i bit = _mm512_set1_epi64(1LL << 40);
 	const __m512i off =
 		_mm512_add_epi64(g->off, _mm512_set1_epi64((int64_t)POLY_WINDOW * (g->steps - 1)));
 	const uint64_t left =
@@ -273,14 +165,12 @@ static inline struct fe equal_end(
 		(struct rows){ROW(0), ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7)});
 #undef ROW
 	b.hi3 = _mm512_or_si512(b.hi3, g->len);
-	return absorb(p, h, b, (struct pads){bit, bit, bit, bit});
+	return b;
 }
 
-// The first step where all lanes have one block in it, their first: three quarters of a step saved,
-// which is much of a small packet's.
-static inline struct fe lone_step(const struct poly_powers *p, const struct poly_group *g)
+// The first blocks of eight packets.
+static inline struct fe first_blocks(const struct poly_group *g)
 {
-	const struct sums none = {0};
 	uintptr_t at[POLY_LANES];
 	__m512i even, odd;
 
@@ -294,10 +184,33 @@ static inline struct fe lone_step(const struct poly_powers *p, const struct poly
 	odd = FOUR(1, 3, 5, 7);
 #undef FOUR
 #undef BLOCK
-	return carry(mul_add(none,
-		fe_load(_mm512_unpacklo_epi64(even, odd), _mm512_unpackhi_epi64(even, odd),
-			_mm512_set1_epi64(1LL << 40)),
-		&p->r1));
+	return fe_load(_mm512_unpacklo_epi64(even, odd), _mm512_unpackhi_epi64(even, odd),
+		_mm512_set1_epi64(1LL << 40));
+}
+
+// Packets of one length of four blocks, and the block of the lengths: with r and r^2 alone, for r^3
+// and r^4 would take as long as this.
+static inline struct fe absorb_tiny(const struct poly_powers *p, const struct poly_group *g)
+{
+	const __m512i bit = _mm512_set1_epi64(1LL << 40);
+	const struct sums none = {0};
+	const struct blocks b = end_blocks(g);
+	const struct fe m3 = fe_load(b.lo2, b.hi2, bit);
+	struct sums d = {.lo0 = m3.l0, .lo1 = m3.l1, .lo2 = m3.l2}, e;
+	struct fe h = mul(first_blocks(g), &p->r1);
+
+	d = mul_add(d, fe_load(b.lo1, b.hi1, bit), &p->r1);
+	e = mul_add(none, fe_load(b.lo3, b.hi3, bit), &p->r1);
+	h = carry(mul_add(d, fe_add(h, fe_load(b.lo0, b.hi0, bit)), &p->r2));
+	return carry(mul_add(e, h, &p->r2));
+}
+
+// Packets without data: the block of the lengths is all.
+static inline struct fe absorb_nothing(const struct poly_powers *p, const struct poly_group *g)
+{
+	const __m512i bit = _mm512_set1_epi64(1LL << 40);
+
+	return mul(fe_load(_mm512_setzero_si512(), g->len, bit), &p->r1);
 }
 
 // Neighbours 2^k apart into each other, in the lanes of mask.
@@ -329,25 +242,6 @@ static inline void put_sums(struct work *w, const struct poly_group *g, struct f
 	_mm512_storeu_si512(w->sums[2] + g->first, _mm512_maskz_compress_epi64(g->leads, h.l2));
 }
 
-// Sums plus s, modulo 2^128: the tags of eight packets.
-static inline void finish(struct work *w, unsigned first)
-{
-	const __m512i first_half = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
-	const __m512i second_half = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
-	const __m512i s_lo = key_values(w, first, 4), s_hi = key_values(w, first, 6);
-	const struct fe h = reduce((struct fe){_mm512_loadu_si512(w->sums[0] + first),
-		_mm512_loadu_si512(w->sums[1] + first), _mm512_loadu_si512(w->sums[2] + first)});
-	__m512i lo, hi;
-
-	lo = _mm512_or_si512(h.l0, _mm512_slli_epi64(h.l1, 44));
-	hi = _mm512_or_si512(_mm512_srli_epi64(h.l1, 20), _mm512_slli_epi64(h.l2, 24));
-	lo = _mm512_add_epi64(lo, s_lo);
-	hi = _mm512_add_epi64(hi, s_hi);
-	hi = _mm512_mask_add_epi64(hi, _mm512_cmplt_epu64_mask(lo, s_lo), hi, _mm512_set1_epi64(1));
-	_mm512_storeu_si512(w->tags[first], _mm512_permutex2var_epi64(lo, first_half, hi));
-	_mm512_storeu_si512(w->tags[first + 4], _mm512_permutex2var_epi64(lo, second_half, hi));
-}
-
 // The step at which the next lane begins, or the last step.
 static inline unsigned next_begin(const struct poly_group *g, unsigned step)
 {
@@ -357,8 +251,25 @@ static inline unsigned next_begin(const struct poly_group *g, unsigned step)
 	return next < g->steps - 1 ? (unsigned)next : g->steps - 1;
 }
 
+// All steps but the last of packets of one length.
+static inline struct fe early_equal(const struct poly_powers *p, const struct poly_group *g)
+{
+	const unsigned end = g->steps - 1;
+	struct fe h = {0};
+	unsigned s = 0;
+
+	if (g->lone) {
+		h = mul(first_blocks(g), &p->r1); // all lanes have one block in this step
+		s = 1;
+	} else if (end && (int64_t)_mm_cvtsi128_si64(_mm512_castsi512_si128(g->off)) < 0) {
+		h = partial_step(p, g, h, 0, false, false);
+		s = 1;
+	}
+	return whole_steps(p, g, h, s, end, 0xff, false);
+}
+
 // All steps but the last: where a lane begins within its window, that is masked.
-static inline struct fe early_steps(const struct poly_powers *p, const struct poly_group *g)
+static inline struct fe early_mixed(const struct poly_powers *p, const struct poly_group *g)
 {
 	struct fe h = {0};
 
@@ -371,65 +282,75 @@ static inline struct fe early_steps(const struct poly_powers *p, const struct po
 		unsigned until = s + 1;
 
 		if (busy != begun) {
-			h = s == 0 && g->lone ? lone_step(p, g) : partial_step(p, g, h, s, false);
+			h = partial_step(p, g, h, s, false, true);
 		} else {
 			until = next_begin(g, s);
-			if (g->shared || busy != 0xff)
-				h = whole_steps(p, g, h, s, until, busy, true);
-			else
-				h = whole_steps(p, g, h, s, until, 0xff, false);
+			h = whole_steps(p, g, h, s, until, busy, true);
 		}
 		s = until;
 	}
 	return h;
 }
 
-static __attribute__((noinline)) void absorb_group(struct work *w, const struct poly_group *g)
+static __attribute__((noinline)) void equal_group(
+	struct work *w, const struct poly_powers *p, const struct poly_group *g)
 {
-	const unsigned eight = g->first / POLY_LANES;
-	const struct poly_powers *end = powers_of(w, eight), *run = end;
-	struct fe h;
+	const __m512i bit = _mm512_set1_epi64(1LL << 40);
 
-	if (!g->equal || g->first % POLY_LANES) {
-		w->picked_used = true;
-		pick_powers(&w->picked[0], end, powers_of(w, eight + 1), g);
-		run = end = &w->picked[0];
-	}
-	if (g->shared) {
-		share_powers(&w->picked[0], &w->picked[1], g);
-		run = &w->picked[1];
-	}
-	h = early_steps(run, g);
-	if (g->equal && g->steps > 1)
-		h = equal_end(end, g, h);
+	if (g->tiny && g->steps == 1)
+		put_sums(w, g, absorb_nothing(p, g));
+	else if (g->tiny)
+		put_sums(w, g, absorb_tiny(p, g));
+	else if (g->steps > 1)
+		put_sums(w, g,
+			absorb(p, early_equal(p, g), end_blocks(g),
+				(struct pads){bit, bit, bit, bit}));
 	else
-		h = partial_step(end, g, h, g->steps - 1, true);
+		put_sums(w, g, partial_step(p, g, (struct fe){0}, 0, true, false));
+}
+
+static __attribute__((noinline)) void mixed_group(
+	struct work *w, const struct poly_picked *p, const struct poly_group *g)
+{
+	struct fe h = early_mixed(&p->powers, g);
+
+	h = partial_step(&p->powers, g, h, g->steps - 1, true, true);
+	h = mul(h, &p->end);
 	if (g->shared)
 		h = add_lanes(g, h);
 	put_sums(w, g, h);
 }
 
+void aead_avx512_deal_ahead(struct work *w, unsigned n)
+{
+	for (; n > 0 && w->dealt_packets < w->n && w->dealt - w->absorbed < POLY_AHEAD; n--) {
+		struct poly_group *g = &w->groups[w->dealt++ % POLY_AHEAD];
+
+		aead_avx512_deal(g, w, w->dealt_packets);
+		w->dealt_packets += g->n;
+	}
+}
+
 // Groups are dealt before the ones in front of them are worked on: their vectors are written in
-// parts, and those are out of the store queue by the time they are loaded whole.
+// parts, and those are out of the store queue by the time they are loaded whole. The powers of the
+// next one are prepared before the steps of this one, for they wait for each other.
 void aead_avx512_poly(struct work *w)
 {
-	const unsigned eights = (w->n + POLY_LANES - 1) / POLY_LANES;
-	struct poly_group *groups = w->groups;
-	unsigned packets = 0, dealt = 0, powers = 0;
+	do {
+		const unsigned turn = w->absorbed;
+		const struct poly_group *g = &w->groups[turn % POLY_AHEAD];
+		const struct poly_picked *picked = &w->picked[turn % 2];
 
-	for (unsigned done = 0; done < dealt || packets < w->n; done++) {
-		const struct poly_group *g = &groups[done % POLY_AHEAD];
-
-		for (; packets < w->n && dealt - done < POLY_AHEAD; dealt++) {
-			aead_avx512_deal(&groups[dealt % POLY_AHEAD], w, packets);
-			packets += groups[dealt % POLY_AHEAD].n;
-		}
-		for (; powers < eights && powers <= g->first / POLY_LANES + 2; powers += 2)
-			set_powers(w, powers, powers + 1 < eights);
-		absorb_group(w, g);
-	}
-	for (unsigned i = 0; i < w->n; i += POLY_LANES)
-		finish(w, i);
+		aead_avx512_deal_ahead(w, POLY_AHEAD);
+		aead_avx512_powers(w);
+		if (!g->equal)
+			mixed_group(w, picked, g);
+		else if (has_picked(g))
+			equal_group(w, &picked->powers, g);
+		else
+			equal_group(w, powers_of(w, g->first / POLY_LANES), g);
+	} while (++w->absorbed < w->dealt);
+	aead_avx512_tags(w);
 }
 
 #include "dataplane/crypto/aead_avx512_end.h"
