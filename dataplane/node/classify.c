@@ -6,23 +6,27 @@
 #include "dataplane/wire/csum.h"
 #include "dataplane/wire/icmp_quote.h"
 
-// Ports that were opened beside the WireGuard port; kept out of the way of that.
-static __rte_noinline bool is_extra(const struct graph *g, uint16_t port, enum ip_family family)
+// Ports that were opened beside the WireGuard port.
+static bool is_extra(const struct graph *g, uint16_t port, enum ip_family family)
 {
 	uint32_t extra = atomic_load_explicit(&g->gw->extra_ports, memory_order_relaxed);
 	return family == IP_V4 && (uint16_t)(port - (extra >> 16)) < (uint16_t)extra;
 }
 
-inline bool is_wireguard(const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip)
+inline enum node_id node_of_datagram(
+	const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip)
 {
-	uint16_t port = atomic_load_explicit(&g->gw->wg_port, memory_order_relaxed);
+	uint16_t wg_port = atomic_load_explicit(&g->gw->wg_port, memory_order_relaxed);
 	if (ip->proto != IPPROTO_UDP || (ip->flags & IP_FLAG_FRAG) ||
 		m->data_len < ip->l3_len + UDP_HDR_LEN)
-		return false;
+		return NODE_COUNT;
 	const struct rte_udp_hdr *udp =
 		rte_pktmbuf_mtod_offset(m, struct rte_udp_hdr *, ip->l3_len);
-	return likely(udp->dst_port == rte_cpu_to_be_16(port)) ||
-	       is_extra(g, rte_be_to_cpu_16(udp->dst_port), ip->family);
+	uint16_t port = rte_be_to_cpu_16(udp->dst_port);
+	if (likely(port == wg_port) || is_extra(g, port, ip->family))
+		return NODE_WG_INPUT;
+	const struct vxlan_devices *d = vxlan_devices_get(g->gw->fib->vteps);
+	return d && vxlan_is_port(d->ports, udp->dst_port) ? NODE_VXLAN_INPUT : NODE_COUNT;
 }
 
 // A router's word about a datagram of ours, maybe. The kernel has it as well.
@@ -33,16 +37,6 @@ static __rte_noinline void look_at_icmp(
 		icmp_is_too_big((enum ip_family)ip->family,
 			rte_pktmbuf_mtod_offset(m, const uint8_t *, ip->l3_len)))
 		punt_copy(g, m, PUNT_TOO_BIG, NULL, 0);
-}
-
-bool is_vxlan(const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip)
-{
-	const struct vxlan_devices *d = vxlan_devices_get(g->gw->fib->vteps);
-	if (!d || ip->proto != IPPROTO_UDP || (ip->flags & IP_FLAG_FRAG) ||
-		m->data_len < ip->l3_len + UDP_HDR_LEN)
-		return false;
-	return vxlan_is_port(
-		d->ports, rte_pktmbuf_mtod_offset(m, struct rte_udp_hdr *, ip->l3_len)->dst_port);
 }
 
 // A run of TCP segments in a tunnel that does not end here is to be cut like others when it goes
@@ -70,7 +64,7 @@ static enum node_id classify(struct graph *g, struct rte_mbuf *m, struct fib_cac
 		graph_drop(g, m, DROP_IP_MALFORMED);
 		return NODE_COUNT;
 	}
-	if (p->ip.family == IP_V4 && !csum_ip4_hdr_ok(l3, rte_ipv4_hdr_len((const void *)l3))) {
+	if (unlikely(p->ip.family == IP_V4 && !csum_ip4_hdr_ok(l3, p->ip.l3_len))) {
 		graph_drop(g, m, DROP_IP_CHECKSUM);
 		return NODE_COUNT;
 	}
@@ -78,10 +72,11 @@ static enum node_id classify(struct graph *g, struct rte_mbuf *m, struct fib_cac
 	p->from = FROM_PORT;
 	p->nexthop = nh;
 	enum nexthop_type type = nh ? nh->type : NH_KERNEL;
-	if (type == NH_LOCAL && is_wireguard(g, m, &p->ip))
-		return NODE_WG_INPUT;
-	if (type == NH_LOCAL && is_vxlan(g, m, &p->ip))
-		return NODE_VXLAN_INPUT;
+	if (type == NH_LOCAL) {
+		enum node_id node = node_of_datagram(g, m, &p->ip);
+		if (likely(node != NODE_COUNT))
+			return node;
+	}
 	if (unlikely(pkt_is_tunnel_super(m)) && !take_tunnel_super(g, m, type))
 		return NODE_COUNT;
 	if (type == NH_LOCAL && (p->ip.proto == IPPROTO_ICMP || p->ip.proto == IPPROTO_ICMPV6))

@@ -113,10 +113,11 @@ static void hand_on(struct graph *g, struct rte_mbuf *whole, const struct rte_mb
 	if (rte_pktmbuf_headroom(last) >= L2_LEN)
 		memcpy(rte_pktmbuf_mtod(whole, uint8_t *) - L2_LEN,
 			rte_pktmbuf_mtod(last, const uint8_t *) - L2_LEN, L2_LEN);
-	if (p->nexthop && p->nexthop->type == NH_LOCAL && is_wireguard(g, whole, &p->ip))
-		handoff_to(g, whole, g->id, NODE_WG_INPUT); // which is an earlier node
-	else if (p->nexthop && p->nexthop->type == NH_LOCAL && is_vxlan(g, whole, &p->ip))
-		handoff_to(g, whole, g->id, NODE_VXLAN_INPUT);
+	enum node_id node = NODE_COUNT;
+	if (p->nexthop && p->nexthop->type == NH_LOCAL)
+		node = node_of_datagram(g, whole, &p->ip);
+	if (node != NODE_COUNT)
+		handoff_to(g, whole, g->id, node); // which is an earlier node
 	else if (g->nat_port_first <= g->nat_port_last &&
 		 nat_is_return(g, whole, &p->ip, p->nexthop))
 		graph_to(g, NODE_NAT_RETURN, whole);

@@ -15,10 +15,11 @@ enum {
 // where the way is narrow) or NAT_RETURN, or is left to the kernel. All fragments of a packet meet
 // at one worker.
 bool reassemble_return(struct graph *g, struct rte_mbuf *m, const struct nexthop *nh);
-// Of classify: whether an unfragmented packet is for the WireGuard port, or one beside it.
-bool is_wireguard(const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip);
-// Whether one to an address of ours is for a VXLAN that ends here, by its UDP port.
-bool is_vxlan(const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip);
+// Of classify: which node a packet to an address of ours is for, by its UDP port: NODE_WG_INPUT for
+// the WireGuard port or one beside it, NODE_VXLAN_INPUT for a VXLAN that ends here, NODE_COUNT for
+// anything else, fragments included.
+enum node_id node_of_datagram(
+	const struct graph *g, const struct rte_mbuf *m, const struct ip_info *ip);
 // An IPv6 packet that was put together here (IP_FLAG_WHOLE), in one piece and with its checksum
 // complete, is larger than mtu: fragments of it to node.
 void fragment_again6(struct graph *g, struct rte_mbuf *m, uint16_t mtu, enum node_id node);

@@ -19,13 +19,6 @@ enum fate {
 	FATE_US, // to one of our addresses: an answer to a translated flow, maybe
 };
 
-// What a datagram carries, as far as fate says that it was read.
-struct inner {
-	enum fate fate;
-	struct ip_info ip;
-	const struct nexthop *nh;
-};
-
 static const struct vxlan_device *device_of(
 	const struct graph *g, struct decap *d, uint32_t vni, uint16_t port)
 {
@@ -34,46 +27,45 @@ static const struct vxlan_device *device_of(
 	return d->device;
 }
 
-static enum fate by_route(struct graph *g, struct decap *d, const uint8_t *l3, struct inner *in)
+static enum fate by_route(struct graph *g, struct decap *d, struct pkt *p, const uint8_t *l3)
 {
-	in->nh = fib_cached(g->gw->fib, &d->fib, l3, in->ip.family);
-	enum nexthop_type type = in->nh ? in->nh->type : NH_KERNEL;
+	p->nexthop = fib_cached(g->gw->fib, &d->fib, l3, p->ip.family);
+	enum nexthop_type type = p->nexthop ? p->nexthop->type : NH_KERNEL;
 	if (likely(type == NH_TUNNEL))
 		return FATE_TUNNEL;
 	return type == NH_LOCAL && g->nat_port_first <= g->nat_port_last ? FATE_US : FATE_KERNEL;
 }
 
-// A UDP payload of len bytes, contig of them in one piece at h, that came to the port.
-static enum fate read(struct graph *g, struct decap *d, const uint8_t *h, uint32_t contig,
-	uint32_t len, uint16_t port, struct inner *in)
+// A UDP payload of len bytes, contig of them in one piece at h, that came to the port. p: becomes
+// the inner packet's, as far as fate says that it was read. Once per datagram, so no call.
+static __rte_always_inline enum fate read(struct graph *g, struct decap *d, struct pkt *p,
+	const uint8_t *h, uint32_t contig, uint32_t len, uint16_t port)
 {
 	uint32_t vni = 0;
-	enum vxlan_verdict v = vxlan_parse(h, contig, len, &vni, &in->ip);
-	if (v == VXLAN_SHORT || v == VXLAN_FLAGS)
+	enum vxlan_verdict v = vxlan_parse(h, contig, len, &vni, &p->ip);
+	if (unlikely(v == VXLAN_SHORT || v == VXLAN_FLAGS))
 		return FATE_KERNEL; // which counts them
 	const struct vxlan_device *device = device_of(g, d, vni, port);
 	if (unlikely(!device)) {
 		graph_count(g, COUNTER_VTEP_UNKNOWN, 1);
 		return FATE_KERNEL;
 	}
-	if (v == VXLAN_VLAN || v == VXLAN_NOT_IP ||
-		memcmp(h + VXLAN_FRAME_AT, device->mac, sizeof(device->mac)) != 0)
+	if (unlikely(v == VXLAN_VLAN || v == VXLAN_NOT_IP ||
+		     memcmp(h + VXLAN_FRAME_AT, device->mac, sizeof(device->mac)) != 0))
 		return FATE_KERNEL;
 	const uint8_t *l3 = h + VXLAN_L3_AT;
-	if (v != VXLAN_OK || (in->ip.family == IP_V4 &&
-				     !csum_ip4_hdr_ok(l3, rte_ipv4_hdr_len((const void *)l3))))
+	if (unlikely(
+		    v != VXLAN_OK || (p->ip.family == IP_V4 && !csum_ip4_hdr_ok(l3, p->ip.l3_len))))
 		return FATE_MALFORMED;
-	return by_route(g, d, l3, in);
+	return by_route(g, d, p, l3);
 }
 
-// m's data is the inner packet. False: it ended, or is elsewhere. outer: the IP header before it.
-static bool decapsulate(
-	struct graph *g, struct rte_mbuf *m, const uint8_t *outer, const struct inner *in)
+// m's data is the inner packet now. False: it ended. outer: the IP header before it.
+static __rte_always_inline bool decapsulate(
+	struct graph *g, struct rte_mbuf *m, const uint8_t *outer)
 {
 	struct pkt *p = pkt_of(m);
 	enum drop_reason why = DROP_VTEP_MALFORMED;
-	p->ip = in->ip;
-	p->nexthop = in->nh;
 	p->from = FROM_PORT;
 	if (likely(pkt_trim(m, p->ip.total_len))) {
 		if (likely(ecn_decapsulate(outer, rte_pktmbuf_mtod(m, uint8_t *), &p->ip))) {
@@ -88,30 +80,18 @@ static bool decapsulate(
 
 // The same for what is to one of our addresses. NODE_MIRROR: it is the kernel's, m is still the
 // caller's; NODE_COUNT: it has ended, or waits for the rest of it.
-static enum node_id answer(
-	struct graph *g, struct rte_mbuf *m, const uint8_t *outer, const struct inner *in)
+static __rte_noinline enum node_id answer(struct graph *g, struct rte_mbuf *m, const uint8_t *outer)
 {
 	struct pkt *p = pkt_of(m);
-	struct ip_info before = p->ip;
-	p->ip = in->ip;
 	p->from = FROM_PORT;
 	// An owned port's kernel would not find its own among what was put together: outer headers
 	// do not go with it.
 	bool owned = g->gw->port[p->port_in]->kind == PORT_OWNED;
-	if (unlikely(p->ip.flags & IP_FLAG_FRAG) && !owned && reassemble_return(g, m, in->nh))
+	if (unlikely(p->ip.flags & IP_FLAG_FRAG) && !owned && reassemble_return(g, m, p->nexthop))
 		return NODE_COUNT;
-	if (nat_is_return(g, m, &p->ip, in->nh))
-		return decapsulate(g, m, outer, in) ? NODE_NAT_RETURN : NODE_COUNT;
-	p->ip = before;
+	if (nat_is_return(g, m, &p->ip, p->nexthop))
+		return decapsulate(g, m, outer) ? NODE_NAT_RETURN : NODE_COUNT;
 	return NODE_MIRROR;
-}
-
-static enum node_id go_on(
-	struct graph *g, struct rte_mbuf *m, const uint8_t *outer, const struct inner *in)
-{
-	if (unlikely(in->fate == FATE_US))
-		return answer(g, m, outer, in);
-	return decapsulate(g, m, outer, in) ? NODE_OVERLAY : NODE_COUNT;
 }
 
 // A run of TCP segments, which the kernel put together, counts as one that came without VXLAN.
@@ -124,85 +104,109 @@ static void take_offload(struct rte_mbuf *m)
 		m->ol_flags |= RTE_MBUF_F_RX_LRO | RTE_MBUF_F_RX_L4_CKSUM_NONE;
 }
 
-static enum node_id kernel(struct graph *g, struct rte_mbuf *m)
+// As it came; what is known of it is the outer header's again.
+static __rte_noinline enum node_id kernel(struct graph *g, struct rte_mbuf *m)
 {
-	leave_to_kernel(g, m, true);
+	const uint8_t *l3 = rte_pktmbuf_mtod(m, const uint8_t *);
+	if (ip_parse_chain(l3, m->data_len, m->pkt_len, &pkt_of(m)->ip) < 0)
+		graph_drop(g, m, DROP_IP_MALFORMED);
+	else
+		leave_to_kernel(g, m, true);
 	return NODE_COUNT;
+}
+
+// Of single(): the packet inside, head bytes on, is to one of our addresses.
+static __rte_noinline enum node_id single_to_us(struct graph *g, struct rte_mbuf *m, uint16_t head)
+{
+	const uint8_t *outer = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint64_t flags = m->ol_flags;
+	take_offload(m);
+	rte_pktmbuf_adj(m, head);
+	enum node_id next = answer(g, m, outer);
+	if (likely(next != NODE_MIRROR))
+		return next;
+	m->ol_flags = flags;
+	rte_pktmbuf_prepend(m, head);
+	return kernel(g, m);
 }
 
 // One datagram.
 static enum node_id single(struct graph *g, struct rte_mbuf *m, struct decap *d)
 {
-	const struct pkt *p = pkt_of(m);
+	struct pkt *p = pkt_of(m);
 	const uint8_t *outer = rte_pktmbuf_mtod(m, const uint8_t *);
 	uint32_t l3_len = p->ip.l3_len, head = l3_len + UDP_HDR_LEN;
 	const struct rte_udp_hdr *udp = (const struct rte_udp_hdr *)(outer + l3_len);
-	uint64_t flags = m->ol_flags;
-	struct inner in = {.fate = FATE_MALFORMED};
-	if (rte_be_to_cpu_16(udp->dgram_len) == m->pkt_len - l3_len)
-		in.fate = read(g, d, outer + head, m->data_len - head, m->pkt_len - head,
-			rte_be_to_cpu_16(udp->dst_port), &in);
-	if (in.fate == FATE_KERNEL)
+	enum fate fate = FATE_MALFORMED;
+	if (likely(rte_be_to_cpu_16(udp->dgram_len) == m->pkt_len - l3_len))
+		fate = read(g, d, p, outer + head, m->data_len - head, m->pkt_len - head,
+			rte_be_to_cpu_16(udp->dst_port));
+	if (unlikely(fate == FATE_KERNEL))
 		return kernel(g, m);
-	if (in.fate == FATE_MALFORMED || (pkt_is_tunnel_super(m) && in.ip.proto != IPPROTO_TCP)) {
+	if (unlikely(fate == FATE_MALFORMED ||
+		     (pkt_is_tunnel_super(m) && p->ip.proto != IPPROTO_TCP))) {
 		graph_drop(g, m, DROP_VTEP_MALFORMED);
 		return NODE_COUNT;
 	}
+	if (unlikely(fate == FATE_US))
+		return single_to_us(g, m, (uint16_t)(head + VXLAN_L3_AT));
 	take_offload(m);
 	rte_pktmbuf_adj(m, (uint16_t)(head + VXLAN_L3_AT));
-	enum node_id next = go_on(g, m, outer, &in);
-	if (likely(next != NODE_MIRROR))
-		return next;
-	m->ol_flags = flags;
-	rte_pktmbuf_prepend(m, (uint16_t)(head + VXLAN_L3_AT));
-	return kernel(g, m);
+	return decapsulate(g, m, outer) ? NODE_OVERLAY : NODE_COUNT;
 }
 
 // The packet inside the datagram of len bytes at offset off of m, as a copy: what goes into the
 // tunnel must be one that may be written around. NULL: the kernel's, or counted.
 static struct rte_mbuf *copy_inner(struct graph *g, const struct rte_mbuf *m, struct decap *d,
-	uint32_t off, uint32_t len, struct inner *in)
+	uint32_t off, uint32_t len, enum fate *fate)
 {
-	const struct pkt *p = rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m);
+	struct pkt p = *(const struct pkt *)rte_mbuf_to_priv((struct rte_mbuf *)(uintptr_t)m);
 	const struct rte_udp_hdr *udp =
-		rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, p->ip.l3_len);
+		rte_pktmbuf_mtod_offset(m, const struct rte_udp_hdr *, p.ip.l3_len);
 	uint32_t contig = off < m->data_len ? RTE_MIN(len, m->data_len - off) : 0;
-	in->fate = read(g, d, rte_pktmbuf_mtod_offset(m, const uint8_t *, off), contig, len,
-		rte_be_to_cpu_16(udp->dst_port), in);
-	if (in->fate == FATE_KERNEL) {
+	*fate = read(g, d, &p, rte_pktmbuf_mtod_offset(m, const uint8_t *, off), contig, len,
+		rte_be_to_cpu_16(udp->dst_port));
+	if (*fate == FATE_KERNEL) {
 		// Runs come from ports of the kernel, which has its own copy.
 		graph_count(g, COUNTER_LEFT_TO_KERNEL, 1);
 		return NULL;
 	}
-	if (in->fate == FATE_MALFORMED || contig < len) {
+	if (*fate == FATE_MALFORMED || contig < len) {
 		g->drops[DROP_VTEP_MALFORMED]++;
 		return NULL;
 	}
-	struct rte_mbuf *copy = rte_pktmbuf_alloc(pkt_pool(g->gw, in->ip.total_len));
-	char *to = copy ? rte_pktmbuf_append(copy, (uint16_t)in->ip.total_len) : NULL;
+	struct rte_mbuf *copy = rte_pktmbuf_alloc(pkt_pool(g->gw, p.ip.total_len));
+	char *to = copy ? rte_pktmbuf_append(copy, (uint16_t)p.ip.total_len) : NULL;
 	if (unlikely(!to)) {
 		g->drops[DROP_NO_MBUF]++;
 		rte_pktmbuf_free(copy);
 		return NULL;
 	}
-	memcpy(to, rte_pktmbuf_mtod_offset(m, const uint8_t *, off + VXLAN_L3_AT),
-		in->ip.total_len);
-	pkt_inherit(copy, m);
+	memcpy(to, rte_pktmbuf_mtod_offset(m, const uint8_t *, off + VXLAN_L3_AT), p.ip.total_len);
+	*pkt_of(copy) = p;
 	copy->port = m->port;
 	return copy;
 }
 
+static enum node_id copied(
+	struct graph *g, struct rte_mbuf *copy, const uint8_t *outer, enum fate fate)
+{
+	if (unlikely(fate == FATE_US))
+		return answer(g, copy, outer);
+	return decapsulate(g, copy, outer) ? NODE_OVERLAY : NODE_COUNT;
+}
+
 // A run of datagrams of tso_segsz bytes each, the last may be shorter.
-static void split(struct graph *g, struct rte_mbuf *m, struct decap *d)
+static __rte_noinline void split(struct graph *g, struct rte_mbuf *m, struct decap *d)
 {
 	const uint8_t *outer = rte_pktmbuf_mtod(m, const uint8_t *);
 	uint32_t size = m->tso_segsz;
 	for (uint32_t off = pkt_of(m)->ip.l3_len + UDP_HDR_LEN; size && off < m->pkt_len;
 		off += size) {
-		struct inner in;
+		enum fate fate;
 		struct rte_mbuf *copy =
-			copy_inner(g, m, d, off, RTE_MIN(size, m->pkt_len - off), &in);
-		enum node_id next = copy ? go_on(g, copy, outer, &in) : NODE_COUNT;
+			copy_inner(g, m, d, off, RTE_MIN(size, m->pkt_len - off), &fate);
+		enum node_id next = copy ? copied(g, copy, outer, fate) : NODE_COUNT;
 		if (unlikely(next == NODE_MIRROR)) {
 			graph_count(g, COUNTER_LEFT_TO_KERNEL, 1);
 			rte_pktmbuf_free(copy);

@@ -9,7 +9,7 @@
 // What a run of packets of one peer adds up to, written once per run.
 struct tally {
 	struct peer *peer;
-	uint64_t packets, bytes, wire_bytes;
+	uint64_t packets, wire_bytes, bytes;
 	bool data;
 	enum node_id next; // where the peer's packets go
 };
@@ -175,8 +175,7 @@ static enum node_id admit(struct graph *g, struct rte_mbuf *m, struct opened *o)
 	}
 	m->data_len = (uint16_t)p->ip.total_len; // cut the padding off
 	m->pkt_len = p->ip.total_len;
-	if (unlikely(p->ip.family == IP_V4 &&
-		     !csum_ip4_hdr_ok(inner, rte_ipv4_hdr_len((const void *)inner)))) {
+	if (unlikely(p->ip.family == IP_V4 && !csum_ip4_hdr_ok(inner, p->ip.l3_len))) {
 		graph_drop(g, m, DROP_IP_CHECKSUM);
 		return NODE_COUNT;
 	}

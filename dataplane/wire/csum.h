@@ -84,8 +84,8 @@ static inline void csum_ip4_hdr_set(uint8_t *l3, uint32_t l3_len)
 
 static inline bool csum_ip4_hdr_ok(const uint8_t *l3, uint32_t l3_len)
 {
-	return csum_fold(l3_len == IP4_HDR_LEN ? csum_ip4_plain_hdr(l3)
-					       : csum_add(l3, l3_len, 0)) == 0xffff;
+	return csum_fold(likely(l3_len == IP4_HDR_LEN) ? csum_ip4_plain_hdr(l3)
+						       : csum_add(l3, l3_len, 0)) == 0xffff;
 }
 
 // Pseudo headers (RFC 9293 3.1, RFC 8200 8.1) of the packet at l3; l4_len: bytes of L4 header and

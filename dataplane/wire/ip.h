@@ -55,12 +55,12 @@ int ip_parse_slow(
 must_check static inline int ip_parse_chain(
 	const uint8_t *l3, uint32_t contig, uint32_t pkt_len, struct ip_info *info)
 {
-	if (contig >= IP4_HDR_LEN && l3[0] == 0x45) {
+	if (likely(contig >= IP4_HDR_LEN && l3[0] == 0x45)) {
 		const struct rte_ipv4_hdr *ip4 = (const struct rte_ipv4_hdr *)l3;
-		uint16_t frag = rte_be_to_cpu_16(ip4->fragment_offset);
+		rte_be16_t frag = ip4->fragment_offset;
 		uint32_t total = rte_be_to_cpu_16(ip4->total_length);
-		if (total < IP4_HDR_LEN || total > pkt_len ||
-			(frag & (RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)))
+		if (unlikely(total < IP4_HDR_LEN || total > pkt_len ||
+			     (frag & RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK))))
 			return ip_parse_slow(l3, contig, pkt_len, info);
 		*info = (struct ip_info){
 			.family = IP_V4,
@@ -68,7 +68,7 @@ must_check static inline int ip_parse_chain(
 			.ttl = ip4->time_to_live,
 			.tos = ip4->type_of_service,
 			.l3_len = IP4_HDR_LEN,
-			.flags = frag & RTE_IPV4_HDR_DF_FLAG ? IP_FLAG_DF : 0,
+			.flags = frag & RTE_BE16(RTE_IPV4_HDR_DF_FLAG) ? IP_FLAG_DF : 0,
 			.total_len = total,
 		};
 		return 0;

@@ -34,7 +34,9 @@ static inline struct vxlan_header vxlan_header_of(uint32_t vni)
 
 static inline uint32_t vxlan_vni(const struct vxlan_header *h)
 {
-	return (uint32_t)h->vni[0] << 16 | (uint32_t)h->vni[1] << 8 | h->vni[2];
+	rte_be32_t vni; // and what is ignored behind it
+	memcpy(&vni, (const uint8_t *)h + offsetof(struct vxlan_header, vni), sizeof(vni));
+	return rte_be_to_cpu_32(vni) >> 8;
 }
 
 // Why a datagram is none of ours to understand.
@@ -54,14 +56,41 @@ enum {
 	VXLAN_L3_AT = VXLAN_HDR_LEN + ETHER_HDR_LEN,
 };
 
+// Of vxlan_parse: why a frame of avail bytes that carries neither IPv4 nor IPv6 does not.
+must_check enum vxlan_verdict vxlan_not_ip(const uint8_t *frame, uint32_t avail);
+
 // Read a UDP payload of len bytes of which the first contig lie in one piece at h: VXLAN header,
 // Ethernet without tags, IP header. *ip is that of the IP header at h + VXLAN_L3_AT, and defined
 // only when the verdict is VXLAN_OK: ip->l3_len then lies within contig, ip->total_len within len;
 // the L4 header is not looked at. *vni is defined when the verdict is none of VXLAN_SHORT and
 // VXLAN_FLAGS. Which VNIs are known, and how deep VXLAN may lie in VXLAN, is the caller's to say:
 // vxlan_is_port() of an inner UDP header. [any thread]
-must_check enum vxlan_verdict vxlan_parse(
-	const uint8_t *h, uint32_t contig, uint32_t len, uint32_t *vni, struct ip_info *ip);
+must_check static inline enum vxlan_verdict vxlan_parse(
+	const uint8_t *h, uint32_t contig, uint32_t len, uint32_t *vni, struct ip_info *ip)
+{
+	contig = RTE_MIN(contig, len);
+	if (contig < VXLAN_HDR_LEN)
+		return VXLAN_SHORT;
+
+	const struct vxlan_header *vxlan = (const struct vxlan_header *)h;
+	if ((vxlan->flags & ~VXLAN_FLAG_GROUP) != VXLAN_FLAG_VNI)
+		return VXLAN_FLAGS;
+	*vni = vxlan_vni(vxlan);
+
+	if (contig < VXLAN_L3_AT)
+		return VXLAN_SHORT;
+	rte_be16_t type;
+	memcpy(&type, h + VXLAN_L3_AT - sizeof(type), sizeof(type));
+	bool v4 = type == RTE_BE16(RTE_ETHER_TYPE_IPV4);
+	if (unlikely(!v4 && type != RTE_BE16(RTE_ETHER_TYPE_IPV6)))
+		return vxlan_not_ip(h + VXLAN_FRAME_AT, contig - VXLAN_FRAME_AT);
+
+	const uint8_t *l3 = h + VXLAN_L3_AT;
+	if (unlikely(ip_parse_chain(l3, contig - VXLAN_L3_AT, len - VXLAN_L3_AT, ip) != 0 ||
+		     v4 != (ip->family == IP_V4)))
+		return VXLAN_INNER;
+	return VXLAN_OK;
+}
 
 // UDP destination ports of VXLAN, in network order; 0: none.
 struct vxlan_ports {
