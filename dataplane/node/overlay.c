@@ -223,7 +223,7 @@ static __rte_noinline void clamp_vxlan(struct graph *g, struct rte_mbuf *m, cons
 void node_overlay(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	bool on = atomic_load_explicit(&g->gw->mss_clamp, memory_order_relaxed);
-	bool ask = fib_is_large(g->gw->fib);
+	struct last_addr asked = {0};
 	uint64_t ports = atomic_load_explicit(&g->gw->vxlan_ports, memory_order_relaxed);
 	struct graph_way way = {pkts, NODE_COUNT};
 	for (unsigned i = 0; i < n; i++) {
@@ -231,7 +231,8 @@ void node_overlay(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 		const uint8_t *l3 = rte_pktmbuf_mtod(pkts[i], const uint8_t *);
 		const uint8_t *l4 = l3 + p->ip.l3_len;
 		uint32_t contig = pkts[i]->data_len - p->ip.l3_len;
-		if (unlikely(ask) && p->from == FROM_TUNNEL)
+		if (p->from == FROM_TUNNEL &&
+			addr_is_new(&asked, fib_address(l3, p->ip.family), p->ip.family))
 			fib_ask_node(g->gw->fib, l3, p->ip.family);
 		if (unlikely(on && is_syn(l4, contig, &p->ip) && is_tunnelled(p)))
 			clamp(g, pkts[i], p);

@@ -149,7 +149,7 @@ struct opened {
 	struct peer_cache cache;
 	const struct keypair *keypair; // of the last one
 	struct source4 source;	       // likewise
-	bool ask;		       // memory for the next hop, ahead of ROUTE
+	struct last_addr asked;	       // memory, for its next hop
 };
 
 // An authentic packet, header and tag still on it. Returns its way; NODE_COUNT: it has ended.
@@ -179,7 +179,7 @@ static enum node_id admit(struct graph *g, struct rte_mbuf *m, struct opened *o)
 		graph_drop(g, m, DROP_IP_CHECKSUM);
 		return NODE_COUNT;
 	}
-	if (unlikely(o->ask))
+	if (addr_is_new(&o->asked, fib_address(inner, p->ip.family), p->ip.family))
 		fib_ask_root(g->gw->fib, inner, p->ip.family);
 	const uint8_t *src = inner + (p->ip.family == IP_V4 ? 12 : 8);
 	if (unlikely(peer_cached(g->gw->allowed, &o->cache, src, p->ip.family) != p->peer)) {
@@ -266,7 +266,7 @@ static enum node_id settle(struct graph *g, struct rte_mbuf *m, bool authentic, 
 void node_wg_decrypt(struct graph *g, struct rte_mbuf **pkts, uint16_t n)
 {
 	struct aead_op ops[AEAD_BURST];
-	struct opened o = {.ask = fib_is_large(g->gw->fib)};
+	struct opened o = {0};
 	struct graph_way way = {pkts, NODE_COUNT};
 	unsigned kept = gather(g, pkts, n, ops);
 	if (kept == 0)

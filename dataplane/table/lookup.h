@@ -33,7 +33,6 @@ struct lpm_tail {
 struct lpm {
 	_Atomic uint32_t *entries; // node n at n * LPM_NODE_ENTRIES // ctl: rw, wrk: ro (acquire)
 	struct lpm_tail *tails;
-	_Atomic bool large;	     // ctl: rw, wrk: ro (relaxed): outside of the caches, mostly
 	struct lpm_control *control; // ctl only
 };
 
@@ -113,15 +112,8 @@ static inline const struct nexthop *fib_lookup6(const struct fib *f, const uint8
 	return fib_nexthop(f, lpm_lookup6(f->v6, addr));
 }
 
-// A large table lies outside of the caches: then nodes ahead of ROUTE ask memory for what a lookup
-// will read, a step each. Of a small one that would cost more than it saves. [wrk]
-static inline bool fib_is_large(const struct fib *f)
-{
-	return atomic_load_explicit(&f->v4->large, memory_order_relaxed) ||
-	       atomic_load_explicit(&f->v6->large, memory_order_relaxed);
-}
-
-// l3: the packet's IP header. [wrk]
+// A full table lies outside of the caches. Nodes ahead of ROUTE ask memory for what a lookup will
+// read, a step each. l3: the packet's IP header. [wrk]
 static inline const struct lpm *fib_lpm(const struct fib *f, uint8_t family)
 {
 	return family == IP_V4 ? f->v4 : f->v6;

@@ -15,8 +15,7 @@ enum {
 	TAILS_MAX = 1 << 22,
 	POOL_STEP = 1 << 20, // bytes made accessible at a time; above HUGE_PAGE as many as that
 	NODE_BYTES = LPM_NODE_ENTRIES * sizeof(uint32_t),
-	LEVELS_MAX = 15,       // 16 bits, then 14 times 8
-	LARGE_BYTES = 1 << 20, // more than a core's caches spare for a table
+	LEVELS_MAX = 15, // 16 bits, then 14 times 8
 	LENGTHS = 129,
 };
 
@@ -164,11 +163,6 @@ static uint32_t pool_take(struct pool *pool)
 	pool->free_head = pool->next[i];
 	pool->free--;
 	return i;
-}
-
-static size_t pool_used(const struct pool *pool)
-{
-	return (pool->touched - pool->free) * pool->size;
 }
 
 struct retired {
@@ -380,14 +374,6 @@ static bool set_below(
 	return false;
 }
 
-// Tell workers whether they do well to ask memory ahead of a lookup.
-static void note_size(struct lpm *l)
-{
-	bool large = pool_used(&l->control->nodes) + pool_used(&l->control->tails) > LARGE_BYTES;
-	if (large != atomic_load_explicit(&l->large, memory_order_relaxed))
-		atomic_store_explicit(&l->large, large, memory_order_relaxed);
-}
-
 int lpm_set(struct lpm *l, const struct ip_prefix *p, uint32_t value)
 {
 	struct lpm_control *c = l->control;
@@ -405,11 +391,10 @@ int lpm_set(struct lpm *l, const struct ip_prefix *p, uint32_t value)
 	if (error)
 		return error;
 	c->lengths[p->len] += c->exact.count - count;
-	if (!set_below(l, &w, level, p, value)) {
-		unsigned depth = p->len - base_of(level);
-		cover(l, w.node[level], level, p, 0, depth, leaf(depth, value));
-	}
-	note_size(l);
+	if (set_below(l, &w, level, p, value))
+		return 0;
+	unsigned depth = p->len - base_of(level);
+	cover(l, w.node[level], level, p, 0, depth, leaf(depth, value));
 	return 0;
 }
 
@@ -444,7 +429,6 @@ int lpm_clear(struct lpm *l, const struct ip_prefix *p)
 		retire(l, &l->control->tails, e & LPM_VALUE_MAX);
 	}
 	collapse(l, &w, p);
-	note_size(l);
 	return 0;
 }
 

@@ -173,33 +173,6 @@ static void test_full(void **state)
 	assert_int_equal(fib_set(f, &p, &h), 0);
 }
 
-// Two networks of 256 addresses in each of the first n of 65536.
-static void set_pairs(struct fib *f, unsigned n, bool in)
-{
-	for (unsigned i = 0; i < 2 * n; i++) {
-		struct ip_prefix p = {.addr.family = IP_V4, .len = 24};
-		p.addr.bytes[0] = (uint8_t)(i >> 9);
-		p.addr.bytes[1] = (uint8_t)(i >> 1);
-		p.addr.bytes[2] = (uint8_t)(7 + (i & 1));
-		assert_int_equal(in ? fib_set(f, &p, &link1) : fib_clear(f, &p), 0);
-	}
-	rcu_reclaim(rcu);
-}
-
-// Only of a large table workers ask memory ahead.
-static void test_large(void **state)
-{
-	struct fib *f = *state;
-	assert_false(fib_is_large(f));
-	set_pairs(f, 500, true);
-	assert_false(fib_is_large(f));
-	set_pairs(f, 2000, true);
-	assert_true(fib_is_large(f));
-	set_pairs(f, 2000, false);
-	set(f, "10.0.0.0/8", &link1); // what went is given back by now
-	assert_false(fib_is_large(f));
-}
-
 // What a worker holds stays whole until its next quiescent state.
 static void test_grace_period(void **state)
 {
@@ -228,7 +201,6 @@ int main(void)
 		CASE(test_replace),
 		CASE(test_refused),
 		CASE(test_full),
-		CASE(test_large),
 		CASE(test_grace_period),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
