@@ -27,7 +27,8 @@ static const struct vxlan_device *device_of(
 	return d->device;
 }
 
-static enum fate by_route(struct graph *g, struct decap *d, struct pkt *p, const uint8_t *l3)
+static __rte_always_inline enum fate by_route(
+	struct graph *g, struct decap *d, struct pkt *p, const uint8_t *l3)
 {
 	p->nexthop = fib_cached(g->gw->fib, &d->fib, l3, p->ip.family);
 	enum nexthop_type type = p->nexthop ? p->nexthop->type : NH_KERNEL;
