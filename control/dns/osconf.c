@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -320,14 +321,14 @@ static void take_file(struct osconf *o)
 static void on_resolved(void *arg, const char *why)
 {
 	struct osconf *o = arg;
-	char line[OSCONF_TEXT_LEN];
+	char line[OSCONF_TEXT_LEN], tun[IF_NAMESIZE] = "tailgate0";
 
+	if_indextoname(o->ifindex, tun); // it may have gone
 	if (why[0])
 		snprintf(line, sizeof(line),
 			"systemd-resolved manages resolv.conf and refuses (%.120s): run "
-			"'resolvectl "
-			"dns tailgate0 " SERVICE_V4 "', or set --accept-dns=false",
-			why);
+			"'resolvectl dns %s " SERVICE_V4 "', or set --accept-dns=false",
+			why, tun);
 	set_how(o, why[0] ? OSCONF_FAILED : OSCONF_RESOLVED, why[0] ? line : "");
 }
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <net/if.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -90,6 +91,30 @@ static void test_read(void **)
 	assert_true(f.resolved);
 	osconf_read("", 0, &f);
 	assert_int_equal(f.n_servers, 0);
+}
+
+// Its own file names it: it is told by its bus, and where that is not there the user is told what
+// to type, with the name that the TUN has.
+static void test_resolved_refuses(void **)
+{
+	char why[OSCONF_TEXT_LEN];
+	setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", 1);
+	write_file(file, "nameserver 127.0.0.53\n");
+	const struct osconf_params params = {.file = file,
+		.resolved = "/nonexistent",
+		.state_dir = folder,
+		.base = event_base_new(),
+		.changed = on_change};
+	struct osconf *o = osconf_create(&params);
+	osconf_set(o, true, if_nametoindex("lo"), search, 2);
+	assert_int_equal(osconf_how(o, why), OSCONF_FAILED);
+	assert_non_null(strstr(why, "(No such file or directory)"));
+	assert_non_null(strstr(why, "run 'resolvectl dns lo 100.100.100.100', or"));
+	assert_string_equal(text_of(file), "nameserver 127.0.0.53\n");
+	osconf_set(o, false, 0, NULL, 0);
+	assert_int_equal(osconf_how(o, why), OSCONF_OFF);
+	osconf_destroy(o);
+	event_base_free(params.base);
 }
 
 static void test_read_bad(void **)
@@ -259,6 +284,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_take_and_restore, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_killed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_none_before, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_resolved_refuses, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_link, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_written_by_others, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_watch, set_up, tear_down),
