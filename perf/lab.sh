@@ -240,6 +240,7 @@ gateway_version() { # KIND
 	case $1 in
 	tailgate*) git -C "$lab_top" rev-parse --short=12 HEAD 2>/dev/null || echo unknown ;;
 	none) uname -r ;;
+	tailscaled*) cat "$peers_bin/.version/tailscaled" ;;
 	*) cat "$peers_bin/.version/${1/%boringtun/boringtun-cli}" 2>/dev/null || echo "Debian's" ;;
 	esac
 }
