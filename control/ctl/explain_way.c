@@ -2,8 +2,6 @@
 // (dataplane/node/nat_begin.c), told for people.
 #include "control/ctl/explain.h"
 
-#include <netinet/in.h>
-
 #include "dataplane/base/via6.h"
 #include "dataplane/table/fib.h"
 #include "dataplane/table/vtep.h"
@@ -17,76 +15,33 @@ struct way {
 	unsigned n;
 };
 
-static bool has_ports(uint8_t proto)
+// To a service's backends.
+static void to_backends(const struct nat_service *s, uint8_t family, struct way *way)
 {
-	return proto == IPPROTO_TCP || proto == IPPROTO_UDP;
-}
-
-static bool fits(const struct nat_service *s, const struct explain_query *q)
-{
-	if (!ip_addr_equal(&s->vip, &q->dst))
-		return false;
-	if (s->proto == 0)
-		return s->n_backends > 0 || has_ports(q->proto);
-	return s->proto == q->proto && q->port >= s->port_first && q->port <= s->port_last;
-}
-
-// False: no service has the address, or it leaves this to the host.
-static bool to_service(const struct nat_config *c, const struct explain_query *q, struct way *way)
-{
-	const struct nat_service *s = NULL;
-	for (uint32_t i = 0; !s && i < c->n_services; i++) {
-		if (fits(&c->service[i], q))
-			s = &c->service[i];
-	}
-	if (!s)
-		return false;
-	way->how = "service";
 	way->n = 0;
 	for (unsigned i = 0; i < s->n_backends; i++) {
-		const struct ip_addr *a = &s->backend[i].addr;
-		if (a->family == q->dst.family || q->dst.family == IP_V6)
-			way->to[way->n++] = *a;
+		if (nat_is_reachable(&s->backend[i], family))
+			way->to[way->n++] = s->backend[i].addr;
 	}
 	way->closed = way->n == 0;
-	return true;
-}
-
-static bool to_site(const struct nat_config *c, const struct explain_query *q, struct way *way)
-{
-	for (uint32_t i = 0; i < c->n_via; i++) {
-		if (!ip_prefix_contains(&c->via[i], &q->dst))
-			continue;
-		way->how = "4via6";
-		way->to[0] = ip_addr_v4(q->dst.bytes + 12);
-		way->closed = !via6_is_target(way->to[0].bytes);
-		return true;
-	}
-	return false;
-}
-
-static bool to_real(const struct nat_config *c, const struct explain_query *q, struct way *way)
-{
-	struct ip_addr *to = &way->to[0];
-	for (uint32_t i = 0; i < c->n_remap; i++) {
-		const struct nat_remap *r = &c->remap[i];
-		if (!ip_prefix_contains(&r->known, &q->dst))
-			continue;
-		for (unsigned bit = 0; bit < r->real.len; bit++) {
-			uint8_t mask = (uint8_t)(0x80 >> bit % 8), *at = &to->bytes[bit / 8];
-			*at = (uint8_t)((*at & ~mask) | (r->real.addr.bytes[bit / 8] & mask));
-		}
-		way->how = "remap";
-		return true;
-	}
-	return false;
+	way->how = "service";
 }
 
 static struct way way_of(const struct nat_config *c, const struct explain_query *q)
 {
 	struct way way = {.to = {q->dst}, .n = 1};
-	if (c && !to_site(c, q, &way) && !to_service(c, q, &way))
-		(void)to_real(c, q, &way);
+	const struct nat_service *s;
+	if (!c)
+		return way;
+	if (nat_is_via(c, &q->dst)) {
+		way.how = "4via6";
+		way.to[0] = ip_addr_v4(q->dst.bytes + 12);
+		way.closed = !via6_is_target(way.to[0].bytes);
+	} else if ((s = nat_service_of(c, &q->dst, q->proto, q->port))) {
+		to_backends(s, q->dst.family, &way);
+	} else if (nat_mapped(c, true, q->dst.bytes, q->dst.family, way.to[0].bytes)) {
+		way.how = "remap";
+	}
 	return way;
 }
 

@@ -264,8 +264,7 @@ static bool inbox_refresh(struct graph *g, struct rte_mbuf *m)
 		p->flow = NULL;
 		return peer_again(g, m);
 	case NODE_ROUTE:
-		p->nexthop = p->ip.family == IP_V4 ? fib_lookup4(g->gw->fib, l3 + 16)
-						   : fib_lookup6(g->gw->fib, l3 + 24);
+		p->nexthop = fib_find(g->gw->fib, fib_address(l3, p->ip.family), p->ip.family);
 		return true;
 	default:
 		p->peer = NULL; // it may be gone

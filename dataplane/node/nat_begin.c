@@ -7,36 +7,6 @@ static struct ip_addr address(const uint8_t *bytes, uint8_t family)
 	return family == IP_V4 ? ip_addr_v4(bytes) : ip_addr_v6(bytes);
 }
 
-static bool is_via(const struct nat_config *c, const struct nat_key *k)
-{
-	struct ip_addr a = address(k->remote, k->family);
-	for (unsigned i = 0; k->family == IP_V6 && i < c->n_via; i++) {
-		if (ip_prefix_contains(&c->via[i], &a))
-			return true;
-	}
-	return false;
-}
-
-static bool fits(const struct nat_service *s, const struct nat_key *k, uint16_t port)
-{
-	bool has_port = k->proto == IPPROTO_TCP || k->proto == IPPROTO_UDP;
-	if (s->proto == 0)
-		return s->n_backends > 0 || has_port;
-	return s->proto == k->proto && port >= s->port_first && port <= s->port_last;
-}
-
-static const struct nat_service *service_of(const struct nat_config *c, const struct nat_key *k)
-{
-	uint16_t port = rte_be_to_cpu_16(k->remote_port);
-	for (unsigned i = 0; i < c->n_services; i++) {
-		const struct nat_service *s = &c->service[i];
-		if (s->vip.family == k->family && memcmp(s->vip.bytes, k->remote, 16) == 0 &&
-			fits(s, k, port))
-			return s;
-	}
-	return NULL;
-}
-
 // A number that is the client's, as long as this worker runs.
 static uint64_t client_hash(const struct nat_table *t, const struct nat_key *k)
 {
@@ -45,25 +15,19 @@ static uint64_t client_hash(const struct nat_table *t, const struct nat_key *k)
 	return nat_hash(t, NAT_INSIDE, &who) >> 16;
 }
 
-// IPv4 grows into IPv6 where there may be no room in front of it: such backends do not count.
-static bool is_reachable(const struct endpoint *backend, uint8_t family)
-{
-	return backend->addr.family == family || family == IP_V6;
-}
-
 // A client stays with its backend. False: it has none for this family.
 static bool to_backend(
 	const struct nat_table *t, const struct nat_service *s, struct nat_key *outside)
 {
 	unsigned n = 0, which;
 	for (unsigned i = 0; i < s->n_backends; i++)
-		n += is_reachable(&s->backend[i], outside->family);
+		n += nat_is_reachable(&s->backend[i], outside->family);
 	if (n == 0)
 		return false;
 	which = (unsigned)(client_hash(t, outside) % n);
 	for (unsigned i = 0; i < s->n_backends; i++) {
 		const struct endpoint *b = &s->backend[i];
-		if (!is_reachable(b, outside->family) || which-- > 0)
+		if (!nat_is_reachable(b, outside->family) || which-- > 0)
 			continue;
 		if (outside->family == IP_V6 && b->addr.family == IP_V4 &&
 			outside->proto == IPPROTO_ICMPV6)
@@ -104,13 +68,15 @@ static enum redirect redirect(
 {
 	const struct nat_service *s;
 	uint8_t real[16];
-	if (is_via(c, outside)) {
+	const struct ip_addr dst = address(outside->remote, outside->family);
+	if (nat_is_via(c, &dst)) {
 		to_site(outside);
 		return via6_is_target(outside->remote) ? TO_SITE : TO_NOBODY;
 	}
-	if (c->n_services > 0 && (s = service_of(c, outside)))
+	if (c->n_services > 0 && (s = nat_service_of(c, &dst, outside->proto,
+					  rte_be_to_cpu_16(outside->remote_port))))
 		return to_backend(g->nat, s, outside) ? TO_BACKEND : TO_CLOSED;
-	if (c->n_remap > 0 && nat_real(c, outside->remote, outside->family, real)) {
+	if (c->n_remap > 0 && nat_mapped(c, true, outside->remote, outside->family, real)) {
 		memcpy(outside->remote, real, outside->family == IP_V4 ? 4 : 16);
 		return TO_REMAPPED;
 	}
@@ -227,9 +193,7 @@ void nat_decide(struct graph *g, const struct nat_config *c, enum nat_shape shap
 	*d = (struct nat_decision){.new = {.inside = *key, .outside = *key}};
 	struct nat_key *to = &d->new.outside;
 	enum redirect how = redirect(g, c, to);
-	const struct nexthop *nh = d->nexthop = to->family == IP_V4
-							? fib_lookup4(g->gw->fib, to->remote)
-							: fib_lookup6(g->gw->fib, to->remote);
+	const struct nexthop *nh = d->nexthop = fib_find(g->gw->fib, to->remote, to->family);
 	d->redirected = how >= TO_BACKEND;
 	bool link = nh && (nh->type == NH_LINK || nh->type == NH_RESOLVE || nh->type == NH_VXLAN);
 	bool maybe = nh && nh->type == NH_RESOLVE && nh->port == PORT_NONE;

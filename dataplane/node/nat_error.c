@@ -159,34 +159,6 @@ struct rte_mbuf *nat_error(
 	return m;
 }
 
-// The first prefix of the table that holds the address has another one for it.
-static const uint8_t *mapped(const struct nat_config *config, bool to_real, const uint8_t *addr,
-	uint8_t family, uint8_t to[static 16])
-{
-	struct ip_addr a = family == IP_V4 ? ip_addr_v4(addr) : ip_addr_v6(addr);
-	for (unsigned i = 0; i < config->n_remap; i++) {
-		const struct nat_remap *r = &config->remap[i];
-		const struct ip_prefix *from = to_real ? &r->known : &r->real;
-		const struct ip_prefix *into = to_real ? &r->real : &r->known;
-		if (!ip_prefix_contains(from, &a))
-			continue;
-		memcpy(to, a.bytes, sizeof(a.bytes));
-		memcpy(to, into->addr.bytes, into->len / 8);
-		if (into->len % 8) {
-			uint8_t net = (uint8_t)(0xff00 >> into->len % 8), *at = to + into->len / 8;
-			*at = (into->addr.bytes[into->len / 8] & net) | (*at & ~net);
-		}
-		return to;
-	}
-	return NULL;
-}
-
-const uint8_t *nat_real(
-	const struct nat_config *config, const uint8_t *addr, uint8_t family, uint8_t to[static 16])
-{
-	return mapped(config, true, addr, family, to);
-}
-
 static bool remap_error(
 	struct graph *g, struct rte_mbuf *m, const struct nat_config *config, enum nat_side side)
 {
@@ -199,11 +171,11 @@ static bool remap_error(
 	bool in = side == NAT_INSIDE;
 	struct change c = {0};
 	if (in) {
-		c.dst = mapped(config, true, nat_dst(l3, family), family, room[0]);
-		c.quoted_src = mapped(config, true, nat_src(q.l3, family), family, room[1]);
+		c.dst = nat_mapped(config, true, nat_dst(l3, family), family, room[0]);
+		c.quoted_src = nat_mapped(config, true, nat_src(q.l3, family), family, room[1]);
 	} else {
-		c.src = mapped(config, false, nat_src(l3, family), family, room[0]);
-		c.quoted_dst = mapped(config, false, nat_dst(q.l3, family), family, room[1]);
+		c.src = nat_mapped(config, false, nat_src(l3, family), family, room[0]);
+		c.quoted_dst = nat_mapped(config, false, nat_dst(q.l3, family), family, room[1]);
 	}
 	if (c.src || c.dst || c.quoted_src || c.quoted_dst)
 		rewrite(m, &q, &c, false);
@@ -219,7 +191,7 @@ bool nat_remap(
 	bool in = side == NAT_INSIDE;
 	if (nat_is_icmp(&b.ip) && nat_shape_of(m, &b.ip, side, &key) == NAT_SHAPE_ERROR)
 		return remap_error(g, m, config, side);
-	const uint8_t *other = mapped(config, in,
+	const uint8_t *other = nat_mapped(config, in,
 		in ? nat_dst(b.l3, b.ip.family) : nat_src(b.l3, b.ip.family), b.ip.family, to);
 	if (other)
 		nat_rewrite(&b, in ? NULL : other, in ? other : NULL, NULL);

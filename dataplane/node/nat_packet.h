@@ -209,9 +209,6 @@ struct rte_mbuf *nat_error(struct graph *g, struct rte_mbuf *m, enum nat_side si
 // sends), real ones known. False: it has ended.
 bool nat_remap(struct graph *g, struct rte_mbuf *m, const struct nat_config *,
 	enum nat_side side) must_check;
-// Where a peer's packet to addr goes by that. NULL: where it says; else to, written.
-const uint8_t *nat_real(
-	const struct nat_config *, const uint8_t *addr, uint8_t family, uint8_t to[static 16]);
 
 // What is to become of a packet of a filtered peer that belongs to no flow.
 enum nat_way {

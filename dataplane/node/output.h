@@ -39,7 +39,7 @@ static inline const struct nexthop *fib_cached(
 {
 	const uint8_t *dst = fib_address(l3, family);
 	if (unlikely(addr_is_new(&c->dst, dst, family)))
-		c->nh = family == IP_V4 ? fib_lookup4(fib, dst) : fib_lookup6(fib, dst);
+		c->nh = fib_find(fib, dst, family);
 	return c->nh;
 }
 

@@ -107,8 +107,7 @@ static void hand_on(struct graph *g, struct rte_mbuf *whole, const struct rte_mb
 		graph_to(g, NODE_FILTER, whole);
 		return;
 	}
-	p->nexthop = p->ip.family == IP_V4 ? fib_lookup4(g->gw->fib, l3 + 16)
-					   : fib_lookup6(g->gw->fib, l3 + 24);
+	p->nexthop = fib_find(g->gw->fib, fib_address(l3, p->ip.family), p->ip.family);
 	// An owned port's goes on to the kernel if it is nobody's: with its Ethernet header.
 	if (rte_pktmbuf_headroom(last) >= L2_LEN)
 		memcpy(rte_pktmbuf_mtod(whole, uint8_t *) - L2_LEN,

@@ -199,7 +199,7 @@ const struct nexthop *fib_get(const struct fib *f, const struct ip_prefix *p)
 
 const struct nexthop *fib_lookup(const struct fib *f, const struct ip_addr *a)
 {
-	return a->family == IP_V4 ? fib_lookup4(f, a->bytes) : fib_lookup6(f, a->bytes);
+	return fib_find(f, a->bytes, a->family);
 }
 
 uint32_t fib_count(const struct fib *f)

@@ -112,6 +112,13 @@ static inline const struct nexthop *fib_lookup6(const struct fib *f, const uint8
 	return fib_nexthop(f, lpm_lookup6(f->v6, addr));
 }
 
+// addr: 4 or 16 bytes, by the family.
+static inline const struct nexthop *fib_find(
+	const struct fib *f, const uint8_t *addr, uint8_t family)
+{
+	return family == IP_V4 ? fib_lookup4(f, addr) : fib_lookup6(f, addr);
+}
+
 // A full table lies outside of the caches. Nodes ahead of ROUTE ask memory for what a lookup will
 // read, a step each. l3: the packet's IP header. [wrk]
 static inline const struct lpm *fib_lpm(const struct fib *f, uint8_t family)

@@ -68,6 +68,24 @@ static inline bool nat_config_translates(const struct nat_config *c)
 	return c && (c->snat || c->n_via > 0 || c->n_remap > 0 || c->n_services > 0);
 }
 
+// What workers do by it and 'explain' tells. to, addr: addresses in network order. [any]
+
+// Whether it is one behind a site, by 4via6.
+bool nat_is_via(const struct nat_config *, const struct ip_addr *to);
+// The service that gets it. port: host order. NULL: none; the host's own, where it has the address.
+const struct nat_service *nat_service_of(
+	const struct nat_config *, const struct ip_addr *to, uint8_t proto, uint16_t port);
+// Whether a packet of a family can go there: IPv4 grows into IPv6 where there may be no room in
+// front of it.
+static inline bool nat_is_reachable(const struct endpoint *backend, uint8_t family)
+{
+	return backend->addr.family == family || family == IP_V6;
+}
+// An address by its other name: the real one of a known one, or back. NULL: it has none; else to,
+// written.
+const uint8_t *nat_mapped(const struct nat_config *, bool to_real, const uint8_t *addr,
+	uint8_t family, uint8_t to[static 16]);
+
 // Workers use config from now on (NULL: what begins is not translated; flows that exist go on until
 // they are idle) instead of what was there. [ctl]
 void nat_config_publish(struct nat_config *_Atomic *at, struct rcu *, struct nat_config *config);
