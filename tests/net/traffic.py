@@ -28,7 +28,7 @@ import time
 IP_PKTINFO = 8
 
 
-def echo(port):
+def answer_all(port, text):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
@@ -37,22 +37,19 @@ def echo(port):
         data, ancillary, _, who = s.recvmsg(65536, 64)
         _, _, info = ancillary[0]
         _, _, to = struct.unpack("I4s4s", info)
-        answer = (socket.IPPROTO_IP, IP_PKTINFO, struct.pack("I4s4s", 0, to, to))
+        source = (socket.IPPROTO_IP, IP_PKTINFO, struct.pack("I4s4s", 0, to, to))
         try:
-            s.sendmsg([data], [answer], 0, who)
+            s.sendmsg([text(data, who)], [source], 0, who)
         except OSError:  # it has gone, or nobody leads there any more
             pass
 
 
+def echo(port):
+    answer_all(port, lambda data, who: data)
+
+
 def mirror(port):
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    s.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-    s.bind(("0.0.0.0", int(port)))
-    while True:
-        _, ancillary, _, who = s.recvmsg(65536, 64)
-        _, _, to = struct.unpack("I4s4s", ancillary[0][2])
-        answer = (socket.IPPROTO_IP, IP_PKTINFO, struct.pack("I4s4s", 0, to, to))
-        s.sendmsg([f"{who[0]}:{who[1]}".encode()], [answer], 0, who)
+    answer_all(port, lambda data, who: f"{who[0]}:{who[1]}".encode())
 
 
 def listen(port, file, *addresses):
